@@ -1,0 +1,41 @@
+package event_test
+
+import (
+	"strings"
+	"testing"
+
+	"freshet/event"
+)
+
+func BenchmarkAppendFrame(b *testing.B) {
+	topic, err := event.ParseTopic("orders.new")
+	if err != nil {
+		b.Fatal(err)
+	}
+	e, err := event.New(topic, event.TypeOf(topic), strings.Repeat("x", 128))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = event.AppendFrame(buf[:0], e)
+	}
+}
+
+func BenchmarkMatch(b *testing.B) {
+	topic, err := event.ParseTopic("orders.eu.new")
+	if err != nil {
+		b.Fatal(err)
+	}
+	pattern, err := event.ParsePattern("orders.*.new")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if !pattern.Match(topic) {
+			b.Fatal("no match")
+		}
+	}
+}

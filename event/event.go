@@ -1,0 +1,66 @@
+package event
+
+import (
+	"log/slog"
+	"time"
+	"unicode/utf8"
+)
+
+// Event is what is published to a topic and dispatched in the browser. It does not
+// change once made.
+type Event struct {
+	id    ID
+	topic Topic
+	typ   Type
+	data  string
+	time  time.Time
+}
+
+// New returns an event as a publisher may send it: it has no ID or time until the log
+// has stored it. Data is UTF-8; its lines end with CR, LF or CRLF and reach the browser
+// ended by LF. The error is an [InvalidError]: a topic or type that is the server's own,
+// or data that is not UTF-8.
+func New(topic Topic, typ Type, data string) (Event, error) {
+	switch {
+	case topic.name == "":
+		return Event{}, invalid("topic", "must not be empty")
+	case topic.Reserved():
+		return Event{}, invalid("topic", "%q is reserved for the server's own events", topic)
+	case typ.Reserved():
+		return Event{}, invalid("type", "%q is reserved for the server's own events", typ)
+	case !utf8.ValidString(data):
+		return Event{}, invalid("data", "must be UTF-8")
+	}
+	return Event{topic: topic, typ: typ, data: data}, nil
+}
+
+// Stored returns the event as the log holds it: with its ID and the time of its append.
+func (e Event) Stored(id ID, at time.Time) Event {
+	e.id, e.time = id, at
+	return e
+}
+
+// ID returns the event's ID; the zero ID if the event is not in the log.
+func (e Event) ID() ID { return e.id }
+
+// Topic returns what the event was published to.
+func (e Event) Topic() Topic { return e.topic }
+
+// Type returns the event type.
+func (e Event) Type() Type { return e.typ }
+
+// Data returns the payload.
+func (e Event) Data() string { return e.data }
+
+// Time returns when the log stored the event, the zero time if it did not.
+func (e Event) Time() time.Time { return e.time }
+
+// LogValue describes the event without its payload.
+func (e Event) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("id", e.id.String()),
+		slog.String("topic", e.topic.String()),
+		slog.String("type", e.typ.String()),
+		slog.Int("bytes", len(e.data)),
+	)
+}

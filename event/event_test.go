@@ -1,0 +1,178 @@
+package event_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"freshet/event"
+)
+
+func TestTopics(t *testing.T) {
+	for _, s := range []string{"news", "orders.new", "a", "a.b.c", "größe.日本", "a-b_c:d", "message", "$SYS.x", strings.Repeat("x", 200)} {
+		topic, err := event.ParseTopic(s)
+		if err != nil || topic.String() != s {
+			t.Errorf("ParseTopic(%q) = %q, %v", s, topic, err)
+		}
+	}
+	for _, s := range []string{"", ".", "a.", ".a", "a..b", "a b", "a*", "*", ">", "a.>", "a/b", "a\nb", "a\rb", "a\x00", "a\u2028b", "a\u00a0b", "\xff", strings.Repeat("x", 201)} {
+		_, err := event.ParseTopic(s)
+		var invalid *event.InvalidError
+		if !errors.As(err, &invalid) || invalid.Field != "topic" {
+			t.Errorf("ParseTopic(%q): error %v, want an InvalidError of the topic", s, err)
+		}
+	}
+}
+
+func TestPatternsMatchLikeNATSSubjects(t *testing.T) {
+	for _, c := range []struct {
+		pattern, topic string
+		want           bool
+	}{
+		{"news", "news", true}, {"news", "new", false}, {"news", "news.a", false}, {"news.a", "news", false},
+		{"*", "news", true}, {"*", "news.a", false}, {">", "news", true}, {">", "news.a.b", true},
+		{"news.*", "news.a", true}, {"news.*", "news", false}, {"news.*", "news.a.b", false},
+		{"news.>", "news.a.b", true}, {"news.>", "news", false}, {"*.b.*", "a.b.c", true}, {"*.b.*", "a.c.c", false},
+		{"*.>", "a", false}, {"*.>", "a.b", true},
+	} {
+		pattern, err := event.ParsePattern(c.pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := pattern.Match(topic(t, c.topic)); got != c.want {
+			t.Errorf("%q matches %q: %v", c.pattern, c.topic, got)
+		}
+	}
+	for _, s := range []string{"", "a.>.b", ">.a", "a*", "a.b>", "**", "a..*"} {
+		if _, err := event.ParsePattern(s); err == nil {
+			t.Errorf("ParsePattern(%q) took it", s)
+		}
+	}
+	if (event.Pattern{}).Match(topic(t, "a")) || event.All.Match(event.Topic{}) {
+		t.Error("a zero value matches")
+	}
+}
+
+func TestPatternsCover(t *testing.T) {
+	for _, c := range []struct {
+		wide, narrow string
+		want         bool
+	}{
+		{">", ">", true}, {">", "a.*", true}, {"*", ">", false}, {"a.>", "a.b.>", true}, {"a.>", "a.*", true},
+		{"a.>", "a", false}, {"a.*", "a.>", false}, {"a.*", "a.b", true}, {"a.b", "a.*", false}, {"*.b", "a.*", false}, {"*.*", "a.*", true},
+	} {
+		wide, errWide := event.ParsePattern(c.wide)
+		narrow, errNarrow := event.ParsePattern(c.narrow)
+		if errWide != nil || errNarrow != nil || wide.Covers(narrow) != c.want {
+			t.Errorf("%q covers %q: %v", c.wide, c.narrow, !c.want)
+		}
+	}
+}
+
+func TestIDs(t *testing.T) {
+	id := event.NewID(1795357705123, 1842)
+	back, err := event.ParseID(id.String())
+	if err != nil || back != id {
+		t.Errorf("ParseID(%q) = %v, %v", id, back, err)
+	}
+	if longest := event.NewID(1<<64-1, 1<<64-1).String(); len(longest) >= 40 {
+		t.Errorf("%q has %d bytes", longest, len(longest))
+	}
+	for _, s := range []string{"", "1", "-", "-1", "1-", "0-1", "K-1", "01-1", "1-01", "1-+1", "+1-1", "1-1-1", "1_0-1", "1-18446744073709551616", " 1-1", "1-1\n"} {
+		if id, err := event.ParseID(s); err == nil {
+			t.Errorf("ParseID(%q) = %v", s, id)
+		}
+	}
+}
+
+func TestPublishersCannotSendWhatIsTheServersOwn(t *testing.T) {
+	news := topic(t, "news")
+	for _, c := range []struct {
+		topic event.Topic
+		typ   event.Type
+		data  string
+		field string
+	}{
+		{event.Topic{}, event.Type{}, "", "topic"},
+		{event.TopicCounter, event.Type{}, "", "topic"},
+		{event.TopicStats, event.Type{}, "", "topic"},
+		{news, event.TypeGap, "", "type"},
+		{news, event.TypeDrain, "", "type"},
+		{news, event.TypeAuthExpired, "", "type"},
+		{topic(t, "gap"), event.TypeOf(topic(t, "gap")), "", "type"},
+		{news, event.Type{}, "\xff", "data"},
+	} {
+		_, err := event.New(c.topic, c.typ, c.data)
+		var invalid *event.InvalidError
+		if !errors.As(err, &invalid) || invalid.Field != c.field {
+			t.Errorf("New(%q, %q, %q): error %v, want one of the %s", c.topic, c.typ, c.data, err, c.field)
+		}
+	}
+}
+
+func TestFrames(t *testing.T) {
+	id := event.NewID(36, 7)
+	for _, c := range []struct{ typ, data, want string }{
+		{"news", "hello", "event: news\ndata: hello\nid: 10-7\n\n"},
+		{"message", "", "data: \nid: 10-7\n\n"},
+		{"message", " lead", "data:  lead\nid: 10-7\n\n"},
+		{"message", "a\r\nb\rc\nd\n", "data: a\ndata: b\ndata: c\ndata: d\ndata: \nid: 10-7\n\n"},
+	} {
+		if got := string(event.AppendFrame(nil, stored(t, "t", c.typ, c.data, id))); got != c.want {
+			t.Errorf("frame of %q %q:\n%q, want\n%q", c.typ, c.data, got, c.want)
+		}
+	}
+	if got := string(event.AppendCursor(nil, id, 1500*time.Millisecond)); got != "retry: 1500\nid: 10-7\n\n" {
+		t.Errorf("opening: %q", got)
+	}
+	if got := string(event.AppendCursor(nil, event.ID{}, 0)); got != ":\n\n" {
+		t.Errorf("heartbeat without a cursor: %q", got)
+	}
+}
+
+func TestLines(t *testing.T) {
+	e := stored(t, "news", "message", "<a>\n", event.NewID(36, 7))
+	want := `{"id":"10-7","topic":"news","type":"message","time":"2026-11-22T12:00:00Z","data":"<a>\n"}` + "\n"
+	if got := string(event.AppendLine(nil, e)); got != want {
+		t.Errorf("line %s, want %s", got, want)
+	}
+	want = `{"topic":"counter","type":"message","data":"3"}` + "\n"
+	if got := string(event.AppendLine(nil, event.Counter(3))); got != want {
+		t.Errorf("line %s, want %s", got, want)
+	}
+	if got := string(event.AppendCursorLine(nil, event.NewID(36, 7), time.Second)); got != `{"id":"10-7","retry":1000}`+"\n" {
+		t.Errorf("cursor line %s", got)
+	}
+}
+
+func TestGapNamesTheCursorThatFollows(t *testing.T) {
+	g := event.Gap{Requested: strings.Repeat("x", 500), First: event.NewID(36, 5), Resumed: event.NewID(36, 4), Reason: event.GapExpired}
+	e := g.Event()
+	want := `{"requested":"` + strings.Repeat("x", 128) + `","first":"10-5","resumed":"10-4","reason":"expired"}`
+	if e.ID() != g.Resumed || e.Data() != want || e.Type() != event.TypeGap {
+		t.Errorf("gap: %v %q %s", e.ID(), e.Type(), e.Data())
+	}
+}
+
+func topic(t *testing.T, name string) event.Topic {
+	t.Helper()
+	topic, err := event.ParseTopic(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return topic
+}
+
+func stored(t *testing.T, topicName, typeName, data string, id event.ID) event.Event {
+	t.Helper()
+	typ, err := event.ParseType(typeName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := event.New(topic(t, topicName), typ, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Stored(id, time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC))
+}

@@ -1,0 +1,53 @@
+package event
+
+import (
+	"strconv"
+	"strings"
+)
+
+// ID is an event ID: the epoch of the log that holds the event and the event's sequence
+// there. Written <epoch>-<sequence>, the epoch in base 36, under 40 bytes of lower-case
+// letters, digits and one dash: what a cross-origin reader may send back as
+// Last-Event-ID without a preflight. As a cursor it stands just behind the event, and
+// sequence 0 before the first. The zero value is no ID.
+type ID struct{ epoch, seq uint64 }
+
+// NewID returns the ID of a sequence in the epoch. An epoch is never 0.
+func NewID(epoch, seq uint64) ID { return ID{epoch, seq} }
+
+// ParseID returns the ID written s, or an [InvalidError] for the field "id". Only the
+// form that [ID.String] writes is accepted.
+func ParseID(s string) (ID, error) {
+	epochText, seqText, _ := strings.Cut(s, "-")
+	epoch, errEpoch := strconv.ParseUint(epochText, 36, 64)
+	seq, errSeq := strconv.ParseUint(seqText, 10, 64)
+	id := ID{epoch, seq}
+	if errEpoch != nil || errSeq != nil || epoch == 0 || id.String() != s {
+		return ID{}, invalid("id", "must be an event ID of this server, like k3f9x2ab-1842")
+	}
+	return id, nil
+}
+
+// Epoch returns the epoch of the log that the ID belongs to, 0 for no ID.
+func (id ID) Epoch() uint64 { return id.epoch }
+
+// Seq returns the sequence within the epoch.
+func (id ID) Seq() uint64 { return id.seq }
+
+// IsZero reports whether there is no ID.
+func (id ID) IsZero() bool { return id.epoch == 0 }
+
+// String returns the ID as it is written on the wire, "" for no ID.
+func (id ID) String() string { return string(id.append(nil)) }
+
+// MarshalText returns what String returns.
+func (id ID) MarshalText() ([]byte, error) { return id.append(nil), nil }
+
+func (id ID) append(dst []byte) []byte {
+	if id.IsZero() {
+		return dst
+	}
+	dst = strconv.AppendUint(dst, id.epoch, 36)
+	dst = append(dst, '-')
+	return strconv.AppendUint(dst, id.seq, 10)
+}

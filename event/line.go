@@ -1,0 +1,50 @@
+package event
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
+
+// line is the JSON form of an event and of a cursor; each field is left out where it has
+// no value, but data never is in an event.
+type line struct {
+	ID    string     `json:"id,omitempty"`
+	Topic string     `json:"topic,omitempty"`
+	Type  string     `json:"type,omitempty"`
+	Time  *time.Time `json:"time,omitempty"`
+	Data  *string    `json:"data,omitempty"`
+	Retry int64      `json:"retry,omitempty"` // milliseconds
+}
+
+// MarshalJSON returns {"id","topic","type","time","data"}: data is a string, whatever it
+// holds; id and time are left out of events that the log does not hold.
+func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.line()) }
+
+func (e Event) line() line {
+	l := line{ID: e.id.String(), Topic: e.topic.name, Type: e.typ.String(), Data: &e.data}
+	if !e.time.IsZero() {
+		at := e.time.UTC()
+		l.Time = &at
+	}
+	return l
+}
+
+// AppendLine appends the event as one line of NDJSON, in the form of [Event.MarshalJSON].
+func AppendLine(dst []byte, e Event) []byte { return appendJSON(dst, e.line()) }
+
+// AppendCursorLine is [AppendCursor] for NDJSON: {"id","retry"}, each left out where it
+// has no value.
+func AppendCursorLine(dst []byte, cursor ID, retry time.Duration) []byte {
+	return appendJSON(dst, line{ID: cursor.String(), Retry: retry.Milliseconds()})
+}
+
+func appendJSON(dst []byte, l line) []byte {
+	buf := bytes.NewBuffer(dst)
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(l); err != nil { // strings and numbers always encode
+		return dst
+	}
+	return buf.Bytes()
+}

@@ -1,0 +1,153 @@
+package event_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"freshet/event"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestScannerReadsWhatTheStandardSays(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   string
+		want []event.Frame
+	}{
+		"line ends":            {"data: a\rdata: b\r\ndata: c\n\n", []event.Frame{{Type: "message", Data: "a\nb\nc", HasData: true}}},
+		"byte order mark":      {"\ufeffdata: a\n\n", []event.Frame{{Type: "message", Data: "a", HasData: true}}},
+		"no space, no colon":   {"data:a\ndata\n\n", []event.Frame{{Type: "message", Data: "a\n", HasData: true}}},
+		"one space is cut":     {"data:  a\n\n", []event.Frame{{Type: "message", Data: " a", HasData: true}}},
+		"comments and unknown": {": hi\n\nfoo: bar\ndata: a\n\n", []event.Frame{{Type: "message", Data: "a", HasData: true}}},
+		"id lasts":             {"id: 7\n\ndata: a\n\n", []event.Frame{{Type: "message", ID: "7"}, {Type: "message", Data: "a", HasData: true, ID: "7"}}},
+		"id with NUL":          {"id: 7\x00\ndata: a\n\n", []event.Frame{{Type: "message", Data: "a", HasData: true}}},
+		"retry":                {"retry: 1500\nretry: x\nretry: +1\n\n", []event.Frame{{Type: "message", Retry: 1500 * time.Millisecond, HasRetry: true}}},
+		"type without data":    {"event: a\n\ndata: b\n\n", []event.Frame{{Type: "message", Data: "b", HasData: true}}},
+		"cut off":              {"data: a\n\ndata: b\n", []event.Frame{{Type: "message", Data: "a", HasData: true}}},
+		"empty data":           {"data\n\n", []event.Frame{{Type: "message", HasData: true}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, r := range []io.Reader{strings.NewReader(c.in), iotest.OneByteReader(strings.NewReader(c.in))} {
+				if diff := cmp.Diff(c.want, scanAll(t, r)); diff != "" {
+					t.Error(diff)
+				}
+			}
+		})
+	}
+}
+
+// A frame must not wait for the byte after its last CR: on a quiet stream none comes.
+func TestScannerHandsOutAFrameAtItsLastLineEnd(t *testing.T) {
+	r, w := io.Pipe()
+	go func() { _, _ = w.Write([]byte("data: a\r\r")) }() // the pipe stays open
+	s := event.NewScanner(r, 100)
+	if !s.Scan() || s.Frame().Data != "a" {
+		t.Errorf("frame %+v, error %v", s.Frame(), s.Err())
+	}
+}
+
+func TestScannerRefusesFramesThatAreTooLong(t *testing.T) {
+	for _, in := range []string{"data: " + strings.Repeat("x", 100) + "\n\n", strings.Repeat("data: x\n", 20) + "\n", strings.Repeat("x", 101)} {
+		s := event.NewScanner(strings.NewReader(in), 100)
+		if s.Scan() || !errors.Is(s.Err(), event.ErrFrameTooLong) {
+			t.Errorf("%.20q…: error %v", in, s.Err())
+		}
+	}
+}
+
+// Whatever is published arrives as one frame with just its type, its lines and its ID.
+func FuzzFrameRoundTrip(f *testing.F) {
+	f.Add("news", "news", "hello", uint64(36), uint64(7))
+	f.Add("a.b", "message", "a\r\nb\rc\n\nid: 1\n\ndata: x", uint64(1), uint64(0))
+	f.Add("a", "x: y", ": comment", uint64(1), uint64(1))
+	f.Add("a", "\ufeff", "\ufeff", uint64(1), uint64(1))
+	f.Fuzz(func(t *testing.T, topicName, typeName, data string, epoch, seq uint64) {
+		topic, err := event.ParseTopic(topicName)
+		if err != nil {
+			return
+		}
+		typ, err := event.ParseType(typeName)
+		if err != nil {
+			typ = event.TypeOf(topic)
+		}
+		e, err := event.New(topic, typ, data)
+		if err != nil {
+			return
+		}
+		e = e.Stored(event.NewID(epoch, seq), time.Unix(0, 0))
+		cursor := event.NewID(epoch|1, seq)
+
+		wire := event.AppendCursor(nil, cursor, time.Second)
+		wire = event.AppendFrame(wire, e)
+		got := scanAll(t, bytes.NewReader(wire))
+
+		lastID := e.ID().String()
+		if lastID == "" {
+			lastID = cursor.String()
+		}
+		lines := strings.ReplaceAll(strings.ReplaceAll(data, "\r\n", "\n"), "\r", "\n")
+		want := []event.Frame{
+			{Type: "message", ID: cursor.String(), Retry: time.Second, HasRetry: true},
+			{Type: typ.String(), Data: lines, HasData: true, ID: lastID},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("wire %q:\n%s", wire, diff)
+		}
+		if line := event.AppendLine(nil, e); bytes.IndexByte(line, '\n') != len(line)-1 {
+			t.Errorf("not one line: %q", line)
+		}
+	})
+}
+
+// Any bytes at all: the scanner ends, and what it read, written again, reads the same.
+func FuzzScanner(f *testing.F) {
+	f.Add([]byte("retry: 10\nid: 1\n\nevent: a\ndata: b\ndata\n\n:c\n\n"))
+	f.Add([]byte("\ufeffdata: a\r\rdata: b\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		for _, frame := range scanAll(t, bytes.NewReader(in)) {
+			if strings.ContainsAny(frame.Type+frame.ID, "\r\n") || strings.Contains(frame.Data, "\r") {
+				t.Errorf("line end within a field: %+v", frame)
+			}
+			if id, err := event.ParseID(frame.ID); err == nil && id.String() != frame.ID {
+				t.Errorf("ID %q reads as %v", frame.ID, id)
+			}
+		}
+	})
+}
+
+func FuzzPattern(f *testing.F) {
+	f.Add("a.*", "a.b")
+	f.Add(">", "news")
+	f.Fuzz(func(t *testing.T, patternText, topicName string) {
+		topic, err := event.ParseTopic(topicName)
+		if err != nil {
+			return
+		}
+		own, err := event.ParsePattern(topicName)
+		if err != nil || !own.Match(topic) || !event.All.Match(topic) {
+			t.Errorf("topic %q is not a pattern that selects itself: %v", topicName, err)
+		}
+		if pattern, err := event.ParsePattern(patternText); err == nil && pattern.Match(topic) &&
+			strings.Count(patternText, ".") > strings.Count(topicName, ".") {
+			t.Errorf("%q, which has more tokens, matches %q", patternText, topicName)
+		}
+	})
+}
+
+func scanAll(t *testing.T, r io.Reader) []event.Frame {
+	t.Helper()
+	var frames []event.Frame
+	s := event.NewScanner(r, 1<<20)
+	for s.Scan() {
+		frames = append(frames, s.Frame())
+	}
+	if err := s.Err(); err != nil && !errors.Is(err, event.ErrFrameTooLong) {
+		t.Errorf("scan: %v", err)
+	}
+	return frames
+}

@@ -1,0 +1,46 @@
+package event
+
+import (
+	"strconv"
+	"time"
+)
+
+// MaxNewest is the largest count that a [Since] may name.
+const MaxNewest = 100_000
+
+// Since says where in the log a reader begins. The zero value is now: only what is
+// published from here on.
+type Since struct {
+	// At most one is set.
+	ID     ID        // after this cursor
+	All    bool      // from the first event that is kept
+	Last   bool      // with the newest event of each matching topic
+	Time   time.Time // with the first event that the log stored at this time or later
+	Newest int       // with the newest so many matching events
+}
+
+// ParseSince reads an ID, "all", "last", a duration back from now ("10m"), an RFC 3339
+// time or a count ("-20"). The error is an [InvalidError] for the field "since".
+func ParseSince(s string, now time.Time) (Since, error) {
+	switch s {
+	case "":
+		return Since{}, nil
+	case "all":
+		return Since{All: true}, nil
+	case "last":
+		return Since{Last: true}, nil
+	}
+	if id, err := ParseID(s); err == nil {
+		return Since{ID: id}, nil
+	}
+	if n, err := strconv.Atoi(s); err == nil && n < 0 && n >= -MaxNewest {
+		return Since{Newest: -n}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && s[0] != '-' {
+		return Since{Time: now.Add(-d)}, nil
+	}
+	if at, err := time.Parse(time.RFC3339, s); err == nil {
+		return Since{Time: at}, nil
+	}
+	return Since{}, invalid("since", "must be an event ID, all, last, a duration like 10m, an RFC 3339 time, or a count from -1 to -%d", MaxNewest)
+}

@@ -1,0 +1,45 @@
+package event_test
+
+import (
+	"testing"
+	"time"
+
+	"freshet/event"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSince(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for s, want := range map[string]event.Since{
+		"":                     {},
+		"all":                  {All: true},
+		"last":                 {Last: true},
+		"10-7":                 {ID: event.NewID(36, 7)},
+		"-20":                  {Newest: 20},
+		"10m":                  {Time: now.Add(-10 * time.Minute)},
+		"0":                    {Time: now},
+		"2026-11-22T10:00:00Z": {Time: now.Add(-2 * time.Hour)},
+	} {
+		got, err := event.ParseSince(s, now)
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(event.ID{})); err != nil || diff != "" {
+			t.Errorf("ParseSince(%q): %v\n%s", s, err, diff)
+		}
+	}
+	for _, s := range []string{"20", "-0", "-100001", "-10m", "yesterday", "2026-11-22", "ALL"} {
+		if since, err := event.ParseSince(s, now); err == nil {
+			t.Errorf("ParseSince(%q) = %+v", s, since)
+		}
+	}
+}
+
+func FuzzSince(f *testing.F) {
+	f.Add("10m")
+	f.Add("2026-11-22T10:00:00+99:99")
+	f.Fuzz(func(t *testing.T, s string) {
+		since, err := event.ParseSince(s, time.Unix(0, 0))
+		if err == nil && s != "" && cmp.Equal(since, event.Since{}, cmp.AllowUnexported(event.ID{})) {
+			t.Errorf("%q means now", s)
+		}
+	})
+}
