@@ -1,0 +1,174 @@
+package eventlog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"freshet/event"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// maxBatch is how many events JetStream takes in one atomic batch.
+const maxBatch = 1000
+
+// maxBatchBytes keeps one batch from holding the log up for long.
+const maxBatchBytes = 8 << 20
+
+// Entry is an event to append.
+type Entry struct {
+	Event event.Event
+	// Key makes a repeat harmless: a second append of the same key and topic, within two
+	// minutes, stores nothing and is answered with the first one's ID. Empty: no key.
+	Key string
+}
+
+// Receipt is the log's answer to one [Entry].
+type Receipt struct {
+	ID     event.ID
+	Repeat bool // the key was known: ID is that of the first append
+	Err    error
+}
+
+// Append stores the event and answers once that is for good. The Receipt's Err is
+// [ErrTooLarge] or [ErrFull] where nothing was stored, and [ErrUnavailable] where that
+// cannot be known.
+func (l *Log) Append(ctx context.Context, entry Entry) Receipt {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	ack, err := l.js.PublishMsg(ctx, encode(entry), jetstream.WithExpectStream(streamName))
+	if err != nil {
+		return Receipt{Err: answer(err)}
+	}
+	return Receipt{ID: event.NewID(l.epoch, ack.Sequence), Repeat: ack.Duplicate}
+}
+
+// AppendAll stores the events in their order and answers each, as [Log.Append] does.
+// Events are committed by the batch, so that one fsync serves many; a batch that JetStream
+// refuses as a whole, because one key is a repeat or one event is too large, is stored
+// event by event.
+func (l *Log) AppendAll(ctx context.Context, entries []Entry) []Receipt {
+	receipts := make([]Receipt, 0, len(entries))
+	for len(entries) > 0 {
+		n, size := 0, 0
+		for n < len(entries) && n < maxBatch && (n == 0 || size+len(entries[n].Event.Data()) <= maxBatchBytes) {
+			size += len(entries[n].Event.Data())
+			n++
+		}
+		receipts = l.appendBatch(ctx, entries[:n], receipts)
+		entries = entries[n:]
+	}
+	return receipts
+}
+
+func (l *Log) appendBatch(ctx context.Context, entries []Entry, receipts []Receipt) []Receipt {
+	if len(entries) > 1 {
+		first, err := l.commit(ctx, entries)
+		switch {
+		case err == nil:
+			for i := range entries {
+				receipts = append(receipts, Receipt{ID: event.NewID(l.epoch, first+uint64(i))}) //nolint:gosec // an index
+			}
+			return receipts
+		case !errors.Is(err, errRefused):
+			for range entries {
+				receipts = append(receipts, Receipt{Err: err})
+			}
+			return receipts
+		}
+	}
+	for _, entry := range entries {
+		receipts = append(receipts, l.Append(ctx, entry))
+	}
+	return receipts
+}
+
+// errRefused: JetStream stored nothing of a batch.
+var errRefused = errors.New("the batch was refused")
+
+// commit stores the entries as one atomic batch (NATS ADR-50) and returns the sequence of
+// the first; the others follow it without a hole.
+func (l *Log) commit(ctx context.Context, entries []Entry) (first uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*answerTimeout)
+	defer cancel()
+	batch := nuid.Next()
+	for i, entry := range entries {
+		m := encode(entry)
+		m.Header.Set("Nats-Batch-Id", batch)
+		m.Header.Set("Nats-Batch-Sequence", strconv.Itoa(i+1))
+		if i < len(entries)-1 {
+			if err := l.nc.PublishMsg(m); err != nil {
+				return 0, fmt.Errorf("%w: %w", errRefused, answer(err)) // without its commit a batch is dropped
+			}
+			continue
+		}
+		m.Header.Set("Nats-Batch-Commit", "1")
+		reply, err := l.nc.RequestMsgWithContext(ctx, m)
+		if errors.Is(err, nats.ErrMaxPayload) {
+			return 0, errRefused
+		}
+		if err != nil {
+			return 0, answer(err)
+		}
+		var ack struct {
+			Seq   uint64              `json:"seq"`
+			Count uint64              `json:"count"`
+			Error *jetstream.APIError `json:"error"`
+		}
+		if err := json.Unmarshal(reply.Data, &ack); err != nil {
+			return 0, answer(err)
+		}
+		if ack.Error != nil {
+			return 0, fmt.Errorf("%w: %w", errRefused, ack.Error)
+		}
+		if ack.Count != uint64(len(entries)) || ack.Seq < ack.Count {
+			return 0, fmt.Errorf("%w: a batch of %d was answered with %s", ErrUnavailable, len(entries), reply.Data)
+		}
+		first = ack.Seq - ack.Count + 1
+	}
+	return first, nil
+}
+
+// encode makes the JetStream message of an event.
+func encode(entry Entry) *nats.Msg {
+	e := entry.Event
+	m := nats.NewMsg(subjectPrefix + e.Topic().String())
+	m.Data = []byte(e.Data())
+	if e.Type() != event.TypeOf(e.Topic()) {
+		m.Header.Set(typeHeader, e.Type().String())
+	}
+	if entry.Key != "" {
+		// JetStream knows keys by the stream; ours are the topic's.
+		m.Header.Set(jetstream.MsgIDHeader, e.Topic().String()+" "+entry.Key)
+	}
+	return m
+}
+
+// decode makes the event of a JetStream message; the sequence holds even where what a
+// NATS client sent is no valid event.
+func (l *Log) decode(m jetstream.Msg) (e event.Event, seq uint64, pending uint64, err error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return event.Event{}, 0, 0, err
+	}
+	seq, pending = meta.Sequence.Stream, meta.NumPending
+	topic, err := event.ParseTopic(m.Subject()[len(subjectPrefix):])
+	if err != nil {
+		return event.Event{}, seq, pending, err
+	}
+	typ := event.TypeOf(topic)
+	if name := m.Headers().Get(typeHeader); name != "" {
+		if typ, err = event.ParseType(name); err != nil {
+			return event.Event{}, seq, pending, err
+		}
+	}
+	if e, err = event.New(topic, typ, string(m.Data())); err != nil {
+		return event.Event{}, seq, pending, err
+	}
+	return e.Stored(event.NewID(l.epoch, seq), meta.Timestamp), seq, pending, nil
+}

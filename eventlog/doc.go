@@ -1,0 +1,27 @@
+// Package eventlog is the durable, ordered log: one JetStream stream, held by an embedded
+// server or an external cluster, and the same code from there on.
+//
+// The log numbers events by its stream sequence; with the stream's creation time as epoch
+// that is the event ID, the same on every node. [Log.Append] returns once the event is
+// stored for good: with the default Config, once it is on disk. [Log.Tail] follows the
+// log without end, [Log.Read] reads a part of it; both call back in order, each event
+// once. An event of the topic a.b is a JetStream message on the subject event.a.b with its
+// type in the header Event-Type, so that any NATS client can publish. What such a client
+// sends that is not a valid event is passed over by every reader and logged by the tail.
+//
+// A Log is safe for concurrent use. Callers own nothing of it; events are values.
+package eventlog
+
+import "errors"
+
+// Errors that callers tell apart with errors.Is. Each is wrapped with what happened.
+var (
+	// ErrUnavailable: the log did not answer. An append may or may not have been stored.
+	ErrUnavailable = errors.New("the log does not answer")
+	// ErrFull: there is no room to store the event; it was not stored.
+	ErrFull = errors.New("the log has no room")
+	// ErrTooLarge: the event is larger than the log takes; it was not stored.
+	ErrTooLarge = errors.New("the event is larger than the log takes")
+	// ErrInUse: another process holds the data folder.
+	ErrInUse = errors.New("the data folder is in use by another process")
+)

@@ -1,0 +1,214 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"freshet/event"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// idleConsumer is how long JetStream keeps a consumer whose reader is gone.
+const idleConsumer = 30 * time.Second
+
+// Tail calls fn for every event after the sequence, in order and each once, until ctx is
+// done or fn returns an error, which it returns. A lost connection is taken up again where
+// it broke. fn holds up the tail, nothing else.
+func (l *Log) Tail(ctx context.Context, after uint64, fn func(event.Event) error) error {
+	c, err := l.consumer(ctx, fromSeq(after), nil)
+	if err != nil {
+		return err
+	}
+	return l.each(ctx, c, func(e event.Event, seq, _ uint64, bad error) (bool, error) {
+		if bad != nil {
+			l.logger.Warn("a NATS client published what is no event", "seq", seq, "error", bad)
+			return true, nil
+		}
+		return true, fn(e)
+	})
+}
+
+// Read calls fn for the events after the sequence that the patterns select, in order and
+// each once, until limit events are read, the log's end is reached, ctx is done, or fn
+// returns an error, which it returns. Every selected event up to and including the
+// sequence upto has been read; upto is never below after.
+func (l *Log) Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
+	return l.read(ctx, fromSeq(after), after, patterns, limit, fn)
+}
+
+// ReadLast is [Log.Read] of only the newest event of each topic.
+func (l *Log) ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
+	return l.read(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, after, patterns, limit, fn)
+}
+
+func (l *Log) read(ctx context.Context, start jetstream.OrderedConsumerConfig, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
+	// Asked first: whatever the consumer finds, it finds all up to here.
+	state, err := l.State(ctx)
+	if err != nil || state.Last <= after {
+		return after, err
+	}
+	c, err := l.consumer(ctx, start, patterns)
+	if err != nil {
+		return after, err
+	}
+	defer l.drop(c)
+	if c.CachedInfo().NumPending == 0 {
+		return state.Last, nil
+	}
+	upto = after
+	err = l.each(ctx, c, func(e event.Event, seq, pending uint64, bad error) (bool, error) {
+		if bad == nil && seq > after && patterns.Match(e.Topic()) {
+			if err := fn(e); err != nil {
+				return false, err
+			}
+			limit--
+		}
+		upto = max(upto, seq)
+		if pending == 0 {
+			upto = max(upto, state.Last)
+		}
+		return pending > 0 && limit > 0, nil
+	})
+	return upto, err
+}
+
+// Seek returns the cursor at which reading the patterns from since begins: the sequence
+// before the first event that belongs to it. It is not for Since.ID and Since.Last.
+func (l *Log) Seek(ctx context.Context, since event.Since, patterns event.Patterns) (after uint64, err error) {
+	state, err := l.State(ctx)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case since.All:
+		return state.First - 1, nil
+	case since.Newest > 0:
+		return l.seekNewest(ctx, state, since.Newest, patterns)
+	case !since.Time.IsZero():
+		at := since.Time
+		c, err := l.consumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at}, patterns)
+		if err != nil {
+			return 0, err
+		}
+		defer l.drop(c)
+		after = state.Last
+		if c.CachedInfo().NumPending == 0 {
+			return after, nil
+		}
+		err = l.each(ctx, c, func(_ event.Event, seq, _ uint64, _ error) (bool, error) {
+			after = seq - 1
+			return false, nil
+		})
+		return after, err
+	}
+	return state.Last, nil
+}
+
+// seekNewest halves its way to the largest sequence that still has n matches behind it:
+// JetStream counts them from its topic index, without reading the events.
+func (l *Log) seekNewest(ctx context.Context, state State, n int, patterns event.Patterns) (uint64, error) {
+	low, high := state.First-1, state.Last // n or all matches are after low, fewer than n after high
+	for low+1 < high {
+		middle := low + (high-low)/2
+		c, err := l.consumer(ctx, fromSeq(middle), patterns)
+		if err != nil {
+			return 0, err
+		}
+		matches := c.CachedInfo().NumPending
+		l.drop(c)
+		switch {
+		case matches == uint64(n): //nolint:gosec // n is positive
+			return middle, nil
+		case matches > uint64(n): //nolint:gosec // n is positive
+			low = middle
+		default:
+			high = middle
+		}
+	}
+	return low, nil
+}
+
+func fromSeq(after uint64) jetstream.OrderedConsumerConfig {
+	return jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1}
+}
+
+func (l *Log) consumer(ctx context.Context, cfg jetstream.OrderedConsumerConfig, patterns event.Patterns) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	cfg.FilterSubjects = subjects(patterns)
+	cfg.InactiveThreshold = idleConsumer
+	c, err := l.stream.OrderedConsumer(ctx, cfg)
+	return c, answer(err)
+}
+
+// drop deletes the consumer at once rather than when JetStream finds it idle.
+func (l *Log) drop(c jetstream.Consumer) {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	if err := l.stream.DeleteConsumer(ctx, c.CachedInfo().Name); err != nil {
+		l.logger.Debug("drop a consumer", "error", err)
+	}
+}
+
+// each calls fn for the consumer's messages until it returns false or an error.
+func (l *Log) each(ctx context.Context, c jetstream.Consumer, fn func(e event.Event, seq, pending uint64, bad error) (bool, error)) error {
+	messages, err := c.Messages(jetstream.PullMaxMessages(512))
+	if err != nil {
+		return answer(err)
+	}
+	defer messages.Stop()
+	// Next gives up a lost connection only when it is stopped.
+	defer context.AfterFunc(ctx, messages.Stop)()
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+			return fmt.Errorf("%w: the connection is closed", ErrUnavailable)
+		}
+		if err != nil {
+			return answer(err)
+		}
+		e, seq, pending, bad := l.decode(m)
+		if bad != nil && seq == 0 {
+			return answer(bad)
+		}
+		if more, err := fn(e, seq, pending, bad); err != nil || !more {
+			return err
+		}
+	}
+}
+
+// subjects returns JetStream filters that cover the patterns. JetStream refuses filters
+// that overlap: one that another covers is left out, and where two cross, like a.* and
+// *.b, everything is read and the reader of the answer selects.
+func subjects(patterns event.Patterns) []string {
+	var kept event.Patterns
+	for i, p := range patterns {
+		covered := false
+		for j, q := range patterns {
+			covered = covered || q.Covers(p) && (!p.Covers(q) || j < i)
+		}
+		if !covered {
+			kept = append(kept, p)
+		}
+	}
+	var filters []string
+	for i, p := range kept {
+		for _, q := range kept[:i] {
+			if server.SubjectsCollide(p.String(), q.String()) {
+				return []string{subjectPrefix + ">"}
+			}
+		}
+		filters = append(filters, subjectPrefix+p.String())
+	}
+	if len(filters) == 0 {
+		filters = []string{subjectPrefix + ">"}
+	}
+	return filters
+}
