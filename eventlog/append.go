@@ -149,26 +149,21 @@ func encode(entry Entry) *nats.Msg {
 	return m
 }
 
-// decode makes the event of a JetStream message; the sequence holds even where what a
-// NATS client sent is no valid event.
-func (l *Log) decode(m jetstream.Msg) (e event.Event, seq uint64, pending uint64, err error) {
+// decode makes the event of a JetStream message, and says how many more the consumer has.
+// What a NATS client sent that is no valid event becomes one with an ID but no topic,
+// which no pattern selects; invalid says why.
+func (l *Log) decode(m jetstream.Msg) (e event.Event, pending uint64, invalid, err error) {
 	meta, err := m.Metadata()
 	if err != nil {
-		return event.Event{}, 0, 0, err
+		return event.Event{}, 0, nil, err
 	}
-	seq, pending = meta.Sequence.Stream, meta.NumPending
-	topic, err := event.ParseTopic(m.Subject()[len(subjectPrefix):])
-	if err != nil {
-		return event.Event{}, seq, pending, err
-	}
+	topic, invalid := event.ParseTopic(m.Subject()[len(subjectPrefix):])
 	typ := event.TypeOf(topic)
-	if name := m.Headers().Get(typeHeader); name != "" {
-		if typ, err = event.ParseType(name); err != nil {
-			return event.Event{}, seq, pending, err
-		}
+	if name := m.Headers().Get(typeHeader); name != "" && invalid == nil {
+		typ, invalid = event.ParseType(name)
 	}
-	if e, err = event.New(topic, typ, string(m.Data())); err != nil {
-		return event.Event{}, seq, pending, err
+	if invalid == nil {
+		e, invalid = event.New(topic, typ, string(m.Data()))
 	}
-	return e.Stored(event.NewID(l.epoch, seq), meta.Timestamp), seq, pending, nil
+	return e.Stored(event.NewID(l.epoch, meta.Sequence.Stream), meta.Timestamp), meta.NumPending, invalid, nil
 }

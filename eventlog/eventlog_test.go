@@ -203,7 +203,7 @@ func TestTailFollowsInOrderWhilePublishersRace(t *testing.T) {
 	for p := range publishers {
 		wg.Go(func() {
 			for i := range each {
-				if r := l.Append(ctx, eventlog.Entry{Event: newEvent(t, fmt.Sprintf("p.%d", p), "x", strconv.Itoa(i))}); r.Err != nil {
+				if r := l.Append(t.Context(), eventlog.Entry{Event: newEvent(t, fmt.Sprintf("p.%d", p), "x", strconv.Itoa(i))}); r.Err != nil {
 					t.Error(r.Err)
 				}
 			}

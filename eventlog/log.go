@@ -174,6 +174,22 @@ func (l *Log) State(ctx context.Context) (State, error) {
 	return State{First: max(s.FirstSeq, 1), Last: s.LastSeq, Events: s.Msgs, Bytes: s.Bytes}, nil
 }
 
+// Bounds returns the sequences of the first event kept and of the last one appended.
+func (l *Log) Bounds(ctx context.Context) (first, last uint64, err error) {
+	s, err := l.State(ctx)
+	return s.First, s.Last, err
+}
+
+// Recent returns a cursor behind which about so many bytes of events follow.
+func (l *Log) Recent(ctx context.Context, size int64) (after uint64, err error) {
+	s, err := l.State(ctx)
+	if err != nil || s.Events == 0 {
+		return s.Last, err
+	}
+	n := uint64(max(size, 0)) / (s.Bytes/s.Events + 1)
+	return s.Last - min(n, s.Last-s.First+1), nil
+}
+
 // Epoch returns the epoch of the log's event IDs.
 func (l *Log) Epoch() uint64 { return l.epoch }
 

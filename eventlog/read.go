@@ -17,16 +17,16 @@ const idleConsumer = 30 * time.Second
 
 // Tail calls fn for every event after the sequence, in order and each once, until ctx is
 // done or fn returns an error, which it returns. A lost connection is taken up again where
-// it broke. fn holds up the tail, nothing else.
+// it broke. What is no valid event comes as one without a topic. fn holds up the tail,
+// nothing else.
 func (l *Log) Tail(ctx context.Context, after uint64, fn func(event.Event) error) error {
 	c, err := l.consumer(ctx, fromSeq(after), nil)
 	if err != nil {
 		return err
 	}
-	return l.each(ctx, c, func(e event.Event, seq, _ uint64, bad error) (bool, error) {
-		if bad != nil {
-			l.logger.Warn("a NATS client published what is no event", "seq", seq, "error", bad)
-			return true, nil
+	return l.each(ctx, c, func(e event.Event, _ uint64, invalid error) (bool, error) {
+		if invalid != nil {
+			l.logger.Warn("a NATS client published what is no event", "event", e, "error", invalid)
 		}
 		return true, fn(e)
 	})
@@ -60,8 +60,9 @@ func (l *Log) read(ctx context.Context, start jetstream.OrderedConsumerConfig, a
 		return state.Last, nil
 	}
 	upto = after
-	err = l.each(ctx, c, func(e event.Event, seq, pending uint64, bad error) (bool, error) {
-		if bad == nil && seq > after && patterns.Match(e.Topic()) {
+	err = l.each(ctx, c, func(e event.Event, pending uint64, _ error) (bool, error) {
+		seq := e.ID().Seq()
+		if seq > after && patterns.Match(e.Topic()) {
 			if err := fn(e); err != nil {
 				return false, err
 			}
@@ -99,8 +100,8 @@ func (l *Log) Seek(ctx context.Context, since event.Since, patterns event.Patter
 		if c.CachedInfo().NumPending == 0 {
 			return after, nil
 		}
-		err = l.each(ctx, c, func(_ event.Event, seq, _ uint64, _ error) (bool, error) {
-			after = seq - 1
+		err = l.each(ctx, c, func(e event.Event, _ uint64, _ error) (bool, error) {
+			after = e.ID().Seq() - 1
 			return false, nil
 		})
 		return after, err
@@ -155,8 +156,8 @@ func (l *Log) drop(c jetstream.Consumer) {
 }
 
 // each calls fn for the consumer's messages until it returns false or an error.
-func (l *Log) each(ctx context.Context, c jetstream.Consumer, fn func(e event.Event, seq, pending uint64, bad error) (bool, error)) error {
-	messages, err := c.Messages(jetstream.PullMaxMessages(512))
+func (l *Log) each(ctx context.Context, c jetstream.Consumer, fn func(e event.Event, pending uint64, invalid error) (bool, error)) error {
+	messages, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(512, 2*int(l.nc.MaxPayload())))
 	if err != nil {
 		return answer(err)
 	}
@@ -174,11 +175,11 @@ func (l *Log) each(ctx context.Context, c jetstream.Consumer, fn func(e event.Ev
 		if err != nil {
 			return answer(err)
 		}
-		e, seq, pending, bad := l.decode(m)
-		if bad != nil && seq == 0 {
-			return answer(bad)
+		e, pending, invalid, err := l.decode(m)
+		if err != nil {
+			return answer(err)
 		}
-		if more, err := fn(e, seq, pending, bad); err != nil || !more {
+		if more, err := fn(e, pending, invalid); err != nil || !more {
 			return err
 		}
 	}

@@ -1,0 +1,46 @@
+package hub_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"freshet/hub"
+)
+
+// One event through the tail, into the window and out to every subscriber of it.
+func BenchmarkFanOut(b *testing.B) {
+	for _, n := range []int{1, 1000, 10_000} {
+		b.Run(fmt.Sprintf("subscribers=%d", n), func(b *testing.B) {
+			log := newMemLog()
+			h := start(b, log, hub.Config{})
+			woken := make(chan *hub.Subscriber, n)
+			for range n {
+				var s *hub.Subscriber
+				s, err := h.Subscribe(context.Background(), hub.Request{Patterns: patterns(b, ">"), Wake: func() {
+					if s != nil {
+						woken <- s
+					}
+				}})
+				must(b, err)
+				defer s.Close()
+				_, err = s.Next(nil)
+				must(b, err)
+			}
+			payload := strings.Repeat("x", 128)
+			buf := make([]*hub.Entry, 0, 16)
+			b.ReportAllocs()
+			for b.Loop() {
+				log.append(b, "orders.new", payload)
+				for range n {
+					var err error
+					if buf, err = (<-woken).Next(buf[:0]); err != nil || len(buf) != 1 {
+						b.Fatalf("handed %d entries, %v", len(buf), err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/delivery")
+		})
+	}
+}

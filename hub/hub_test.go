@@ -1,0 +1,428 @@
+package hub_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet/event"
+	"freshet/hub"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Every subscriber, however slow, gets just what its patterns select, once, in order,
+// while the window is far smaller than what passes through it.
+func TestEachSubscriberGetsAllOnceInOrder(t *testing.T) {
+	log := newMemLog()
+	for i := range 3000 {
+		log.append(t, topicOf(i), strconv.Itoa(i))
+	}
+	h := start(t, log, hub.Config{WindowBytes: 20_000, Replays: 2})
+	const total = 12_000
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 3000; i < total; i++ {
+			log.append(t, topicOf(i), strconv.Itoa(i))
+		}
+	})
+	for n, pattern := range []string{">", "a.*", "a.1", "b.>", "*.2", "rare", ">"} {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(1, uint64(n)))
+			from := rng.IntN(2500)
+			r := newReader(t, h, hub.Request{Patterns: patterns(t, pattern), LastEventID: event.NewID(epoch, uint64(from)).String()})
+			defer r.Close()
+			want := 0
+			for i := from; i < total; i++ {
+				if patterns(t, pattern).Match(topic(t, topicOf(i))) {
+					want++
+				}
+			}
+			last, got := uint64(from), 0
+			for got < want {
+				for _, e := range r.read() {
+					seq := e.Event.ID().Seq()
+					if seq <= last || !patterns(t, pattern).Match(e.Event.Topic()) || e.Event.Data() != strconv.Itoa(int(seq)-1) {
+						t.Errorf("%s: event %d after %d", pattern, seq, last)
+					}
+					last = seq
+					got++
+				}
+			}
+			if rest, _ := r.Next(nil); len(rest) != 0 {
+				t.Errorf("%s: %d more than the %d due", pattern, len(rest), want)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func topicOf(i int) string {
+	if i%1000 == 999 {
+		return "rare"
+	}
+	return []string{"a.1", "a.2", "b.1", "b.2"}[i*7%4]
+}
+
+func TestASubscriberIsWokenOnceAndOnlyForItsTopics(t *testing.T) {
+	log := newMemLog()
+	h := start(t, log, hub.Config{})
+	wakes := make(chan struct{}, 100)
+	s, err := h.Subscribe(t.Context(), hub.Request{Patterns: patterns(t, "news", "news"), Wake: func() { wakes <- struct{}{} }})
+	must(t, err)
+	defer s.Close()
+	<-wakes // Subscribe itself wakes
+	if got := drain(t, s); len(got) != 0 {
+		t.Fatalf("a new subscriber was handed %v", got)
+	}
+	synced := newReader(t, h, hub.Request{Patterns: patterns(t, ">")})
+	defer synced.Close()
+	for range 3 {
+		log.append(t, "other", "")
+	}
+	synced.readN(3)
+	if len(wakes) != 0 {
+		t.Error("woken for another topic")
+	}
+	if got := drain(t, s); len(got) != 0 || s.Cursor().Seq() != 3 {
+		t.Errorf("handed %v, cursor %v; want none, and the cursor past what did not match", got, s.Cursor())
+	}
+	log.append(t, "news", "4")
+	<-wakes
+	log.append(t, "news", "5")
+	synced.readN(2)
+	if len(wakes) != 0 {
+		t.Error("woken again before it read")
+	}
+	if got := drain(t, s); strings.Join(got, " ") != "4 5" || s.Cursor().Seq() != 5 {
+		t.Errorf("handed %v, cursor %v", got, s.Cursor())
+	}
+}
+
+func TestWhereASubscriberBegins(t *testing.T) {
+	log := newMemLog()
+	for i := range 10 {
+		log.append(t, []string{"a", "b"}[i%2], strconv.Itoa(i+1))
+	}
+	log.expire(3)
+	h := start(t, log, hub.Config{})
+	gap := func(requested string, resumed int, reason string) string {
+		return fmt.Sprintf(`{"requested":%q,"first":"10-3","resumed":"10-%d","reason":%q}`, requested, resumed, reason)
+	}
+	for name, c := range map[string]struct {
+		request  hub.Request
+		patterns string
+		want     string
+		cursor   string // before anything is read
+	}{
+		"now":                 {hub.Request{}, ">", "", "10-10"},
+		"id":                  {hub.Request{LastEventID: "10-8"}, ">", "9 10", "10-8"},
+		"id of the last":      {hub.Request{LastEventID: "10-10"}, ">", "", "10-10"},
+		"id beats since":      {hub.Request{LastEventID: "10-8", Since: event.Since{All: true}}, ">", "9 10", "10-8"},
+		"since id":            {hub.Request{Since: event.Since{ID: event.NewID(epoch, 8)}}, "a", "9", "10-8"},
+		"all":                 {hub.Request{Since: event.Since{All: true}}, "a", "3 5 7 9", "10-2"},
+		"newest":              {hub.Request{Since: event.Since{Newest: 2}}, "b", "8 10", "10-7"},
+		"last":                {hub.Request{Since: event.Since{Last: true}}, ">", "9 10", ""},
+		"expired":             {hub.Request{LastEventID: "10-1"}, "a", gap("10-1", 2, "expired") + " 3 5 7 9", "10-1"},
+		"just not expired":    {hub.Request{LastEventID: "10-2"}, "a", "3 5 7 9", "10-2"},
+		"another epoch":       {hub.Request{LastEventID: "zz-5"}, "b", gap("zz-5", 2, "epoch") + " 4 6 8 10", "10-2"},
+		"ahead of the log":    {hub.Request{LastEventID: "10-11"}, ">", gap("10-11", 10, "unknown"), "10-10"},
+		"no ID at all":        {hub.Request{LastEventID: "<x>\n"}, ">", `{"requested":"\u003cx\u003e\n","first":"10-3","resumed":"10-10","reason":"unknown"}`, "10-10"},
+		"nothing is selected": {hub.Request{LastEventID: "10-5"}, "", "", "10-5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.request.Wake = func() {}
+			if c.patterns != "" {
+				c.request.Patterns = patterns(t, c.patterns)
+			}
+			s, err := h.Subscribe(t.Context(), c.request)
+			must(t, err)
+			defer s.Close()
+			if got := s.Cursor().String(); got != c.cursor {
+				t.Errorf("cursor %s, want %s", got, c.cursor)
+			}
+			if diff := cmp.Diff(c.want, strings.Join(drain(t, s), " ")); diff != "" {
+				t.Error(diff)
+			}
+			if got := s.Cursor().String(); got != "10-10" {
+				t.Errorf("cursor %s at the end", got)
+			}
+		})
+	}
+}
+
+// What another node has shown a reader already must not come again from a node behind it.
+func TestAReaderAheadOfThisNodesTail(t *testing.T) {
+	log := &stalledLog{memLog: newMemLog()}
+	h := start(t, log, hub.Config{})
+	log.append(t, "a", "1")
+	log.append(t, "a", "2") // in the log, but not in this hub
+	r := newReader(t, h, hub.Request{Patterns: patterns(t, ">"), LastEventID: "10-2"})
+	defer r.Close()
+	if got, err := r.Next(nil); len(got) != 0 || err != nil {
+		t.Errorf("handed %v, %v", got, err)
+	}
+	log.release()
+	log.append(t, "a", "3")
+	if got := r.readN(1); got[0].Event.Data() != "3" {
+		t.Errorf("handed %s", got[0].Event.Data())
+	}
+}
+
+// stalledLog is a log whose tail delivers nothing until it is released.
+type stalledLog struct {
+	*memLog
+	once sync.Once
+	open chan struct{}
+}
+
+func (l *stalledLog) gate() chan struct{} {
+	l.once.Do(func() { l.open = make(chan struct{}) })
+	return l.open
+}
+
+func (l *stalledLog) release() { close(l.gate()) }
+
+func (l *stalledLog) Tail(ctx context.Context, after uint64, fn func(event.Event) error) error {
+	select {
+	case <-l.gate():
+		return l.memLog.Tail(ctx, after, fn)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// A subscriber that retention overtakes while it reads is told so.
+func TestRetentionThatOvertakesAReplayIsTold(t *testing.T) {
+	log := newMemLog()
+	for i := range 3000 {
+		log.append(t, "a", strconv.Itoa(i+1))
+	}
+	h := start(t, log, hub.Config{WindowBytes: 10_000})
+	log.onRead = func() { log.expire(500); log.onRead = nil }
+	r := newReader(t, h, hub.Request{Patterns: patterns(t, ">"), LastEventID: "10-100"})
+	defer r.Close()
+	got := r.readN(2)
+	if got[0].Event.Type() != event.TypeGap || got[0].Event.ID().Seq() != 100 || got[1].Event.ID().Seq() != 500 {
+		t.Errorf("handed %v, then %v", got[0].Event, got[1].Event)
+	}
+}
+
+// One that never reads costs the hub and the others nothing: the window's bound holds.
+func TestASubscriberThatNeverReadsHoldsUpNobody(t *testing.T) {
+	log := newMemLog()
+	h := start(t, log, hub.Config{WindowBytes: 50_000})
+	stuck := newReader(t, h, hub.Request{Patterns: patterns(t, ">")})
+	defer stuck.Close()
+	r := newReader(t, h, hub.Request{Patterns: patterns(t, ">")})
+	defer r.Close()
+	payload := strings.Repeat("x", 1000)
+	for range 500 {
+		log.append(t, "a", payload)
+	}
+	r.readN(500)
+	if _, err := stuck.Next(nil); !errors.Is(err, hub.ErrBehind) {
+		t.Errorf("error %v, want ErrBehind", err)
+	}
+	if got := stuck.readN(500); got[0].Event.ID().Seq() != 1 || got[499].Event.ID().Seq() != 500 {
+		t.Errorf("from %v to %v", got[0].Event.ID(), got[499].Event.ID())
+	}
+}
+
+func TestReplaysAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		for i := range 3000 {
+			log.append(t, "a", strconv.Itoa(i+1))
+		}
+		h := start(t, log, hub.Config{WindowBytes: 10_000, Replays: 3})
+		open := make(chan struct{})
+		log.onRead = func() { <-open }
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				s, err := h.Subscribe(ctx, hub.Request{Patterns: patterns(t, ">"), LastEventID: "10-1", Wake: func() {}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer s.Close()
+				_, _ = s.Replay(ctx)
+			})
+		}
+		synctest.Wait()
+		log.mu.Lock()
+		if log.reads != 3 {
+			t.Errorf("%d read the log at once, want 3", log.reads)
+		}
+		log.mu.Unlock()
+		cancel() // those that wait give up
+		close(open)
+		wg.Wait()
+		if n := h.Stats().Subscribers; n != 0 {
+			t.Errorf("%d subscribers are left", n)
+		}
+	})
+}
+
+func TestStats(t *testing.T) {
+	log := newMemLog()
+	log.append(t, "a", "before the hub")
+	h := start(t, log, hub.Config{})
+	if s := h.Stats(); s.P50 >= 0 || s.Published != 0 {
+		t.Errorf("before anything: %+v", s)
+	}
+	r := newReader(t, h, hub.Request{Patterns: patterns(t, ">")})
+	for range 4 {
+		log.append(t, "a", "x")
+	}
+	for _, e := range r.readN(4) {
+		h.Delivered([]*hub.Entry{e}, e.Event.Time().Add(5*time.Millisecond))
+	}
+	s := h.Stats()
+	if s.Subscribers != 1 || s.Published != 4 || s.Delivered != 4 {
+		t.Errorf("stats %+v", s)
+	}
+	for _, p := range []time.Duration{s.P50, s.P99} {
+		if p < 4300*time.Microsecond || p > 5700*time.Microsecond {
+			t.Errorf("percentile %v of deliveries that took 5ms", p)
+		}
+	}
+	r.Close()
+	if n := h.Stats().Subscribers; n != 0 {
+		t.Errorf("%d subscribers are left", n)
+	}
+}
+
+func TestTheHubEndsWithTheError(t *testing.T) {
+	broken := errors.New("broken")
+	log := &brokenLog{newMemLog(), broken}
+	h, err := hub.New(t.Context(), log, hub.Config{})
+	must(t, err)
+	if err := h.Run(t.Context()); !errors.Is(err, broken) {
+		t.Errorf("Run returned %v", err)
+	}
+}
+
+type brokenLog struct {
+	*memLog
+	err error
+}
+
+func (l *brokenLog) Tail(context.Context, uint64, func(event.Event) error) error { return l.err }
+
+// reader reads a subscriber to the end of what it is due, as a stream handler does.
+type reader struct {
+	*hub.Subscriber
+	t     *testing.T
+	ready chan struct{}
+}
+
+func newReader(t *testing.T, h *hub.Hub, r hub.Request) *reader {
+	t.Helper()
+	ready := make(chan struct{}, 1)
+	r.Wake = func() {
+		select {
+		case ready <- struct{}{}:
+		default:
+		}
+	}
+	s, err := h.Subscribe(t.Context(), r)
+	must(t, err)
+	return &reader{s, t, ready}
+}
+
+// read waits until something is due and returns it.
+func (r *reader) read() []*hub.Entry {
+	for {
+		entries, err := r.Next(nil)
+		if errors.Is(err, hub.ErrBehind) {
+			entries, err = r.Replay(r.t.Context())
+		}
+		if err != nil {
+			r.t.Error(err)
+			return nil
+		}
+		if len(entries) > 0 {
+			return entries
+		}
+		select {
+		case <-r.ready:
+		case <-r.t.Context().Done():
+			return nil
+		}
+	}
+}
+
+func (r *reader) readN(n int) (entries []*hub.Entry) {
+	for len(entries) < n {
+		entries = append(entries, r.read()...)
+	}
+	return entries
+}
+
+// drain reads all that is due now.
+func drain(t *testing.T, s *hub.Subscriber) (data []string) {
+	t.Helper()
+	for {
+		entries, err := s.Next(nil)
+		behind := errors.Is(err, hub.ErrBehind)
+		if behind {
+			entries, err = s.Replay(t.Context())
+		}
+		must(t, err)
+		for _, e := range entries {
+			data = append(data, e.Event.Data())
+		}
+		if len(entries) == 0 && !behind {
+			return data
+		}
+	}
+}
+
+func start(t testing.TB, log hub.Log, cfg hub.Config) *hub.Hub {
+	t.Helper()
+	h, err := hub.New(t.Context(), log, cfg)
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		must(t, <-done)
+	})
+	<-h.CaughtUp()
+	return h
+}
+
+func patterns(t testing.TB, texts ...string) (ps event.Patterns) {
+	t.Helper()
+	for _, text := range texts {
+		p, err := event.ParsePattern(text)
+		must(t, err)
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+func topic(t testing.TB, name string) event.Topic {
+	t.Helper()
+	topic, err := event.ParseTopic(name)
+	must(t, err)
+	return topic
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
