@@ -1,0 +1,80 @@
+package auth
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// PublishToken returns the token kept in the file publish-token of dir. At first start it makes the folder (mode 0700) and a random
+// token (mode 0600). The file is there whole or not at all, and of several starters at once all return the same token.
+func PublishToken(dir string) (string, error) {
+	path := filepath.Join(dir, "publish-token")
+	token, err := readToken(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return token, err
+	}
+	if err := writeToken(path); err != nil {
+		return "", fmt.Errorf("publish token: %w", err)
+	}
+	// Read back, as another starter may have been first.
+	return readToken(path)
+}
+
+func readToken(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("publish token: %w", err)
+	}
+	defer func() { _ = file.Close() }() // only read from
+	info, err := file.Stat()
+	if err != nil {
+		return "", fmt.Errorf("publish token: %w", err)
+	}
+	// The group may read: Kubernetes gives a volume's files to the group of the pod (fsGroup) at every mount. Windows has no modes.
+	if info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" {
+		return "", fmt.Errorf("publish token: %s is open to every user (mode %#o): chmod 600 it, or delete it for a new token if one may have read it",
+			path, info.Mode().Perm())
+	}
+	const bound = 4096 // for a wrong file in this place
+	text, err := io.ReadAll(io.LimitReader(file, bound))
+	if err != nil {
+		return "", fmt.Errorf("publish token: %w", err)
+	}
+	token := strings.TrimRight(string(text), "\r\n")
+	if !wellFormed(token) || len(text) == bound {
+		return "", fmt.Errorf("publish token: %s is empty or malformed (want at least 16 printable ASCII characters and no space): delete it for a new token", path)
+	}
+	return token, nil
+}
+
+// writeToken does nothing if the file exists.
+func writeToken(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(dir, "publish-token-*") // O_EXCL, mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(temp.Name()) }()
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails
+	_, err = temp.WriteString(base64.RawURLEncoding.EncodeToString(random) + "\n")
+	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
+		return err
+	}
+	// A link and not a rename: it fails if the name is taken, where a rename would replace the token of another starter.
+	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}

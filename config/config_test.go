@@ -1,0 +1,327 @@
+package config_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"freshet/config"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const token = "correct-horse-battery"
+
+func parse(t *testing.T, env map[string]string, args ...string) config.Config {
+	t.Helper()
+	c, err := config.Parse(args, func(name string) string { return env[name] }, io.Discard)
+	if err != nil {
+		t.Fatalf("Parse(%q, %v): %v", args, env, err)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	// Parse reads getenv, not the environment of the process.
+	t.Setenv("FRESHET_DATA", "elsewhere")
+	want := config.Config{
+		Listen:          []string{":8080"},
+		Drain:           10 * time.Second,
+		Data:            "freshet-data",
+		RetainAge:       24 * time.Hour,
+		RetainBytes:     1 << 30,
+		Sync:            config.Sync{Always: true},
+		Replicas:        1,
+		CounterInterval: time.Second,
+		Heartbeat:       15 * time.Second,
+		Retry:           config.Retry{Min: time.Second, Max: 3 * time.Second},
+		WindowBytes:     64 << 20,
+		MaxConnections:  100000,
+		MaxTopics:       100,
+		MaxReplays:      64,
+		MaxBody:         1 << 20,
+		CORSOrigins:     []string{"*"},
+		Log:             "text",
+	}
+	if diff := cmp.Diff(want, parse(t, nil)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEverythingByFlagAndByVariable(t *testing.T) {
+	values := map[string]string{
+		"listen":           "127.0.0.1:80,[::1]:443",
+		"drain":            "0",
+		"data":             "/var/lib/freshet",
+		"retain-age":       "1h30m",
+		"retain-bytes":     "500kb",
+		"retain-per-topic": "7",
+		"sync":             "2s",
+		"nats":             "nats://user:hunter2@a:4222,tls://b",
+		"nats-creds":       "f.creds",
+		"replicas":         "3",
+		"counter-interval": "250ms",
+		"heartbeat":        "0",
+		"retry":            "2s",
+		"window-bytes":     "3MiB",
+		"max-connections":  "0",
+		"max-topics":       "0",
+		"max-replays":      "1",
+		"max-body":         "32MiB",
+		"publish-token":    token,
+		"cors-origin":      "HTTPS://App.example:443,http://localhost:3000,http://b:80,capacitor://localhost",
+		"log":              "json",
+		"log-level":        "debug",
+	}
+	want := config.Config{
+		Listen:          []string{"127.0.0.1:80", "[::1]:443"},
+		Data:            "/var/lib/freshet",
+		RetainAge:       90 * time.Minute,
+		RetainBytes:     500_000,
+		RetainPerTopic:  7,
+		Sync:            config.Sync{Interval: 2 * time.Second},
+		NATS:            "nats://user:hunter2@a:4222,tls://b",
+		NATSCreds:       "f.creds",
+		Replicas:        3,
+		CounterInterval: 250 * time.Millisecond,
+		Retry:           config.Retry{Min: 2 * time.Second, Max: 2 * time.Second},
+		WindowBytes:     3 << 20,
+		MaxReplays:      1,
+		MaxBody:         32 << 20,
+		PublishToken:    token,
+		CORSOrigins:     []string{"https://app.example", "http://localhost:3000", "http://b", "capacitor://localhost"},
+		Log:             "json",
+		LogLevel:        slog.LevelDebug,
+	}
+	var args []string
+	env := map[string]string{}
+	for name, value := range values {
+		args = append(args, "--"+name+"="+value)
+		env["FRESHET_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = value
+	}
+	if diff := cmp.Diff(want, parse(t, nil, args...)); diff != "" {
+		t.Errorf("by flags: %s", diff)
+	}
+	if diff := cmp.Diff(want, parse(t, env)); diff != "" {
+		t.Errorf("by variables: %s", diff)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	env := map[string]string{
+		"FRESHET_HEARTBEAT": "7s", "FRESHET_LISTEN": ":1,:2", "FRESHET_DATA": "from-env", "FRESHET_RETRY": "",
+		// A value that no flag would take, but the flag comes first.
+		"FRESHET_DRAIN": "soon",
+		// Neither is a setting.
+		"FRESHET_VERSION": "1.2.3", "FRESHET_HELP": "true",
+	}
+	c := parse(t, env, "--heartbeat", "9s", "--drain=1s", "--listen", ":3", "--listen=:4")
+	if c.Heartbeat != 9*time.Second || c.Drain != time.Second || !cmp.Equal(c.Listen, []string{":3", ":4"}) {
+		t.Errorf("a flag must beat its variable and the default: %+v", c)
+	}
+	if c.Data != "from-env" {
+		t.Errorf("a variable must beat the default: Data %q", c.Data)
+	}
+	if c.Retry != (config.Retry{Min: time.Second, Max: 3 * time.Second}) {
+		t.Errorf("a variable set to nothing counts as not set: Retry %v", c.Retry)
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for text, want := range map[string]config.Bytes{
+		"1048576": 1 << 20, "1b": 1, "500KB": 500_000, "2mb": 2_000_000, "1GB": 1e9, "1TB": 1e12, "3KiB": 3 << 10, "64mib": 64 << 20,
+		"1GIB": 1 << 30, "2TiB": 2 << 40, "0": 0, "9223372036854775807": 1<<63 - 1, "8388607TiB": 8388607 << 40,
+	} {
+		got := parse(t, nil, "--retain-bytes="+text).RetainBytes
+		if got != want {
+			t.Errorf("%s: got %d, want %d", text, got, want)
+		}
+		if again := parse(t, nil, "--retain-bytes="+got.String()).RetainBytes; again != got {
+			t.Errorf("%s prints as %v, which parses as %d", text, got, again)
+		}
+	}
+	for size, want := range map[config.Bytes]string{0: "0B", 1: "1B", 1 << 20: "1MiB", 1 << 30: "1GiB", 1536: "1536B", 3 << 40: "3TiB"} {
+		if got := size.String(); got != want {
+			t.Errorf("%d prints as %q, want %q", int64(size), got, want)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, test := range []struct{ flag, value, want string }{
+		{"listen", "8080", "want host:port or :port"},
+		{"listen", ":http8", "want host:port or :port"},
+		{"listen", ":65536", "want host:port or :port"},
+		{"listen", "", "want host:port or :port"},
+		{"drain", "-1s", "want 0 or a duration"},
+		{"drain", "10", "want 0 or a duration"},
+		{"data", "", "want the path"},
+		{"retain-age", "500ms", "want 0 or at least 1s"},
+		{"retain-age", "-24h", "want 0 or a duration"},
+		{"retain-bytes", "-1", "want a size such as"},
+		{"retain-bytes", "1.5GiB", "want a size such as"},
+		{"retain-bytes", "GiB", "want a size such as"},
+		{"retain-bytes", "1 GiB", "want a size such as"},
+		{"retain-bytes", "1PiB", "want a size such as"},
+		{"retain-bytes", "", "want a size such as"},
+		{"retain-bytes", "9223372036854775808", "want a size such as"},
+		{"retain-bytes", "8388608TiB", "want a size such as"},
+		{"retain-per-topic", "-1", "want a whole number"},
+		{"retain-per-topic", "1e3", "want a whole number"},
+		{"sync", "never", "want always or an interval"},
+		{"sync", "999ms", "want always or an interval"},
+		{"sync", "0", "want always or an interval"},
+		{"nats", "localhost", "want nats://"},
+		{"nats", "http://localhost:4222", "want nats://"},
+		{"nats", "nats://a,", "want nats://"},
+		{"nats-creds", "file", "only allowed together with --nats"},
+		{"replicas", "0", "want 1 to 5"},
+		{"replicas", "6", "want 1 to 5"},
+		{"replicas", "3", "together with --nats"},
+		{"counter-interval", "1ns", "at least 1ms"},
+		{"heartbeat", "-15s", "want 0 or a duration"},
+		{"retry", "0", "want a range"},
+		{"retry", "0-1s", "want a range"},
+		{"retry", "3s-1s", "want a range"},
+		{"retry", "1s-", "want a range"},
+		{"retry", "1s-2s-3s", "want a range"},
+		{"retry", "-1s", "want a range"},
+		{"window-bytes", "0", "at least 1B"},
+		{"max-connections", "-1", "want a whole number"},
+		{"max-topics", "many", "want a whole number"},
+		{"max-replays", "0", "at least 1"},
+		{"max-body", "0", "want 1B to 32MiB"},
+		{"max-body", "33554433", "want 1B to 32MiB"},
+		{"publish-token", "fifteen-letters", "at least 16"},
+		{"publish-token", "with a space inside", "at least 16"},
+		{"publish-token", "with-a-tab\tinside it", "at least 16"},
+		{"publish-token", "mit-Umläuten-drin", "at least 16"},
+		{"cors-origin", "", "want * or scheme"},
+		{"cors-origin", "app.example", "want * or scheme"},
+		{"cors-origin", "https://app.example/", "want * or scheme"},
+		{"cors-origin", "https://*.example", "want * or scheme"},
+		{"cors-origin", "https://me@app.example", "want * or scheme"},
+		{"cors-origin", "https://app.example:", "want * or scheme"},
+		{"cors-origin", "https://bücher.example", "want * or scheme"},
+		{"cors-origin", "https://app.example?q", "want * or scheme"},
+		{"cors-origin", "null", "want * or scheme"},
+		{"cors-origin", "*,nonsense", "want * or scheme"},
+		{"log", "xml", `"text","json"`},
+		{"log-level", "loud", "want debug, info, warn or error"},
+	} {
+		variable := "FRESHET_" + strings.ToUpper(strings.ReplaceAll(test.flag, "-", "_"))
+		for _, source := range []string{"flag", "variable"} {
+			var args []string
+			env := map[string]string{}
+			if source == "flag" {
+				args = []string{"--" + test.flag + "=" + test.value}
+			} else if env[variable] = test.value; test.value == "" {
+				continue // not set
+			}
+			var stdout bytes.Buffer
+			_, err := config.Parse(args, func(name string) string { return env[name] }, &stdout)
+			switch {
+			case err == nil:
+				t.Errorf("--%s=%q by %s was taken", test.flag, test.value, source)
+				continue
+			case errors.Is(err, config.ErrPrinted), stdout.Len() > 0:
+				t.Errorf("--%s=%q by %s printed %q, error %v", test.flag, test.value, source, &stdout, err)
+			}
+			text := err.Error()
+			if !strings.HasPrefix(text, "--"+test.flag) || !strings.Contains(text, test.want) || strings.ContainsAny(text, "\r\n") {
+				t.Errorf("--%s=%q by %s: %q is not one line with %q", test.flag, test.value, source, text, test.want)
+			}
+			if strings.Contains(text, variable) != (source == "variable") {
+				t.Errorf("--%s=%q by %s: %q must name the variable exactly if it is from there", test.flag, test.value, source, text)
+			}
+			if test.flag == "publish-token" && strings.Contains(text, test.value) {
+				t.Errorf("the error shows the token: %q", text)
+			}
+		}
+	}
+}
+
+func TestRefusesWhatIsNoFlag(t *testing.T) {
+	for want, args := range map[string][]string{
+		"unknown flag --publish-tokn":                     {"--publish-tokn=" + token},
+		"unexpected argument serve":                       {"serve"},
+		"--publish-token: no value":                       {"--publish-token"},
+		"--publish-token: no value: want --publish-token": {"--publish-token", "-" + token},
+		"--heartbeat: no value":                           {"--heartbeat", "-1s"},
+		"--nats-creds: only":                              {"--nats-creds=file"},
+	} {
+		_, err := config.Parse(args, func(string) string { return "" }, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.ContainsAny(err.Error(), "\r\n") {
+			t.Errorf("%q: got %v, want one line with %q", args, err, want)
+		} else if strings.Contains(err.Error(), token) {
+			t.Errorf("%q: the error shows the token: %v", args, err)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var stdout bytes.Buffer
+	// Help is also for those whose environment is broken.
+	_, err := config.Parse([]string{"--help"}, func(string) string { return "broken" }, &stdout)
+	if !errors.Is(err, config.ErrPrinted) {
+		t.Fatalf("got %v, want ErrPrinted", err)
+	}
+	help := strings.Join(strings.Fields(stdout.String()), " ")
+	for _, want := range []string{
+		"Serving:", "Log:", "Stream:", "Limits:", "Publishing and origins:", "Logging:",
+		"[default :8080, FRESHET_LISTEN]", "[default 24h, FRESHET_RETAIN_AGE]", "[default 1GiB, FRESHET_RETAIN_BYTES]",
+		"[default 1s-3s, FRESHET_RETRY]", "[default always, FRESHET_SYNC]", "[default *, FRESHET_CORS_ORIGIN]",
+		"[FRESHET_PUBLISH_TOKEN]", "--nats=URL[,URL]", "--max-body=BYTES", "--version",
+	} {
+		if !strings.Contains(help, want) {
+			t.Errorf("no %q in the help:\n%s", want, &stdout)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	var stdout bytes.Buffer
+	_, err := config.Parse([]string{"--version"}, func(string) string { return "" }, &stdout)
+	if !errors.Is(err, config.ErrPrinted) {
+		t.Errorf("got %v, want ErrPrinted", err)
+	}
+	if got, want := stdout.String(), "freshet "+config.Version()+"\n"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+}
+
+func TestSecretsStaySecret(t *testing.T) {
+	c := parse(t, nil, "--publish-token="+token, "--nats=nats://user:hunter2@host:4222")
+	var out bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%20v"} {
+		fmt.Fprintf(&out, verb+"\n", c)
+		fmt.Fprintf(&out, verb+"\n", c.PublishToken)
+		fmt.Fprintf(&out, verb+"\n", &c)
+	}
+	for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
+		slog.New(handler).Info("config", "config", c, "pointer", &c, "token", c.PublishToken, "nats", c.NATS)
+	}
+	if err := json.NewEncoder(&out).Encode(c); err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{token, fmt.Sprintf("%x", token), fmt.Sprintf("%X", token), "hunter2", fmt.Sprintf("%x", "hunter2")} {
+		if strings.Contains(out.String(), secret) {
+			t.Errorf("%q leaked:\n%s", secret, &out)
+		}
+	}
+	if !strings.Contains(out.String(), "[redacted]") || !strings.Contains(out.String(), "freshet-data") {
+		t.Errorf("nothing was printed, or nothing redacted:\n%s", &out)
+	}
+	if string(c.PublishToken) != token {
+		t.Error("string(PublishToken) is not the token")
+	}
+	if got := fmt.Sprint(config.Secret("")); got != "" {
+		t.Errorf("no secret prints as %q, want nothing", got)
+	}
+}

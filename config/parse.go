@@ -1,0 +1,135 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"reflect"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// ErrPrinted says that --help or --version was asked for and has been printed: there is nothing to run, and it is no failure.
+var ErrPrinted = errors.New("help or version printed")
+
+// Parse reads the arguments (without the program's name), then for flags not among them the environment through getenv
+// ([os.Getenv]), then the defaults. The Config is only to be used when the error is nil.
+func Parse(args []string, getenv func(string) string, stdout io.Writer) (Config, error) {
+	var flags struct {
+		Config  `embed:""`
+		Version kong.VersionFlag `help:"Print the version."`
+	}
+	printed := false
+	fromEnv := map[string]bool{}
+	parser, err := kong.New(&flags,
+		kong.Name("freshet"),
+		kong.Description("An event server for browsers."),
+		kong.Vars{"version": "freshet " + Version()},
+		kong.Writers(stdout, stdout),
+		kong.Exit(func(int) { printed = true }),
+		kong.ValueFormatter(describe),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), mapper(parseDuration)),
+		kong.TypeMapper(reflect.TypeFor[Bytes](), mapper(parseBytes)),
+		kong.TypeMapper(reflect.TypeFor[Retry](), mapper(parseRetry)),
+		kong.TypeMapper(reflect.TypeFor[Sync](), mapper(parseSync)),
+		kong.TypeMapper(reflect.TypeFor[slog.Level](), mapper(parseLevel)),
+		kong.KindMapper(reflect.Int, mapper(parseCount)),
+		kong.KindMapper(reflect.String, mapper(func(text string) (string, error) { return text, nil })),
+		// A resolver rather than kong's env tags, which read the environment of the process.
+		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+			if text := getenv(variable(flag.Name)); text != "" && !flag.IsBool() {
+				fromEnv[flag.Name] = true
+				return text, nil
+			}
+			return nil, nil
+		})),
+	)
+	if err != nil {
+		return Config{}, err
+	}
+	_, err = parser.Parse(args)
+	if printed {
+		return Config{}, ErrPrinted
+	}
+	if err == nil {
+		err = flags.validate()
+	}
+	if err != nil {
+		// Only the text goes on: kong's error holds all values, secrets among them.
+		text := err.Error()
+		name, _, _ := strings.Cut(strings.TrimPrefix(text, "--"), " ")
+		if name = strings.TrimSuffix(name, ":"); fromEnv[name] {
+			text += " (from " + variable(name) + ")"
+		}
+		return Config{}, errors.New(text)
+	}
+	return flags.Config, nil
+}
+
+// Version is the version of the module, as the Go toolchain stamped it into the binary.
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func variable(flag string) string {
+	return "FRESHET_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+func describe(value *kong.Value) string {
+	switch {
+	case value.IsBool():
+		return value.Help
+	case value.Default == "":
+		return fmt.Sprintf("%s [%s]", value.Help, variable(value.Name))
+	default:
+		return fmt.Sprintf("%s [default %s, %s]", value.Help, value.Default, variable(value.Name))
+	}
+}
+
+func mapper[T any](parse func(string) (T, error)) kong.MapperFunc {
+	return func(ctx *kong.DecodeContext, target reflect.Value) error {
+		var text string
+		if ctx.Scan.PopValueInto("value", &text) != nil {
+			// Not kong's error, which repeats whatever stands there instead: a token that begins with a dash, say.
+			return fmt.Errorf("no value: want %s", ctx.Value.Summary())
+		}
+		value, err := parse(text)
+		if err == nil {
+			target.Set(reflect.ValueOf(value).Convert(target.Type()))
+		}
+		return err
+	}
+}
+
+// parseDuration refuses what is neither 0 nor a millisecond: a ticker of nanoseconds would eat a processor.
+func parseDuration(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > 0 && d < time.Millisecond {
+		return 0, fmt.Errorf("%q is not allowed: want 0 or a duration of at least 1ms, such as 500ms, 15s or 24h", text)
+	}
+	return d, nil
+}
+
+func parseCount(text string) (int, error) {
+	n, err := strconv.ParseInt(text, 10, 0)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%q is not allowed: want a whole number, 0 or more", text)
+	}
+	return int(n), nil
+}
+
+func parseLevel(text string) (slog.Level, error) {
+	var level slog.Level
+	if level.UnmarshalText([]byte(text)) != nil {
+		return 0, fmt.Errorf("%q is not allowed: want debug, info, warn or error", text)
+	}
+	return level, nil
+}

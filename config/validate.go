@@ -1,0 +1,102 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxBody keeps an event, with its headers, well under the 64 MiB that a NATS server takes at most.
+const maxBody Bytes = 32 << 20
+
+// validate holds the rules that types cannot: bounds of single flags, and what must not stand together.
+func (c *Config) validate() error {
+	if len(c.Listen) == 0 {
+		return errors.New("--listen: no address: want host:port or :port")
+	}
+	for _, address := range c.Listen {
+		_, port, err := net.SplitHostPort(address)
+		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
+			return fmt.Errorf("--listen: %q is not allowed: want host:port or :port", address)
+		}
+	}
+	if len(c.CORSOrigins) == 0 {
+		return errors.New("--cors-origin: no origin: want * or scheme://host[:port]")
+	}
+	for i, text := range c.CORSOrigins {
+		origin, ok := parseOrigin(text)
+		if !ok {
+			return fmt.Errorf("--cors-origin: %q is not allowed: want * or scheme://host[:port], without a path", text)
+		}
+		c.CORSOrigins[i] = origin
+	}
+	for _, server := range strings.Split(string(c.NATS), ",") {
+		if c.NATS != "" && !isNATS(server) {
+			return errors.New("--nats: not a list of NATS URLs: want nats://host[:port][,…], or with tls, ws or wss as scheme")
+		}
+	}
+	switch {
+	case c.Data == "":
+		return errors.New("--data: no folder: want the path of one")
+	case c.RetainAge > 0 && c.RetainAge < time.Second:
+		return fmt.Errorf("--retain-age: %v is too short: want 0 or at least 1s", c.RetainAge)
+	case c.WindowBytes == 0:
+		return errors.New("--window-bytes: 0 is not allowed: want at least 1B")
+	case c.MaxReplays == 0:
+		return errors.New("--max-replays: 0 is not allowed: want at least 1")
+	case c.MaxBody == 0 || c.MaxBody > maxBody:
+		return fmt.Errorf("--max-body: %v is not allowed: want 1B to %v", c.MaxBody, maxBody)
+	case c.NATSCreds != "" && c.NATS == "":
+		return errors.New("--nats-creds: only allowed together with --nats")
+	case c.Replicas < 1 || c.Replicas > 5:
+		return fmt.Errorf("--replicas: %d is not allowed: want 1 to 5", c.Replicas)
+	case c.Replicas > 1 && c.NATS == "":
+		return errors.New("--replicas: more than 1 is only allowed together with --nats: the embedded log is a single copy")
+	case c.PublishToken != "" && !isToken(string(c.PublishToken)):
+		return errors.New("--publish-token: too weak or malformed: want at least 16 printable ASCII characters and no space")
+	}
+	return nil
+}
+
+// parseOrigin gives an origin the form in which browsers send it: lower case, no default port.
+func parseOrigin(text string) (string, bool) {
+	if text == "*" {
+		return text, true
+	}
+	text = strings.ToLower(text)
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || strings.HasSuffix(u.Host, ":") || text != u.Scheme+"://"+u.Host {
+		return "", false
+	}
+	// A wildcard inside would match nothing, and browsers write other alphabets as punycode.
+	if strings.ContainsFunc(text, func(r rune) bool { return r == '*' || r <= ' ' || r > '~' }) {
+		return "", false
+	}
+	switch u.Scheme {
+	case "http":
+		text = strings.TrimSuffix(text, ":80")
+	case "https":
+		text = strings.TrimSuffix(text, ":443")
+	}
+	return text, true
+}
+
+func isNATS(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" {
+		return false
+	}
+	switch u.Scheme {
+	case "nats", "tls", "ws", "wss":
+		return true
+	}
+	return false
+}
+
+func isToken(text string) bool {
+	return len(text) >= 16 && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}

@@ -1,0 +1,136 @@
+package middleware
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/gin-gonic/gin"
+)
+
+// Log writes one record a request, when the handler is done. A stream, which is whatever is flushed before its handler returns,
+// gets two: "stream opened" just before the first flush and "stream closed". A 5xx is an error, a healthy probe or asset is for
+// debugging, all else is info.
+func Log(logger *slog.Logger) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		start := time.Now()
+		write := func(text string, done, aborted bool) {
+			r := recordOf(c)
+			if done {
+				r.done, r.aborted, r.duration = true, aborted, time.Since(start)
+			}
+			logger.LogAttrs(c.Request.Context(), r.level(), text, slog.Any("", r))
+		}
+		w := &writer{ResponseWriter: c.Writer, beforeFlush: func() { write("stream opened", false, false) }}
+		c.Writer = w
+		aborted := true
+		// Deferred for the handler that panics: the connection is cut then.
+		defer func() {
+			text := "request"
+			if w.flushed {
+				text = "stream closed"
+			}
+			write(text, true, aborted)
+		}()
+		c.Next()
+		aborted = false
+	}
+}
+
+// record is the access-log record.
+type record struct {
+	id, method, path, query   string
+	status, bytes             int
+	client, userAgent, origin string
+	failure                   error       // only of a 5xx
+	more                      []slog.Attr // the handler's
+	done, aborted             bool        // aborted: by a panic, which cuts the connection
+	duration                  time.Duration
+}
+
+func recordOf(c *gin.Context) record {
+	r := record{
+		id: RequestIDFrom(c), method: c.Request.Method, path: c.Request.URL.Path, query: redact(c.Request.URL.RawQuery),
+		status: c.Writer.Status(), bytes: max(0, c.Writer.Size()), // Gin's size is -1 before the first byte
+		client: c.ClientIP(), userAgent: c.Request.UserAgent(), origin: c.GetHeader("Origin"),
+	}
+	if strings.HasPrefix(r.path, "/ticket/") {
+		r.path = "/ticket/[redacted]"
+	}
+	if last := c.Errors.Last(); last != nil && r.status >= http.StatusInternalServerError {
+		r.failure = last
+	}
+	if more, ok := c.Get("log"); ok {
+		r.more, _ = more.([]slog.Attr)
+	}
+	return r
+}
+
+func (r record) level() slog.Level {
+	quiet := r.path == "/livez" || r.path == "/readyz" || strings.HasPrefix(r.path, "/assets/")
+	switch {
+	case r.status >= http.StatusInternalServerError:
+		return slog.LevelError
+	case quiet && r.status < http.StatusBadRequest:
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
+// LogValue leaves out what is empty.
+func (r record) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String(requestIDKey, r.id), slog.String("method", clean(r.method)), slog.String("path", clean(r.path))}
+	text := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, clean(value)))
+		}
+	}
+	text("query", r.query)
+	attrs = append(attrs, slog.Int("status", r.status))
+	if r.done {
+		attrs = append(attrs, slog.Duration("duration", r.duration), slog.Int("bytes", r.bytes))
+	}
+	if r.aborted {
+		attrs = append(attrs, slog.Bool("aborted", true))
+	}
+	text("client", r.client)
+	text("user_agent", r.userAgent)
+	text("origin", r.origin)
+	if r.failure != nil {
+		text("error", r.failure.Error())
+	}
+	return slog.GroupValue(append(attrs, r.more...)...)
+}
+
+// redact replaces the values of parameters that carry credentials, or might: by any name with ticket or token in it.
+func redact(query string) string {
+	// Go takes no `;` for a separator, but whoever sent one may have.
+	pairs := strings.Split(strings.ReplaceAll(query, ";", "&"), "&")
+	for i, pair := range pairs {
+		key, _, hasValue := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(key)
+		name = strings.ToLower(name)
+		if hasValue && (err != nil || strings.Contains(name, "ticket") || strings.Contains(name, "token")) {
+			pairs[i] = key + "=[redacted]"
+		}
+	}
+	return strings.Join(pairs, "&")
+}
+
+// clean bounds what a stranger can put into a record, and keeps it printable: not every slog handler escapes all that moves a
+// terminal's cursor.
+func clean(text string) string {
+	const most = 512
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
+}

@@ -1,0 +1,152 @@
+package middleware_test
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode"
+
+	"freshet/middleware"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestLogOfARequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, logged := application(t)
+		engine.POST("/event/:topic", func(c *gin.Context) {
+			time.Sleep(3 * time.Second)
+			c.Set("log", []slog.Attr{slog.String("event", "k7-12"), slog.Int("events", 1)})
+			c.String(http.StatusCreated, "payload")
+		})
+		r := request(t, "POST /event/prices?type=tick", "X-Request-ID: r-1", "User-Agent: curl/8", "Origin: http://freshet.example",
+			"Authorization: Bearer "+token, "Cookie: freshet_token=cookie-secret", "X-Forwarded-For: 203.0.113.9")
+		if response := serve(engine, r); response.StatusCode != http.StatusCreated {
+			t.Fatalf("status %d: %s", response.StatusCode, body(t, response))
+		}
+		want := []map[string]any{{
+			"time": "2000-01-01T00:00:03Z", "level": "INFO", "msg": "request", "request_id": "r-1", "method": "POST",
+			"path": "/event/prices", "query": "type=tick", "status": 201.0, "duration": 3e9, "bytes": 7.0, "client": "192.0.2.7",
+			"user_agent": "curl/8", "origin": "http://freshet.example", "event": "k7-12", "events": 1.0,
+		}}
+		got := logged.records(t)
+		for _, record := range got {
+			at, err := time.Parse(time.RFC3339, record["time"].(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+			record["time"] = at.UTC().Format(time.RFC3339)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		for _, secret := range []string{token, "cookie-secret", "payload"} {
+			if strings.Contains(logged.String(), secret) {
+				t.Errorf("%q was logged:\n%s", secret, logged)
+			}
+		}
+	})
+}
+
+func TestLogLevels(t *testing.T) {
+	engine, logged := application(t)
+	status := func(c *gin.Context) {
+		switch c.Query("status") {
+		case "404":
+			c.Status(http.StatusNotFound)
+		case "503":
+			_ = c.Error(errors.New("the log is away"))
+			c.Status(http.StatusServiceUnavailable)
+		case "400":
+			_ = c.Error(errors.New("not for the record"))
+			c.Status(http.StatusBadRequest)
+		}
+	}
+	for _, path := range []string{"/", "/livez", "/readyz", "/assets/*file"} {
+		engine.GET(path, status)
+	}
+	for target, want := range map[string]string{
+		"/": "INFO", "/?status=400": "INFO", "/?status=503": "ERROR", "/livez": "DEBUG", "/readyz": "DEBUG", "/readyz?status=503": "ERROR",
+		"/assets/freshet.js": "DEBUG", "/assets/gone.js?status=404": "INFO", "/livezzz": "INFO", "/missing": "INFO",
+	} {
+		before := len(logged.records(t))
+		serve(engine, request(t, "GET "+target))
+		records := logged.records(t)[before:]
+		if len(records) != 1 || records[0]["level"] != want {
+			t.Errorf("%s: %v, want one record of level %s", target, records, want)
+			continue
+		}
+		failure := records[0]["error"]
+		if strings.Contains(target, "503") && failure != "the log is away" || !strings.Contains(target, "503") && failure != nil {
+			t.Errorf("%s: error %v", target, failure)
+		}
+	}
+}
+
+func TestLogRedactsTheQuery(t *testing.T) {
+	engine, logged := application(t)
+	for query, want := range map[string]string{
+		"topic=a&ticket=s3cret&since=10m":          "topic=a&ticket=[redacted]&since=10m",
+		"ticket=s3cret":                            "ticket=[redacted]",
+		"token=s3cret&token=s3cret2":               "token=[redacted]&token=[redacted]",
+		"access_token=s3cret&ACCESS_TOKEN=s3cret":  "access_token=[redacted]&ACCESS_TOKEN=[redacted]",
+		"%74icket=s3cret&%54ICKET=s3cret":          "%74icket=[redacted]&%54ICKET=[redacted]",
+		"%zzticket=s3cret":                         "%zzticket=[redacted]",
+		"topic=a;ticket=s3cret;since=all":          "topic=a&ticket=[redacted]&since=all",
+		"ticket=s3cret=s3cret":                     "ticket=[redacted]",
+		"publish-token=s3cret&topic=ticket&ticket": "publish-token=[redacted]&topic=ticket&ticket",
+		"topic=%1b%5b31m":                          "topic=%1b%5b31m",
+	} {
+		before := len(logged.records(t))
+		r := request(t, "GET /event")
+		r.URL.RawQuery = query
+		serve(engine, r)
+		if got := logged.records(t)[before]["query"]; got != want {
+			t.Errorf("%s: logged as %v, want %s", query, got, want)
+		}
+	}
+	serve(engine, request(t, "DELETE /ticket/s3cret"))
+	if strings.Contains(logged.String(), "s3cret") {
+		t.Errorf("a secret was logged:\n%s", logged)
+	}
+}
+
+func TestLogIsPrintableAndBounded(t *testing.T) {
+	for name, handler := range map[string]func(*bytes.Buffer) slog.Handler{
+		"text": func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+		"json": func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
+	} {
+		var logged bytes.Buffer
+		logger := slog.New(handler(&logged))
+		engine := gin.New()
+		engine.Use(middleware.RequestID(), middleware.Log(logger), middleware.Recover(logger))
+		// A line break, an escape sequence, its C1 form, a text reversal, and what is no UTF-8.
+		const evil = "a\r\nlevel=ERROR\x1b[31m\u009b31m\u202e\x7f\xff"
+		engine.GET("/panic", func(*gin.Context) { panic(evil) })
+		r := request(t, "GET /")
+		r.Method, r.URL.Path, r.URL.RawQuery = "G"+evil, "/"+evil, evil
+		r.Header["User-Agent"], r.Header["Origin"], r.Header["X-Request-Id"] = []string{evil}, []string{evil}, []string{evil}
+		serve(engine, r)
+		if lines := strings.Count(logged.String(), "\n"); lines != 1 {
+			t.Errorf("%s: %d lines, want one record in one line:\n%q", name, lines, &logged)
+		}
+		serve(engine, request(t, "GET /panic"))
+		if text := logged.String(); strings.ContainsFunc(strings.ReplaceAll(text, "\n", ""), func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%s: not printable: %q", name, text)
+		}
+
+		logged.Reset()
+		r = request(t, "GET /")
+		r.Header.Set("User-Agent", strings.Repeat("ü", 100_000))
+		serve(engine, r)
+		if logged.Len() > 2000 {
+			t.Errorf("%s: one record of %d bytes", name, logged.Len())
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package middleware
+
+import (
+	"crypto/rand"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+)
+
+const (
+	requestIDHeader = "X-Request-ID"
+	requestIDKey    = "request_id"
+)
+
+// RequestID gives each request an ID and answers it as X-Request-ID. The sender's own X-Request-ID is taken if it is 1–64
+// characters of [A-Za-z0-9._-]; anything else could forge lines of a log.
+func RequestID() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		id := c.GetHeader(requestIDHeader)
+		if id == "" || len(id) > 64 || strings.ContainsFunc(id, notInID) {
+			id = strings.ToLower(rand.Text())[:16]
+		}
+		c.Set(requestIDKey, id)
+		c.Header(requestIDHeader, id)
+	}
+}
+
+// RequestIDFrom is the ID that RequestID gave, empty if it did not run.
+func RequestIDFrom(c *gin.Context) string {
+	return c.GetString(requestIDKey)
+}
+
+func notInID(r rune) bool {
+	switch {
+	case r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
+		return false
+	}
+	return true
+}
