@@ -1,0 +1,237 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"freshet/event"
+	"freshet/hub"
+
+	"github.com/gin-gonic/gin"
+)
+
+// stream is one connection's event stream. One goroutine runs it, a step at a time.
+type stream struct {
+	h     *Handlers
+	ctx   context.Context //nolint:containedctx // the request's: it lives as long as the stream
+	wire  *wire
+	sub   *hub.Subscriber
+	ready chan struct{} // holds a token when there may be something to read
+	batch []*hub.Entry
+
+	// A nil channel is something that this stream does not have.
+	counter   <-chan time.Time
+	stats     <-chan time.Time
+	heartbeat *time.Timer
+	draining  <-chan struct{}
+	over      <-chan time.Time // set when the drain begins
+
+	count  uint64
+	sentID time.Time // when an ID was last sent
+	reason string    // why the stream ended
+}
+
+// stream serves GET /event and GET /event/{topic}.
+func (h *Handlers) stream(c *gin.Context) {
+	patterns, counter, stats, err := h.parseTopics(c)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	lastEventID, since, err := parsePlace(c)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	if err := h.gate.enter(); err != nil {
+		h.refuse(c, err)
+		return
+	}
+	defer h.gate.leave()
+
+	s := &stream{
+		h:        h,
+		ctx:      c.Request.Context(),
+		ready:    make(chan struct{}, 1),
+		draining: h.gate.draining,
+	}
+	s.sub, err = h.hub.Subscribe(s.ctx, hub.Request{Patterns: patterns, LastEventID: lastEventID, Since: since, Wake: s.wake})
+	if err != nil {
+		h.refuse(c, err)
+		return
+	}
+	defer s.sub.Close()
+	if d := h.cfg.CounterInterval; counter && d > 0 {
+		ticker := time.NewTicker(d)
+		defer ticker.Stop()
+		s.counter = ticker.C
+	}
+	if stats {
+		ticker := time.NewTicker(statsInterval)
+		defer ticker.Stop()
+		s.stats = ticker.C
+	}
+	s.heartbeat = time.NewTimer(h.cfg.Heartbeat)
+	defer s.heartbeat.Stop()
+	if h.cfg.Heartbeat == 0 {
+		s.heartbeat.Stop()
+	}
+
+	c.Writer = notifyless{c.Writer}
+	s.wire = newWire(c)
+	attrs := []slog.Attr{slog.String("topics", describe(patterns, counter, stats)), slog.String("from", s.sub.Cursor().String())}
+	c.Set("log", attrs) // what the request log adds to its record
+	s.wire.open()
+	s.wire.cursor(s.sub.Cursor(), h.jitter(h.cfg.RetryMin, h.cfg.RetryMax))
+	s.sentID = time.Now()
+	if stats {
+		s.sendStats()
+	}
+	c.Writer.Flush()
+	c.Stream(s.step)
+	c.Set("log", append(attrs, slog.Int("events", s.wire.events), slog.String("reason", s.reason)))
+}
+
+// step waits for what comes first and writes it. It returns false when the stream is over.
+func (s *stream) step(io.Writer) bool {
+	select {
+	case <-s.ctx.Done():
+		return s.end("gone")
+	case <-s.draining:
+		s.draining, s.over = nil, time.After(rand.N(s.h.gate.span+1)) //nolint:gosec // spread, not secret
+	case <-s.over:
+		s.wire.cursor(event.ID{}, s.h.jitter(s.h.cfg.RetryMin, s.h.cfg.RetryMax))
+		s.wire.event(event.Drain())
+		s.wire.flush()
+		return s.end("drain")
+	case <-s.counter:
+		s.count++
+		s.wire.event(event.Counter(s.count))
+	case <-s.stats:
+		s.sendStats()
+	case <-s.heartbeat.C:
+		return s.deliver() && s.beat()
+	case <-s.ready:
+		return s.deliver()
+	}
+	return s.sent()
+}
+
+// deliver writes what the subscriber is due.
+func (s *stream) deliver() bool {
+	entries, err := s.sub.Next(s.batch[:0])
+	if errors.Is(err, hub.ErrBehind) {
+		entries, err = s.sub.Replay(s.ctx)
+		s.wake() // the window may have more
+	}
+	if err != nil {
+		if s.ctx.Err() != nil {
+			return s.end("gone")
+		}
+		s.h.logger.Warn("replay", "error", err)
+		return s.end("log unavailable")
+	}
+	if len(entries) == 0 {
+		return true
+	}
+	s.wire.entries(entries)
+	if !s.sent() {
+		return false
+	}
+	s.sentID = time.Now()
+	s.h.hub.Delivered(entries, s.sentID)
+	clear(entries) // entries that leave the window are not to live on here
+	if cap(entries) <= 64 {
+		s.batch = entries
+	}
+	return true
+}
+
+// beat sends the cursor if no ID has been sent for the heartbeat's time: proxies see
+// traffic, and the reader's last event ID moves past what its topics did not match.
+func (s *stream) beat() bool {
+	quiet := time.Since(s.sentID)
+	if quiet >= s.h.cfg.Heartbeat {
+		s.wire.cursor(s.sub.Cursor(), 0)
+		if !s.sent() {
+			return false
+		}
+		s.sentID, quiet = time.Now(), 0
+	}
+	s.heartbeat.Reset(s.h.cfg.Heartbeat - quiet)
+	return true
+}
+
+func (s *stream) sendStats() {
+	if e := s.h.stats.latest.Load(); e != nil {
+		s.wire.event(*e)
+	}
+}
+
+// sent flushes, and ends the stream if that failed.
+func (s *stream) sent() bool {
+	s.wire.flush()
+	if s.wire.err != nil {
+		return s.end(s.wire.reason())
+	}
+	return true
+}
+
+func (s *stream) end(reason string) bool {
+	s.reason = reason
+	return false
+}
+
+func (s *stream) wake() {
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}
+
+// refuse turns a stream away. A browser would take any other status than 200 as an order
+// to stop for good, so it gets an empty stream that tells it when to come back.
+func (h *Handlers) refuse(c *gin.Context, err error) {
+	if !strings.Contains(c.GetHeader("Accept"), "text/event-stream") {
+		fail(c, err)
+		return
+	}
+	_ = c.Error(err) // for the request log
+	w := newWire(c)
+	w.open()
+	w.cursor(event.ID{}, h.jitter(5*time.Second, 30*time.Second))
+}
+
+func (h *Handlers) jitter(least, most time.Duration) time.Duration {
+	return least + rand.N(most-least+1) //nolint:gosec // spread, not secret
+}
+
+func describe(patterns event.Patterns, counter, stats bool) string {
+	var names []string
+	for _, p := range patterns {
+		names = append(names, p.String())
+	}
+	if counter {
+		names = append(names, event.TopicCounter.String())
+	}
+	if stats {
+		names = append(names, event.TopicStats.String())
+	}
+	return strings.Join(names, " ")
+}
+
+// notifyless is a Gin writer that c.Stream takes anywhere: Gin's own panics on a writer
+// without CloseNotify. The stream watches its request's context instead.
+type notifyless struct{ gin.ResponseWriter }
+
+// CloseNotify never notifies.
+func (notifyless) CloseNotify() <-chan bool { return nil }
+
+// Unwrap lets http.ResponseController through.
+func (w notifyless) Unwrap() http.ResponseWriter { return w.ResponseWriter }

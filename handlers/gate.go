@@ -1,0 +1,79 @@
+package handlers
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// gate counts the open streams, refuses more than it may hold, and closes for good.
+type gate struct {
+	most     int
+	draining chan struct{} // closed when the drain begins
+
+	mu     sync.Mutex
+	open   int
+	closed bool
+	span   time.Duration // over which the streams close; set before draining is closed
+	empty  chan struct{} // closed when the last stream of a closed gate has left
+}
+
+func newGate(most int) gate {
+	return gate{most: most, draining: make(chan struct{}), empty: make(chan struct{})}
+}
+
+// enter admits a stream, or returns errBusy or errDraining. Each that entered leaves.
+func (g *gate) enter() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closed:
+		return errDraining
+	case g.most > 0 && g.open >= g.most:
+		return errBusy
+	}
+	g.open++
+	return nil
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open--; g.open == 0 && g.closed {
+		close(g.empty)
+	}
+}
+
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open
+}
+
+// close closes the gate. Few streams close faster than span: at 200 a second.
+func (g *gate) close(span time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return
+	}
+	g.closed = true
+	g.span = min(span, time.Duration(g.open)*5*time.Millisecond)
+	close(g.draining)
+	if g.open == 0 {
+		close(g.empty)
+	}
+}
+
+// Drain refuses new streams and ends the open ones, spread over at most span: each is
+// told to come back by a reconnection time of its own and the event drain. It returns
+// once the last has ended, or with ctx's error.
+func (h *Handlers) Drain(ctx context.Context, span time.Duration) error {
+	h.gate.close(span)
+	select {
+	case <-h.gate.empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,33 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// livez serves GET /livez: the process answers.
+func (h *Handlers) livez(c *gin.Context) {
+	c.JSON(http.StatusOK, gin.H{"status": "live"})
+}
+
+// readyz serves GET /readyz: streams and publishing work. It fails while draining and
+// while the log does not answer.
+func (h *Handlers) readyz(c *gin.Context) {
+	select {
+	case <-h.gate.draining:
+		fail(c, errDraining)
+		return
+	default:
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := h.log.State(ctx); err != nil {
+		fail(c, fmt.Errorf("%w: %v", errNotReady, err)) //nolint:errorlint // the answer is that of errNotReady
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"status": "ready"})
+}

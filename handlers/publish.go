@@ -1,0 +1,236 @@
+package handlers
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"freshet/auth"
+	"freshet/event"
+	"freshet/eventlog"
+
+	"github.com/gin-gonic/gin"
+)
+
+// bodyTimeout bounds how long a publisher may take to send its body.
+const bodyTimeout = 30 * time.Second
+
+// published is the answer to an event that the log has.
+type published struct {
+	ID    event.ID `json:"id"`
+	Topic string   `json:"topic"`
+}
+
+// publish serves POST /event/{topic}: the body is the data, as it stands.
+func (h *Handlers) publish(c *gin.Context) {
+	topic, err := event.ParseTopic(c.Param("topic"))
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	if err := mayPublish(c, topic); err != nil {
+		fail(c, err)
+		return
+	}
+	typ := event.TypeOf(topic)
+	if name := cmp.Or(c.Query("type"), c.GetHeader("Event-Type")); name != "" {
+		if typ, err = event.ParseType(name); err != nil {
+			fail(c, err)
+			return
+		}
+	}
+	body, key, err := h.readPublish(c)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	e, err := event.New(topic, typ, string(body))
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	h.answer(c, eventlog.Entry{Event: e, Key: key})
+}
+
+// publishMany serves POST /event: one event as JSON, or many as NDJSON.
+func (h *Handlers) publishMany(c *gin.Context) {
+	body, key, err := h.readPublish(c)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	switch kind, _, _ := mime.ParseMediaType(c.GetHeader("Content-Type")); kind {
+	case "application/x-ndjson", "application/ndjson", "application/jsonl":
+		h.publishLines(c, body, key)
+		return
+	}
+	e, err := parseEvent(body)
+	if err == nil {
+		err = mayPublish(c, e.Topic())
+	}
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	h.answer(c, eventlog.Entry{Event: e, Key: key})
+}
+
+// answer appends one event and answers with its ID.
+func (h *Handlers) answer(c *gin.Context, entry eventlog.Entry) {
+	// The log is asked to the end even if the publisher goes away.
+	receipt := h.log.Append(context.WithoutCancel(c.Request.Context()), entry)
+	if receipt.Err != nil {
+		fail(c, receipt.Err)
+		return
+	}
+	status := http.StatusCreated
+	if receipt.Repeat {
+		status = http.StatusOK
+	}
+	c.JSON(status, published{receipt.ID, entry.Event.Topic().String()})
+}
+
+// publishLines appends the lines that are valid, in their order, and answers each line
+// with a line: what published holds, or an error.
+func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
+	var (
+		entries []eventlog.Entry
+		errs    []error // of every line; nil for those in entries
+	)
+	for n, line := range bytes.Split(bytes.TrimRight(body, "\r\n"), []byte{'\n'}) {
+		e, err := parseEvent(line)
+		if err == nil {
+			err = mayPublish(c, e.Topic())
+		}
+		if errors.Is(err, auth.ErrUnauthenticated) {
+			fail(c, err)
+			return
+		}
+		if errs = append(errs, err); err != nil {
+			continue
+		}
+		entry := eventlog.Entry{Event: e}
+		if key != "" {
+			entry.Key = key + " " + strconv.Itoa(n)
+		}
+		entries = append(entries, entry)
+	}
+	receipts := h.log.AppendAll(context.WithoutCancel(c.Request.Context()), entries)
+
+	var answer bytes.Buffer
+	lines := json.NewEncoder(&answer)
+	for _, err := range errs {
+		var result any
+		if err == nil {
+			receipt, entry := receipts[0], entries[0]
+			receipts, entries = receipts[1:], entries[1:]
+			result, err = published{receipt.ID, entry.Event.Topic().String()}, receipt.Err
+		}
+		if err != nil {
+			status, p := problemOf(err)
+			if status == http.StatusInternalServerError {
+				_ = c.Error(err)
+			}
+			result = problemBody{p}
+		}
+		if err := lines.Encode(result); err != nil {
+			fail(c, err)
+			return
+		}
+	}
+	c.Data(http.StatusOK, "application/x-ndjson", answer.Bytes())
+}
+
+// readPublish reads the body and the idempotency key, once the caller is known to be one
+// who may publish at all.
+func (h *Handlers) readPublish(c *gin.Context) (body []byte, key string, err error) {
+	if err := mayPublish(c, event.Topic{}); errors.Is(err, auth.ErrUnauthenticated) {
+		return nil, "", err
+	}
+	key = c.GetHeader("Idempotency-Key")
+	if len(key) > 200 || !printableASCII(key) {
+		return nil, "", &event.InvalidError{Field: "idempotency_key", Reason: "must be at most 200 printable ASCII characters"}
+	}
+	// A publisher that dawdles is cut off; where there is no deadline, the transport has its own.
+	control := http.NewResponseController(c.Writer)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	body, err = io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, h.cfg.MaxBody))
+	_ = control.SetReadDeadline(time.Time{})
+	var tooLarge *http.MaxBytesError
+	if err != nil && !errors.As(err, &tooLarge) {
+		err = fmt.Errorf("%w: the body did not arrive whole", errRequest)
+	}
+	return body, key, err
+}
+
+func printableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func mayPublish(c *gin.Context, topic event.Topic) error {
+	return auth.FromContext(c.Request.Context()).MayPublish(topic.String())
+}
+
+// parseEvent reads {"topic","type","data"}: data a string, or any other JSON, which is
+// sent compact; the type is the topic's name if it is left out.
+func parseEvent(text []byte) (event.Event, error) {
+	if !utf8.Valid(text) { // the decoder would mend it in silence
+		return event.Event{}, &event.InvalidError{Field: "data", Reason: "must be UTF-8"}
+	}
+	var in struct {
+		Topic string          `json:"topic"`
+		Type  *string         `json:"type"`
+		Data  json.RawMessage `json:"data"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&in); err != nil {
+		return event.Event{}, fmt.Errorf(`%w: expected JSON {"topic","type","data"}: %w`, errRequest, err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return event.Event{}, fmt.Errorf("%w: more than one JSON value; send many as NDJSON with Content-Type: application/x-ndjson", errRequest)
+	}
+	topic, err := event.ParseTopic(in.Topic)
+	if err != nil {
+		return event.Event{}, err
+	}
+	typ := event.TypeOf(topic)
+	if in.Type != nil {
+		if typ, err = event.ParseType(*in.Type); err != nil {
+			return event.Event{}, err
+		}
+	}
+	data, err := dataOf(in.Data)
+	if err != nil {
+		return event.Event{}, err
+	}
+	return event.New(topic, typ, data)
+}
+
+func dataOf(raw json.RawMessage) (string, error) {
+	if raw == nil {
+		return "", &event.InvalidError{Field: "data", Reason: "is missing"}
+	}
+	if raw[0] == '"' {
+		var text string
+		err := json.Unmarshal(raw, &text)
+		return text, err
+	}
+	var compact bytes.Buffer
+	err := json.Compact(&compact, raw)
+	return compact.String(), err
+}

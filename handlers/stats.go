@@ -1,0 +1,89 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"runtime/metrics"
+	"sync/atomic"
+	"time"
+
+	"freshet/event"
+	"freshet/hub"
+)
+
+// statsInterval is how often stats are taken and sent.
+const statsInterval = 2 * time.Second
+
+// figures are the data of a stats event.
+type figures struct {
+	Node       string   `json:"node"`
+	Uptime     float64  `json:"uptime_s"`
+	Streams    int      `json:"connections"`     // open streams
+	Published  uint64   `json:"published"`       // events that the log took since the start
+	PublishedR float64  `json:"published_per_s"` // over the last interval, like all rates
+	Delivered  uint64   `json:"delivered"`       // events written to streams since the start
+	DeliveredR float64  `json:"delivered_per_s"` //
+	P50        *float64 `json:"latency_p50_ms"`  // from append to write; null without deliveries
+	P99        *float64 `json:"latency_p99_ms"`  //
+	LogBytes   uint64   `json:"log_bytes"`       // on disk
+	LogEvents  uint64   `json:"log_events"`      //
+	Memory     uint64   `json:"memory_bytes"`    // that the Go runtime holds of the system
+}
+
+// stats holds what was taken last.
+type stats struct{ latest atomic.Pointer[event.Event] }
+
+// Run takes the stats that streams of the topic stats send, until ctx is done.
+func (h *Handlers) Run(ctx context.Context) error {
+	started, before := time.Now(), hub.Stats{}
+	ticker := time.NewTicker(statsInterval)
+	defer ticker.Stop()
+	for last := started; ; {
+		now := h.hub.Stats()
+		elapsed := time.Since(last).Seconds()
+		f := figures{
+			Node:      h.cfg.Node,
+			Uptime:    time.Since(started).Round(time.Millisecond).Seconds(),
+			Streams:   h.gate.count(),
+			Published: now.Published,
+			Delivered: now.Delivered,
+			P50:       milliseconds(now.P50),
+			P99:       milliseconds(now.P99),
+			Memory:    memory(),
+		}
+		if elapsed > 0 {
+			f.PublishedR = float64(now.Published-before.Published) / elapsed
+			f.DeliveredR = float64(now.Delivered-before.Delivered) / elapsed
+		}
+		if state, err := h.log.State(ctx); err == nil {
+			f.LogBytes, f.LogEvents = state.Bytes, state.Events
+		}
+		text, err := json.Marshal(f)
+		if err != nil {
+			return err
+		}
+		e := event.Stats(text)
+		h.stats.latest.Store(&e)
+		before, last = now, time.Now()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func milliseconds(d time.Duration) *float64 {
+	if d < 0 {
+		return nil
+	}
+	ms := float64(d.Microseconds()) / 1000
+	return &ms
+}
+
+// memory is what the runtime holds of the system and has not given back.
+func memory() uint64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
+}

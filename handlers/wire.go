@@ -1,0 +1,129 @@
+package handlers
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"freshet/event"
+	"freshet/hub"
+
+	"github.com/gin-gonic/gin"
+)
+
+// stall is how long a connection may take nothing before it is closed; its reader comes
+// back by its last event ID.
+const stall = 30 * time.Second
+
+// wire writes frames to one connection, as an event stream or as NDJSON.
+type wire struct {
+	out      gin.ResponseWriter
+	control  *http.ResponseController // of the writer under Gin's, which reports flush errors
+	ndjson   bool
+	deadline time.Time // of the writes now
+	buf      []byte
+	events   int
+	err      error // the first error; nothing is written after it
+}
+
+func newWire(c *gin.Context) *wire {
+	var under http.ResponseWriter = c.Writer
+	for {
+		u, ok := under.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		under = u.Unwrap()
+	}
+	return &wire{out: c.Writer, control: http.NewResponseController(under), ndjson: wantsNDJSON(c)}
+}
+
+func wantsNDJSON(c *gin.Context) bool {
+	return strings.Contains(c.GetHeader("Accept"), "application/x-ndjson")
+}
+
+// open sends the headers. The answer's status is 200 from here on.
+func (w *wire) open() {
+	header := w.out.Header()
+	header.Set("Content-Type", "text/event-stream")
+	if w.ndjson {
+		header.Set("Content-Type", "application/x-ndjson")
+	}
+	header.Set("Cache-Control", "no-cache, no-store, no-transform")
+	header.Set("X-Accel-Buffering", "no") // nginx: pass on at once
+	w.out.WriteHeader(http.StatusOK)
+}
+
+// cursor writes a frame that only moves the reader's last event ID, and sets its
+// reconnection time where retry is not 0.
+func (w *wire) cursor(id event.ID, retry time.Duration) {
+	if w.ndjson {
+		w.buf = event.AppendCursorLine(w.buf[:0], id, retry)
+	} else {
+		w.buf = event.AppendCursor(w.buf[:0], id, retry)
+	}
+	w.write(w.buf)
+}
+
+// event writes an event of the server's own.
+func (w *wire) event(e event.Event) {
+	if w.ndjson {
+		w.buf = event.AppendLine(w.buf[:0], e)
+	} else {
+		w.buf = event.AppendFrame(w.buf[:0], e)
+	}
+	w.write(w.buf)
+	w.events++
+}
+
+// entries writes the hub's entries: their shared frames as they are.
+func (w *wire) entries(entries []*hub.Entry) {
+	for _, e := range entries {
+		if w.ndjson {
+			w.event(e.Event)
+			continue
+		}
+		w.write(e.Frame)
+		w.events++
+	}
+}
+
+func (w *wire) write(p []byte) {
+	if w.err != nil {
+		return
+	}
+	w.extend()
+	_, w.err = w.out.Write(p)
+}
+
+// flush sends what was written.
+func (w *wire) flush() {
+	if w.err != nil {
+		return
+	}
+	w.extend()
+	if err := w.control.Flush(); !errors.Is(err, http.ErrNotSupported) {
+		w.err = err
+	}
+}
+
+// extend gives the connection at least stall to take what is written next. The deadline
+// is moved now and then, not at each write.
+func (w *wire) extend() {
+	now := time.Now()
+	if w.deadline.Sub(now) >= stall {
+		return
+	}
+	w.deadline = now.Add(stall + 5*time.Second)
+	_ = w.control.SetWriteDeadline(w.deadline) // where there is none, the transport has its own
+}
+
+// reason says why writing ended.
+func (w *wire) reason() string {
+	if errors.Is(w.err, os.ErrDeadlineExceeded) {
+		return "stalled"
+	}
+	return "gone"
+}

@@ -1,0 +1,278 @@
+// Freshet is an event server for browsers. A backend publishes with one HTTP POST; every
+// browser that holds new EventSource('/event') gets the event, in order, with nothing
+// lost across reconnects and restarts.
+//
+// The line that data takes is wired here in its order: log, hub, handlers, router.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"freshet/assets"
+	"freshet/auth"
+	"freshet/config"
+	"freshet/eventlog"
+	"freshet/handlers"
+	"freshet/hub"
+	"freshet/middleware"
+	"freshet/templates"
+
+	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/errgroup"
+)
+
+func main() {
+	gin.SetMode(gin.ReleaseMode)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	cfg, err := config.Parse(os.Args[1:], os.Getenv, os.Stdout)
+	if err == nil {
+		err = serve(ctx, stop, cfg, os.Stdout, os.Stderr)
+	}
+	if err != nil && !errors.Is(err, config.ErrPrinted) {
+		fmt.Fprintln(os.Stderr, "freshet:", err)
+		os.Exit(1)
+	}
+}
+
+// How long the end may take beyond the drain: the last frames, then publishes in flight.
+const (
+	drainGrace    = time.Second
+	shutdownGrace = time.Second
+)
+
+// serve runs the server until ctx is done or a part of it fails, then ends it clean: what
+// is under way is finished, streams are drained, the log is closed. From the drain on,
+// stop has handed signals back to the system, so that a second one ends at once.
+func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr io.Writer) (err error) {
+	logger := newLogger(cfg, stderr)
+	a, err := newApp(ctx, cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.log.Close()) }()
+
+	var listeners []net.Listener
+	for _, address := range cfg.Listen {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			for _, l := range listeners {
+				_ = l.Close() // nothing was served on it
+			}
+			return fmt.Errorf("%w; choose another address with --listen", err)
+		}
+		listeners = append(listeners, l)
+	}
+	server := &http.Server{
+		Handler:           a.router,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+
+	// The line runs on while the server drains, so it has a context of its own.
+	line, endLine := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLine()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.hub.Run(line) })
+	g.Go(func() error { return a.handlers.Run(line) })
+	for _, l := range listeners {
+		g.Go(func() error {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		select {
+		case <-a.hub.CaughtUp():
+			printReady(stdout, listeners, a.token)
+		case <-ctx.Done():
+		}
+		<-ctx.Done()
+		stop()
+		logger.Info("draining", "for", cfg.Drain)
+		drain(a, server, cfg.Drain, logger)
+		endLine()
+		return nil
+	})
+	return g.Wait()
+}
+
+// drain ends the streams, then the requests in flight, then whatever is left.
+func drain(a *app, server *http.Server, span time.Duration, logger *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), span+drainGrace)
+	defer cancel()
+	if err := a.handlers.Drain(ctx, span); err != nil {
+		logger.Warn("streams are left", "error", err)
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), shutdownGrace)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		logger.Warn("requests are left", "error", errors.Join(err, server.Close()))
+	}
+}
+
+// app is the wired application, before anything of it runs.
+type app struct {
+	log      *eventlog.Log
+	hub      *hub.Hub
+	handlers *handlers.Handlers
+	router   *gin.Engine
+	token    publishToken
+}
+
+// publishToken is what publishers show; it was configured, or made at the first start.
+type publishToken struct {
+	text       string
+	configured bool
+}
+
+// newApp wires the application. Whoever gets it closes its log.
+func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *app, err error) {
+	a := &app{token: publishToken{string(cfg.PublishToken), cfg.PublishToken != ""}}
+	if a.log, err = openLog(ctx, cfg, logger); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.log.Close())
+		}
+	}()
+	if !a.token.configured {
+		if a.token.text, err = auth.PublishToken(cfg.Data); err != nil {
+			return nil, err
+		}
+	}
+	keys, err := auth.New(auth.Config{PublishToken: a.token.text})
+	if err != nil {
+		return nil, err
+	}
+	if a.hub, err = hub.New(ctx, a.log, hub.Config{WindowBytes: int64(cfg.WindowBytes), Replays: cfg.MaxReplays}); err != nil {
+		return nil, err
+	}
+	page, err := templates.Parse()
+	if err != nil {
+		return nil, err
+	}
+	node, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	a.handlers, err = handlers.New(handlers.Config{
+		Log:             a.log,
+		Hub:             a.hub,
+		Page:            page,
+		Assets:          assets.Files(),
+		CounterInterval: cfg.CounterInterval,
+		Heartbeat:       cfg.Heartbeat,
+		RetryMin:        cfg.Retry.Min,
+		RetryMax:        cfg.Retry.Max,
+		MaxConnections:  cfg.MaxConnections,
+		MaxTopics:       cfg.MaxTopics,
+		MaxBody:         int64(cfg.MaxBody),
+		Node:            node,
+		Version:         config.Version(),
+		Logger:          logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.router, err = newRouter(a.handlers, keys, cfg.CORSOrigins, logger)
+	return a, err
+}
+
+func newRouter(h *handlers.Handlers, keys *auth.Keys, origins []string, logger *slog.Logger) (*gin.Engine, error) {
+	cors, err := middleware.CORS(origins)
+	if err != nil {
+		return nil, err
+	}
+	r := gin.New()
+	r.RedirectTrailingSlash = false // a redirect would pass by the middleware
+	r.HandleMethodNotAllowed = true
+	if err := r.SetTrustedProxies(nil); err != nil {
+		return nil, err
+	}
+	r.Use(
+		middleware.RequestID(),
+		middleware.Log(logger),
+		middleware.Recover(logger),
+		middleware.Secure(),
+		cors,
+		middleware.Authenticate(keys),
+	)
+	h.Register(r)
+	r.NoRoute(h.NoRoute)
+	r.NoMethod(h.NoMethod)
+	return r, nil
+}
+
+// openLog opens the log as configured; its errors say which flag to turn to.
+func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*eventlog.Log, error) {
+	log, err := eventlog.Open(ctx, eventlog.Config{
+		Dir:            cfg.Data,
+		SyncInterval:   cfg.Sync.Interval,
+		NATS:           string(cfg.NATS),
+		Creds:          cfg.NATSCreds,
+		Replicas:       cfg.Replicas,
+		RetainAge:      cfg.RetainAge,
+		RetainBytes:    int64(cfg.RetainBytes),
+		RetainPerTopic: int64(cfg.RetainPerTopic),
+		MaxEvent:       int64(cfg.MaxBody),
+		Logger:         logger,
+	})
+	switch {
+	case errors.Is(err, eventlog.ErrInUse):
+		return nil, fmt.Errorf("%w; stop it, or choose another folder with --data", err)
+	case errors.Is(err, eventlog.ErrUnavailable):
+		return nil, fmt.Errorf("%w; check --nats", err)
+	}
+	return log, err
+}
+
+func newLogger(cfg config.Config, out io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.Log == "json" {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}
+
+// printReady tells a newcomer what to do next, with lines that work when pasted.
+func printReady(out io.Writer, listeners []net.Listener, token publishToken) {
+	base := baseURL(listeners[0].Addr())
+	dashboard, bearer := base+"/#token="+token.text, token.text
+	if token.configured { // its owner knows it; a terminal's history need not
+		dashboard, bearer = base+"/", "$FRESHET_PUBLISH_TOKEN"
+	}
+	fmt.Fprintf(out, `freshet is ready
+
+  dashboard  %s
+  publish    curl -H "Authorization: Bearer %s" -d hello %s/event/news
+  subscribe  curl -N %s/event
+
+`, dashboard, bearer, base, base)
+}
+
+// baseURL is an address in the form that one can open on this machine.
+func baseURL(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return "http://" + addr.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
