@@ -3,7 +3,6 @@ package handlers
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strconv"
 
@@ -20,7 +19,7 @@ const (
 	maxPageBytes  = 4 << 20
 )
 
-// page is the answer of GET /history.
+// historyPage is the answer of GET /history.
 type historyPage struct {
 	Events []json.RawMessage `json:"events"`
 	Cursor event.ID          `json:"cursor"` // of the next page
@@ -61,11 +60,8 @@ func (h *Handlers) history(c *gin.Context) {
 
 	page, size := historyPage{Events: []json.RawMessage{}}, 0
 	for {
-		entries, err := sub.Next(nil)
-		behind := errors.Is(err, hub.ErrBehind)
-		if behind {
-			entries, err = sub.Replay(c.Request.Context())
-		}
+		// From the log, not the window: whoever was answered 201 finds the event here.
+		entries, err := sub.Replay(c.Request.Context())
 		if err != nil {
 			fail(c, err)
 			return
@@ -83,7 +79,7 @@ func (h *Handlers) history(c *gin.Context) {
 		if page.More {
 			break
 		}
-		if len(entries) == 0 && !behind {
+		if len(entries) == 0 {
 			page.Cursor = sub.Cursor()
 			break
 		}

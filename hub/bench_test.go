@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"freshet/eventlog/eventlogtest"
 	"freshet/hub"
 )
 
@@ -13,12 +14,12 @@ import (
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1, 1000, 10_000} {
 		b.Run(fmt.Sprintf("subscribers=%d", n), func(b *testing.B) {
-			log := newMemLog()
+			log := eventlogtest.NewMemory()
 			h := start(b, log, hub.Config{})
 			woken := make(chan *hub.Subscriber, n)
 			for range n {
 				var s *hub.Subscriber
-				s, err := h.Subscribe(context.Background(), hub.Request{Patterns: patterns(b, ">"), Wake: func() {
+				s, err := h.Subscribe(context.Background(), hub.Request{Patterns: eventlogtest.Patterns(b, ">"), Wake: func() {
 					if s != nil {
 						woken <- s
 					}
@@ -32,7 +33,7 @@ func BenchmarkFanOut(b *testing.B) {
 			buf := make([]*hub.Entry, 0, 16)
 			b.ReportAllocs()
 			for b.Loop() {
-				log.append(b, "orders.new", payload)
+				log.Publish(b, "orders.new", payload)
 				for range n {
 					var err error
 					if buf, err = (<-woken).Next(buf[:0]); err != nil || len(buf) != 1 {

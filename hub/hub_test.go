@@ -8,11 +8,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"freshet/event"
+	"freshet/eventlog/eventlogtest"
 	"freshet/hub"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,27 +23,27 @@ import (
 // Every subscriber, however slow, gets just what its patterns select, once, in order,
 // while the window is far smaller than what passes through it.
 func TestEachSubscriberGetsAllOnceInOrder(t *testing.T) {
-	log := newMemLog()
+	log := eventlogtest.NewMemory()
 	for i := range 3000 {
-		log.append(t, topicOf(i), strconv.Itoa(i))
+		log.Publish(t, topicOf(i), strconv.Itoa(i))
 	}
 	h := start(t, log, hub.Config{WindowBytes: 20_000, Replays: 2})
 	const total = 12_000
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := 3000; i < total; i++ {
-			log.append(t, topicOf(i), strconv.Itoa(i))
+			log.Publish(t, topicOf(i), strconv.Itoa(i))
 		}
 	})
 	for n, pattern := range []string{">", "a.*", "a.1", "b.>", "*.2", "rare", ">"} {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(1, uint64(n)))
 			from := rng.IntN(2500)
-			r := newReader(t, h, hub.Request{Patterns: patterns(t, pattern), LastEventID: event.NewID(epoch, uint64(from)).String()})
+			r := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, pattern), LastEventID: event.NewID(eventlogtest.Epoch, uint64(from)).String()})
 			defer r.Close()
 			want := 0
 			for i := from; i < total; i++ {
-				if patterns(t, pattern).Match(topic(t, topicOf(i))) {
+				if eventlogtest.Patterns(t, pattern).Match(topic(t, topicOf(i))) {
 					want++
 				}
 			}
@@ -49,7 +51,7 @@ func TestEachSubscriberGetsAllOnceInOrder(t *testing.T) {
 			for got < want {
 				for _, e := range r.read() {
 					seq := e.Event.ID().Seq()
-					if seq <= last || !patterns(t, pattern).Match(e.Event.Topic()) || e.Event.Data() != strconv.Itoa(int(seq)-1) {
+					if seq <= last || !eventlogtest.Patterns(t, pattern).Match(e.Event.Topic()) || e.Event.Data() != strconv.Itoa(int(seq)-1) {
 						t.Errorf("%s: event %d after %d", pattern, seq, last)
 					}
 					last = seq
@@ -72,20 +74,20 @@ func topicOf(i int) string {
 }
 
 func TestASubscriberIsWokenOnceAndOnlyForItsTopics(t *testing.T) {
-	log := newMemLog()
+	log := eventlogtest.NewMemory()
 	h := start(t, log, hub.Config{})
 	wakes := make(chan struct{}, 100)
-	s, err := h.Subscribe(t.Context(), hub.Request{Patterns: patterns(t, "news", "news"), Wake: func() { wakes <- struct{}{} }})
+	s, err := h.Subscribe(t.Context(), hub.Request{Patterns: eventlogtest.Patterns(t, "news", "news"), Wake: func() { wakes <- struct{}{} }})
 	must(t, err)
 	defer s.Close()
 	<-wakes // Subscribe itself wakes
 	if got := drain(t, s); len(got) != 0 {
 		t.Fatalf("a new subscriber was handed %v", got)
 	}
-	synced := newReader(t, h, hub.Request{Patterns: patterns(t, ">")})
+	synced := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, ">")})
 	defer synced.Close()
 	for range 3 {
-		log.append(t, "other", "")
+		log.Publish(t, "other", "")
 	}
 	synced.readN(3)
 	if len(wakes) != 0 {
@@ -94,9 +96,9 @@ func TestASubscriberIsWokenOnceAndOnlyForItsTopics(t *testing.T) {
 	if got := drain(t, s); len(got) != 0 || s.Cursor().Seq() != 3 {
 		t.Errorf("handed %v, cursor %v; want none, and the cursor past what did not match", got, s.Cursor())
 	}
-	log.append(t, "news", "4")
+	log.Publish(t, "news", "4")
 	<-wakes
-	log.append(t, "news", "5")
+	log.Publish(t, "news", "5")
 	synced.readN(2)
 	if len(wakes) != 0 {
 		t.Error("woken again before it read")
@@ -107,11 +109,11 @@ func TestASubscriberIsWokenOnceAndOnlyForItsTopics(t *testing.T) {
 }
 
 func TestWhereASubscriberBegins(t *testing.T) {
-	log := newMemLog()
+	log := eventlogtest.NewMemory()
 	for i := range 10 {
-		log.append(t, []string{"a", "b"}[i%2], strconv.Itoa(i+1))
+		log.Publish(t, []string{"a", "b"}[i%2], strconv.Itoa(i+1))
 	}
-	log.expire(3)
+	log.Expire(3)
 	h := start(t, log, hub.Config{})
 	gap := func(requested string, resumed int, reason string) string {
 		return fmt.Sprintf(`{"requested":%q,"first":"10-3","resumed":"10-%d","reason":%q}`, requested, resumed, reason)
@@ -126,7 +128,7 @@ func TestWhereASubscriberBegins(t *testing.T) {
 		"id":                  {hub.Request{LastEventID: "10-8"}, ">", "9 10", "10-8"},
 		"id of the last":      {hub.Request{LastEventID: "10-10"}, ">", "", "10-10"},
 		"id beats since":      {hub.Request{LastEventID: "10-8", Since: event.Since{All: true}}, ">", "9 10", "10-8"},
-		"since id":            {hub.Request{Since: event.Since{ID: event.NewID(epoch, 8)}}, "a", "9", "10-8"},
+		"since id":            {hub.Request{Since: event.Since{ID: event.NewID(eventlogtest.Epoch, 8)}}, "a", "9", "10-8"},
 		"all":                 {hub.Request{Since: event.Since{All: true}}, "a", "3 5 7 9", "10-2"},
 		"newest":              {hub.Request{Since: event.Since{Newest: 2}}, "b", "8 10", "10-7"},
 		"last":                {hub.Request{Since: event.Since{Last: true}}, ">", "9 10", ""},
@@ -140,7 +142,7 @@ func TestWhereASubscriberBegins(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.request.Wake = func() {}
 			if c.patterns != "" {
-				c.request.Patterns = patterns(t, c.patterns)
+				c.request.Patterns = eventlogtest.Patterns(t, c.patterns)
 			}
 			s, err := h.Subscribe(t.Context(), c.request)
 			must(t, err)
@@ -160,17 +162,17 @@ func TestWhereASubscriberBegins(t *testing.T) {
 
 // What another node has shown a reader already must not come again from a node behind it.
 func TestAReaderAheadOfThisNodesTail(t *testing.T) {
-	log := &stalledLog{memLog: newMemLog()}
+	log := &stalledLog{Memory: eventlogtest.NewMemory()}
 	h := start(t, log, hub.Config{})
-	log.append(t, "a", "1")
-	log.append(t, "a", "2") // in the log, but not in this hub
-	r := newReader(t, h, hub.Request{Patterns: patterns(t, ">"), LastEventID: "10-2"})
+	log.Publish(t, "a", "1")
+	log.Publish(t, "a", "2") // in the log, but not in this hub
+	r := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, ">"), LastEventID: "10-2"})
 	defer r.Close()
 	if got, err := r.Next(nil); len(got) != 0 || err != nil {
 		t.Errorf("handed %v, %v", got, err)
 	}
 	log.release()
-	log.append(t, "a", "3")
+	log.Publish(t, "a", "3")
 	if got := r.readN(1); got[0].Event.Data() != "3" {
 		t.Errorf("handed %s", got[0].Event.Data())
 	}
@@ -178,7 +180,7 @@ func TestAReaderAheadOfThisNodesTail(t *testing.T) {
 
 // stalledLog is a log whose tail delivers nothing until it is released.
 type stalledLog struct {
-	*memLog
+	*eventlogtest.Memory
 	once sync.Once
 	open chan struct{}
 }
@@ -193,7 +195,7 @@ func (l *stalledLog) release() { close(l.gate()) }
 func (l *stalledLog) Tail(ctx context.Context, after uint64, fn func(event.Event) error) error {
 	select {
 	case <-l.gate():
-		return l.memLog.Tail(ctx, after, fn)
+		return l.Memory.Tail(ctx, after, fn)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -201,13 +203,13 @@ func (l *stalledLog) Tail(ctx context.Context, after uint64, fn func(event.Event
 
 // A subscriber that retention overtakes while it reads is told so.
 func TestRetentionThatOvertakesAReplayIsTold(t *testing.T) {
-	log := newMemLog()
+	log := eventlogtest.NewMemory()
 	for i := range 3000 {
-		log.append(t, "a", strconv.Itoa(i+1))
+		log.Publish(t, "a", strconv.Itoa(i+1))
 	}
 	h := start(t, log, hub.Config{WindowBytes: 10_000})
-	log.onRead = func() { log.expire(500); log.onRead = nil }
-	r := newReader(t, h, hub.Request{Patterns: patterns(t, ">"), LastEventID: "10-100"})
+	log.OnRead = func() { log.Expire(500); log.OnRead = nil }
+	r := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, ">"), LastEventID: "10-100"})
 	defer r.Close()
 	got := r.readN(2)
 	if got[0].Event.Type() != event.TypeGap || got[0].Event.ID().Seq() != 100 || got[1].Event.ID().Seq() != 500 {
@@ -217,15 +219,15 @@ func TestRetentionThatOvertakesAReplayIsTold(t *testing.T) {
 
 // One that never reads costs the hub and the others nothing: the window's bound holds.
 func TestASubscriberThatNeverReadsHoldsUpNobody(t *testing.T) {
-	log := newMemLog()
+	log := eventlogtest.NewMemory()
 	h := start(t, log, hub.Config{WindowBytes: 50_000})
-	stuck := newReader(t, h, hub.Request{Patterns: patterns(t, ">")})
+	stuck := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, ">")})
 	defer stuck.Close()
-	r := newReader(t, h, hub.Request{Patterns: patterns(t, ">")})
+	r := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, ">")})
 	defer r.Close()
 	payload := strings.Repeat("x", 1000)
 	for range 500 {
-		log.append(t, "a", payload)
+		log.Publish(t, "a", payload)
 	}
 	r.readN(500)
 	if _, err := stuck.Next(nil); !errors.Is(err, hub.ErrBehind) {
@@ -238,18 +240,19 @@ func TestASubscriberThatNeverReadsHoldsUpNobody(t *testing.T) {
 
 func TestReplaysAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newMemLog()
+		log := eventlogtest.NewMemory()
 		for i := range 3000 {
-			log.append(t, "a", strconv.Itoa(i+1))
+			log.Publish(t, "a", strconv.Itoa(i+1))
 		}
 		h := start(t, log, hub.Config{WindowBytes: 10_000, Replays: 3})
 		open := make(chan struct{})
-		log.onRead = func() { <-open }
+		var reads atomic.Int32
+		log.OnRead = func() { reads.Add(1); <-open }
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
-				s, err := h.Subscribe(ctx, hub.Request{Patterns: patterns(t, ">"), LastEventID: "10-1", Wake: func() {}})
+				s, err := h.Subscribe(ctx, hub.Request{Patterns: eventlogtest.Patterns(t, ">"), LastEventID: "10-1", Wake: func() {}})
 				if err != nil {
 					t.Error(err)
 					return
@@ -259,11 +262,9 @@ func TestReplaysAreBounded(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		log.mu.Lock()
-		if log.reads != 3 {
-			t.Errorf("%d read the log at once, want 3", log.reads)
+		if n := reads.Load(); n != 3 {
+			t.Errorf("%d read the log at once, want 3", n)
 		}
-		log.mu.Unlock()
 		cancel() // those that wait give up
 		close(open)
 		wg.Wait()
@@ -274,15 +275,15 @@ func TestReplaysAreBounded(t *testing.T) {
 }
 
 func TestStats(t *testing.T) {
-	log := newMemLog()
-	log.append(t, "a", "before the hub")
+	log := eventlogtest.NewMemory()
+	log.Publish(t, "a", "before the hub")
 	h := start(t, log, hub.Config{})
 	if s := h.Stats(); s.P50 >= 0 || s.Published != 0 {
 		t.Errorf("before anything: %+v", s)
 	}
-	r := newReader(t, h, hub.Request{Patterns: patterns(t, ">")})
+	r := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, ">")})
 	for range 4 {
-		log.append(t, "a", "x")
+		log.Publish(t, "a", "x")
 	}
 	for _, e := range r.readN(4) {
 		h.Delivered([]*hub.Entry{e}, e.Event.Time().Add(5*time.Millisecond))
@@ -304,7 +305,7 @@ func TestStats(t *testing.T) {
 
 func TestTheHubEndsWithTheError(t *testing.T) {
 	broken := errors.New("broken")
-	log := &brokenLog{newMemLog(), broken}
+	log := &brokenLog{eventlogtest.NewMemory(), broken}
 	h, err := hub.New(t.Context(), log, hub.Config{})
 	must(t, err)
 	if err := h.Run(t.Context()); !errors.Is(err, broken) {
@@ -313,7 +314,7 @@ func TestTheHubEndsWithTheError(t *testing.T) {
 }
 
 type brokenLog struct {
-	*memLog
+	*eventlogtest.Memory
 	err error
 }
 
@@ -401,16 +402,6 @@ func start(t testing.TB, log hub.Log, cfg hub.Config) *hub.Hub {
 	})
 	<-h.CaughtUp()
 	return h
-}
-
-func patterns(t testing.TB, texts ...string) (ps event.Patterns) {
-	t.Helper()
-	for _, text := range texts {
-		p, err := event.ParsePattern(text)
-		must(t, err)
-		ps = append(ps, p)
-	}
-	return ps
 }
 
 func topic(t testing.TB, name string) event.Topic {

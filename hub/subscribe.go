@@ -54,7 +54,9 @@ func (s *Subscriber) place(ctx context.Context, r Request) (err error) {
 	case requested != "":
 		return s.resume(ctx, requested, now)
 	case since.Last:
-		s.cursor, s.lastUpto = now, now
+		_, last, err := s.hub.log.Bounds(ctx)
+		s.cursor, s.lastUpto = last, last
+		return err
 	case since == event.Since{}:
 		s.cursor = now
 	default:

@@ -81,8 +81,7 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 }
 
 // Replay returns what the subscriber is due next from the log, at most about a thousand
-// entries or a megabyte; it may return none although there is more. Call [Subscriber.Next]
-// after it. It waits for its turn among the hub's replays and for the log, but never while
+// entries or a megabyte, none at the log's end. Go on with [Subscriber.Next]. It waits for its turn among the hub's replays and for the log, but never while
 // its caller writes, so a slow reader holds up no other. The error is the log's, or ctx's.
 func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
 	select {
@@ -92,13 +91,16 @@ func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
 		return nil, ctx.Err()
 	}
 	if s.lastUpto > 0 {
-		return s.replayLast(ctx)
+		if read, err := s.replayLast(ctx); len(read) > 0 || err != nil {
+			return read, err
+		}
 	}
 	first, _, err := s.hub.log.Bounds(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var entries []*Entry
+	entries := s.opening
+	s.opening = nil
 	if s.cursor+1 < first {
 		entries = append(entries, s.expired(first, first-1))
 		s.cursor = first - 1

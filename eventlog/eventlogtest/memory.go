@@ -1,0 +1,213 @@
+// Package eventlogtest has a log in memory for tests, and the rules that every log keeps,
+// the one in memory as well as the one on disk.
+package eventlogtest
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"freshet/event"
+	"freshet/eventlog"
+)
+
+// Epoch is the epoch of every [Memory].
+const Epoch = 36
+
+// Memory is a log in memory with the rules of [eventlog.Log]. It runs in fake time.
+type Memory struct {
+	// OnRead, if set, is called while a Read or ReadLast is under way.
+	OnRead func()
+
+	mu     sync.Mutex
+	fails  error
+	first  uint64
+	events []event.Event
+	keys   map[string]event.ID
+	grown  chan struct{} // closed and replaced at each append
+}
+
+// NewMemory returns an empty log.
+func NewMemory() *Memory {
+	return &Memory{first: 1, keys: map[string]event.ID{}, grown: make(chan struct{})}
+}
+
+// Publish appends an event of the topic and returns its ID.
+func (m *Memory) Publish(t testing.TB, topicName, data string) event.ID {
+	t.Helper()
+	topic, err := event.ParseTopic(topicName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := event.New(topic, event.TypeOf(topic), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Append(t.Context(), eventlog.Entry{Event: e}).ID
+}
+
+// Expire lets the events below the sequence go.
+func (m *Memory) Expire(first uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events = m.events[first-m.first:]
+	m.first = first
+}
+
+// Fail makes every call but Tail return the error from here on; nil: no longer.
+func (m *Memory) Fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fails = err
+}
+
+// Append is [eventlog.Log.Append].
+func (m *Memory) Append(_ context.Context, entry eventlog.Entry) eventlog.Receipt {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fails != nil {
+		return eventlog.Receipt{Err: m.fails}
+	}
+	key := entry.Event.Topic().String() + " " + entry.Key
+	if id, known := m.keys[key]; known && entry.Key != "" {
+		return eventlog.Receipt{ID: id, Repeat: true}
+	}
+	id := event.NewID(Epoch, m.first+uint64(len(m.events)))
+	m.events = append(m.events, entry.Event.Stored(id, time.Now()))
+	m.keys[key] = id
+	close(m.grown)
+	m.grown = make(chan struct{})
+	return eventlog.Receipt{ID: id}
+}
+
+// AppendAll is [eventlog.Log.AppendAll].
+func (m *Memory) AppendAll(ctx context.Context, entries []eventlog.Entry) (receipts []eventlog.Receipt) {
+	for _, entry := range entries {
+		receipts = append(receipts, m.Append(ctx, entry))
+	}
+	return receipts
+}
+
+// Epoch is [eventlog.Log.Epoch].
+func (m *Memory) Epoch() uint64 { return Epoch }
+
+// State is [eventlog.Log.State].
+func (m *Memory) State(context.Context) (eventlog.State, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := eventlog.State{First: m.first, Last: m.first + uint64(len(m.events)) - 1, Events: uint64(len(m.events))}
+	for _, e := range m.events {
+		s.Bytes += uint64(len(e.Data()))
+	}
+	return s, m.fails
+}
+
+// Bounds is [eventlog.Log.Bounds].
+func (m *Memory) Bounds(ctx context.Context) (first, last uint64, err error) {
+	s, err := m.State(ctx)
+	return s.First, s.Last, err
+}
+
+// Recent is [eventlog.Log.Recent].
+func (m *Memory) Recent(ctx context.Context, size int64) (uint64, error) {
+	s, err := m.State(ctx)
+	if s.Events == 0 {
+		return s.Last, err
+	}
+	return s.Last - min(uint64(size)/(s.Bytes/s.Events+1), s.Events), err //nolint:gosec // a test's size
+}
+
+// Seek is [eventlog.Log.Seek].
+func (m *Memory) Seek(ctx context.Context, since event.Since, patterns event.Patterns) (uint64, error) {
+	s, err := m.State(ctx)
+	if err != nil || since.All {
+		return s.First - 1, err
+	}
+	after, n := s.Last, 0
+	for ; after >= s.First; after-- {
+		e, _, _ := m.next(after - 1)
+		if !since.Time.IsZero() && e.Time().Before(since.Time) {
+			return after, nil
+		}
+		if since.Newest > 0 && patterns.Match(e.Topic()) {
+			if n++; n == since.Newest {
+				return after - 1, nil
+			}
+		}
+		if (since == event.Since{}) {
+			return s.Last, nil
+		}
+	}
+	return after, nil
+}
+
+// Tail is [eventlog.Log.Tail].
+func (m *Memory) Tail(ctx context.Context, after uint64, fn func(event.Event) error) error {
+	for {
+		e, ok, grown := m.next(after)
+		if !ok {
+			select {
+			case <-grown:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			continue
+		}
+		if err := fn(e); err != nil {
+			return err
+		}
+		after = e.ID().Seq()
+	}
+}
+
+// Read is [eventlog.Log.Read].
+func (m *Memory) Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (uint64, error) {
+	return m.read(ctx, after, limit, fn, func(e event.Event) bool { return patterns.Match(e.Topic()) })
+}
+
+// ReadLast is [eventlog.Log.ReadLast].
+func (m *Memory) ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (uint64, error) {
+	last := map[event.Topic]event.ID{}
+	m.mu.Lock()
+	for _, e := range m.events {
+		last[e.Topic()] = e.ID()
+	}
+	m.mu.Unlock()
+	return m.read(ctx, after, limit, fn, func(e event.Event) bool { return patterns.Match(e.Topic()) && last[e.Topic()] == e.ID() })
+}
+
+func (m *Memory) read(ctx context.Context, after uint64, limit int, fn func(event.Event) error, due func(event.Event) bool) (uint64, error) {
+	s, err := m.State(ctx)
+	if err != nil || s.Last <= after {
+		return after, err
+	}
+	if m.OnRead != nil {
+		m.OnRead()
+	}
+	for limit > 0 {
+		e, ok, _ := m.next(after)
+		if !ok {
+			return max(after, s.Last), nil
+		}
+		if due(e) {
+			if err := fn(e); err != nil {
+				return after, err
+			}
+			limit--
+		}
+		after = e.ID().Seq()
+	}
+	return after, nil
+}
+
+// next returns the first event after the sequence, or what is closed once there is one.
+func (m *Memory) next(after uint64) (e event.Event, ok bool, grown chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := max(after+1, m.first) - m.first
+	if i >= uint64(len(m.events)) {
+		return event.Event{}, false, m.grown
+	}
+	return m.events[i], true, nil
+}

@@ -1,0 +1,260 @@
+package eventlogtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"freshet/event"
+	"freshet/eventlog"
+)
+
+// Log is what the rules are about: [eventlog.Log] and [Memory].
+type Log interface {
+	Append(ctx context.Context, entry eventlog.Entry) eventlog.Receipt
+	AppendAll(ctx context.Context, entries []eventlog.Entry) []eventlog.Receipt
+	State(ctx context.Context) (eventlog.State, error)
+	Bounds(ctx context.Context) (first, last uint64, err error)
+	Recent(ctx context.Context, size int64) (after uint64, err error)
+	Seek(ctx context.Context, since event.Since, patterns event.Patterns) (after uint64, err error)
+	Tail(ctx context.Context, after uint64, fn func(event.Event) error) error
+	Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error)
+	ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error)
+}
+
+// TestLog tests that the empty logs that open returns keep the rules of a log.
+func TestLog(t *testing.T, open func(t *testing.T) Log) {
+	for name, test := range map[string]func(t *testing.T, l Log){
+		"a key makes a repeat harmless": testKeys,
+		"all are answered in order":     testAppendAll,
+		"read selects and stops":        testRead,
+		"seek":                          testSeek,
+		"recent":                        testRecent,
+		"tail follows in order":         testTail,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func testKeys(t *testing.T, l Log) {
+	entry := eventlog.Entry{Event: NewEvent(t, "news", "news", "a"), Key: "k 1"}
+	first, other, again := l.Append(t.Context(), entry), l.Append(t.Context(), eventlog.Entry{Event: NewEvent(t, "sport", "sport", "a"), Key: "k 1"}), l.Append(t.Context(), entry)
+	if first.Err != nil || first.Repeat || !again.Repeat || again.ID != first.ID {
+		t.Errorf("first %+v, again %+v", first, again)
+	}
+	if other.Err != nil || other.Repeat {
+		t.Errorf("the key of another topic: %+v", other)
+	}
+}
+
+func testAppendAll(t *testing.T, l Log) {
+	var entries []eventlog.Entry
+	for i := range 2500 { // two whole batches and a part
+		entries = append(entries, eventlog.Entry{Event: NewEvent(t, "n."+strconv.Itoa(i%7), "n", strconv.Itoa(i)), Key: strconv.Itoa(i)})
+	}
+	ids := appendAll(t, l, entries)
+	for i, id := range ids {
+		if id.Seq() != uint64(i+1) {
+			t.Fatalf("event %d has ID %v", i, id)
+		}
+	}
+	got := read(t, l, 0, ">")
+	if len(got) != len(entries) || !strings.HasSuffix(got[2499], " 2499") {
+		t.Fatalf("%d events are stored, the last %q", len(got), got[len(got)-1])
+	}
+
+	// A repeat among new ones: the batch is refused as a whole, each is answered for itself.
+	mixed := []eventlog.Entry{entries[3], {Event: NewEvent(t, "n.0", "n", "new")}, entries[2400]}
+	receipts := l.AppendAll(t.Context(), mixed)
+	if !receipts[0].Repeat || receipts[0].ID != ids[3] || receipts[1].Repeat || receipts[1].ID.Seq() != 2501 || receipts[2].ID != ids[2400] {
+		t.Errorf("receipts %+v", receipts)
+	}
+}
+
+func testRead(t *testing.T, l Log) {
+	for i, topic := range []string{"a.x", "b.x", "a.y", "c", "a.x", "b.y"} {
+		appendOne(t, l, topic, strconv.Itoa(i+1))
+	}
+	for _, c := range []struct {
+		after    uint64
+		patterns []string
+		limit    int
+		want     string
+		upto     uint64
+	}{
+		{0, []string{">"}, 100, "1 2 3 4 5 6", 6},
+		{2, []string{">"}, 2, "3 4", 4},
+		{0, []string{"a.*"}, 100, "1 3 5", 6},
+		{0, []string{"a.*"}, 2, "1 3", 3},
+		{3, []string{"a.*", "a.x", "c"}, 100, "4 5", 6},
+		{0, []string{"a.*", "*.x"}, 100, "1 2 3 5", 6}, // crossing patterns
+		{0, []string{"none"}, 100, "", 6},
+		{6, []string{">"}, 100, "", 6},
+		{9, []string{">"}, 100, "", 9}, // beyond the end
+	} {
+		var got []string
+		upto, err := l.Read(t.Context(), c.after, Patterns(t, c.patterns...), c.limit, func(e event.Event) error {
+			got = append(got, e.Data())
+			return nil
+		})
+		if err != nil || strings.Join(got, " ") != c.want || upto != c.upto {
+			t.Errorf("Read(%d, %v, %d) = %v upto %d, %v; want %s upto %d", c.after, c.patterns, c.limit, got, upto, err, c.want, c.upto)
+		}
+	}
+	var last []string
+	upto, err := l.ReadLast(t.Context(), 0, Patterns(t, "a.*", "c"), 100, func(e event.Event) error {
+		last = append(last, e.Data())
+		return nil
+	})
+	if err != nil || strings.Join(last, " ") != "3 4 5" || upto != 6 {
+		t.Errorf("ReadLast = %v upto %d, %v", last, upto, err)
+	}
+	stop := errors.New("stop")
+	if _, err := l.Read(t.Context(), 0, Patterns(t, ">"), 9, func(event.Event) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("Read returned %v, want what fn returned", err)
+	}
+}
+
+func testSeek(t *testing.T, l Log) {
+	for i := range 50 {
+		appendOne(t, l, []string{"a", "b", "b"}[i%3], "")
+	}
+	var tenth time.Time
+	_, err := l.Read(t.Context(), 9, Patterns(t, ">"), 1, func(e event.Event) error { tenth = e.Time(); return nil })
+	must(t, err)
+	for _, c := range []struct {
+		since    event.Since
+		patterns string
+		want     uint64
+	}{
+		{event.Since{}, ">", 50},
+		{event.Since{All: true}, ">", 0},
+		{event.Since{Newest: 5}, ">", 45},
+		{event.Since{Newest: 50}, ">", 0},
+		{event.Since{Newest: 500}, ">", 0},
+		{event.Since{Newest: 2}, "a", 45}, // 49 and 46
+		{event.Since{Newest: 3}, "none", 0},
+		{event.Since{Time: tenth}, ">", 9},
+		{event.Since{Time: tenth}, "a", 9},
+		{event.Since{Time: tenth.Add(time.Hour)}, ">", 50},
+	} {
+		after, err := l.Seek(t.Context(), c.since, Patterns(t, c.patterns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Any cursor between two matches is the same place.
+		if got, want := read(t, l, after, c.patterns), read(t, l, c.want, c.patterns); !slices.Equal(got, want) {
+			t.Errorf("Seek(%+v, %s) = %d, want the place of %d", c.since, c.patterns, after, c.want)
+		}
+	}
+}
+
+func testTail(t *testing.T, l Log) {
+	appendOne(t, l, "before", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	const publishers, each = 4, 50
+	seen := make(chan uint64, publishers*each)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		err := l.Tail(ctx, 1, func(e event.Event) error { seen <- e.ID().Seq(); return nil })
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Tail ended with %v", err)
+		}
+	})
+	for p := range publishers {
+		wg.Go(func() {
+			for i := range each {
+				if r := l.Append(t.Context(), eventlog.Entry{Event: NewEvent(t, fmt.Sprintf("p.%d", p), "x", strconv.Itoa(i))}); r.Err != nil {
+					t.Error(r.Err)
+				}
+			}
+		})
+	}
+	for want := uint64(2); want < 2+publishers*each; want++ {
+		if got := <-seen; got != want {
+			t.Fatalf("the tail has %d, want %d", got, want)
+		}
+	}
+	cancel()
+	wg.Wait()
+}
+
+func testRecent(t *testing.T, l Log) {
+	if after, err := l.Recent(t.Context(), 1000); err != nil || after != 0 {
+		t.Errorf("of an empty log: %d, %v", after, err)
+	}
+	for range 20 {
+		appendOne(t, l, "a", strings.Repeat("x", 1000))
+	}
+	few, err := l.Recent(t.Context(), 3000)
+	must(t, err)
+	all, err := l.Recent(t.Context(), 1<<30)
+	must(t, err)
+	if few < 16 || few > 19 || all != 0 {
+		t.Errorf("3000 bytes follow %d, all follow %d", few, all)
+	}
+}
+
+// NewEvent returns an event, or fails the test.
+func NewEvent(t testing.TB, topicName, typeName, data string) event.Event {
+	t.Helper()
+	topic, err := event.ParseTopic(topicName)
+	must(t, err)
+	typ, err := event.ParseType(typeName)
+	must(t, err)
+	e, err := event.New(topic, typ, data)
+	must(t, err)
+	return e
+}
+
+func appendAll(t testing.TB, l Log, entries []eventlog.Entry) []event.ID {
+	t.Helper()
+	var ids []event.ID
+	for _, r := range l.AppendAll(t.Context(), entries) {
+		must(t, r.Err)
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
+func read(t testing.TB, l Log, after uint64, pattern string) []string {
+	t.Helper()
+	var got []string
+	_, err := l.Read(t.Context(), after, Patterns(t, pattern), 1<<30, func(e event.Event) error {
+		got = append(got, fmt.Sprintf("%v %v %v %v", e.ID(), e.Topic(), e.Type(), e.Data()))
+		return nil
+	})
+	must(t, err)
+	return got
+}
+
+// Patterns returns patterns, or fails the test.
+func Patterns(t testing.TB, texts ...string) (ps event.Patterns) {
+	t.Helper()
+	for _, text := range texts {
+		p, err := event.ParsePattern(text)
+		must(t, err)
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func appendOne(t testing.TB, l Log, topic, data string) event.ID {
+	t.Helper()
+	r := l.Append(t.Context(), eventlog.Entry{Event: NewEvent(t, topic, topic, data)})
+	must(t, r.Err)
+	return r.ID
+}
