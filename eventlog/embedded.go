@@ -17,7 +17,7 @@ import (
 // would ruin it. stop ends the server and lets the folder go.
 func startEmbedded(cfg Config) (*server.Server, func(), error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("make the data folder: %w", err)
+		return nil, nil, fmt.Errorf("make the data folder %s: %w", cfg.Dir, err)
 	}
 	lock := flock.New(filepath.Join(cfg.Dir, "lock"))
 	held, err := lock.TryLock()

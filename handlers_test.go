@@ -1,0 +1,516 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"freshet/config"
+	"freshet/event"
+	"freshet/ssetest"
+
+	"github.com/gin-gonic/gin"
+)
+
+// runMain in the environment makes the test binary be the server, so that it can be
+// killed as one.
+const runMain = "FRESHET_TEST_RUN_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runMain) != "" {
+		main()
+		return
+	}
+	gin.SetMode(gin.TestMode)
+	os.Exit(m.Run())
+}
+
+func TestTheWiredApplication(t *testing.T) {
+	var logged lockedBuffer
+	a := wire(t, &logged, "--cors-origin", "*", "--cors-origin", "https://partner.example")
+	stream := ssetest.Get(t, a.router, "/event?ticket=secret-ticket", "Origin", "https://else.example")
+	if h := stream.Header(); h.Get("Access-Control-Allow-Origin") != "*" || h.Get("X-Request-ID") == "" || h.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("a stream of another origin: %v", h)
+	}
+	first := stream.Next()
+	if count := stream.NextEvent(); count.Data != "1" || count.Type != "message" {
+		t.Errorf("count %+v", count)
+	}
+
+	for _, c := range []struct {
+		origin string
+		want   int
+	}{{"", 201}, {"http://example.com", 201}, {"https://partner.example", 201}, {"https://else.example", 403}} {
+		w := publishTo(a, "news", "from "+c.origin, "Origin", c.origin)
+		if w.Code != c.want {
+			t.Errorf("published from origin %q: %d %s", c.origin, w.Code, w.Body)
+		}
+	}
+	if w := publishTo(a, "news", "x", "Authorization", "Bearer wrong"); w.Code != http.StatusUnauthorized {
+		t.Errorf("with a wrong token: %d", w.Code)
+	}
+	for _, origin := range []string{"", "http://example.com", "https://partner.example"} {
+		f := stream.NextEvent()
+		for f.Type == "message" {
+			f = stream.NextEvent() // a count
+		}
+		if f.Type != "news" || f.Data != "from "+origin {
+			t.Errorf("event %+v, want the one from %q", f, origin)
+		}
+	}
+	if w := get(a, "/"); w.Code != 200 || !strings.Contains(w.Body.String(), `id="cnt"`) || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
+		t.Errorf("the page: %d %v", w.Code, w.Header())
+	}
+	if w := get(a, "/readyz"); w.Code != 200 {
+		t.Errorf("readyz: %d %s", w.Code, w.Body)
+	}
+	for path, want := range map[string]int{"/nowhere": 404, "/history/x": 404} {
+		if w := get(a, path); w.Code != want || !strings.Contains(w.Body.String(), `{"error":{"code":`) {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	r := httptest.NewRequest(http.MethodPut, "/event", nil)
+	w := httptest.NewRecorder()
+	if a.router.ServeHTTP(w, r); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") == "" {
+		t.Errorf("PUT /event: %d %v", w.Code, w.Header())
+	}
+	stream.Close()
+
+	log := logged.String()
+	for _, want := range []string{"stream opened", "stream closed", "reason=gone", "from=" + first.ID, "events="} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q:\n%s", want, log)
+		}
+	}
+	for _, secret := range []string{a.token.text, "secret-ticket", "Bearer"} {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log says %q:\n%s", secret, log)
+		}
+	}
+}
+
+// What a newcomer is shown works when it is pasted, and Ctrl-C ends it clean.
+func TestTheReadyMessage(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir, "127.0.0.1:0")
+	if !regexp.MustCompile(`curl -H "Authorization: Bearer \S{40,}" -d hello http://127\.0\.0\.1:\d+/event/news\n`).MatchString(p.ready) ||
+		!strings.Contains(p.ready, "curl -N "+p.url+"/event\n") {
+		t.Errorf("the ready message:\n%s", p.ready)
+	}
+	if info, err := os.Stat(dir + "/publish-token"); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the token's file: %v, %v", info, err)
+	}
+	stream := p.open(t, "/event", "")
+	defer stream.close()
+	id := p.publish(t, "news", "hello", "")
+	for f := stream.next(t); f.Type != "news" || f.Data != "hello" || f.ID != id; f = stream.next(t) {
+		if f.Type != "message" {
+			t.Fatalf("event %+v", f)
+		}
+	}
+	p.signal(t, os.Interrupt)
+	var last event.Frame
+	for stream.scanner.Scan() {
+		last = stream.scanner.Frame()
+	}
+	if last.Type != "drain" || stream.scanner.Err() != nil {
+		t.Errorf("the stream ended with %+v, %v", last, stream.scanner.Err())
+	}
+	if err := p.wait(t); err != nil {
+		t.Errorf("ended with %v:\n%s", err, p.stderr.String())
+	}
+
+	// A second start: the same token, and the event is still there.
+	again := start(t, dir, "127.0.0.1:0")
+	if again.token != p.token {
+		t.Error("another token after a restart")
+	}
+	replay := again.open(t, "/event/news?since=all", "")
+	defer replay.close()
+	if f := replay.next(t); f.ID != id || f.Data != "hello" {
+		t.Errorf("replayed %+v", f)
+	}
+	again.signal(t, syscall.SIGTERM)
+	if err := again.wait(t); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// Every event that was answered with 201 reaches a reader once and in order, however often
+// the server is killed while publishers publish and the reader comes back.
+func TestKilledAtAnyMoment(t *testing.T) {
+	const rounds, publishers = 4, 3
+	dir, addr := t.TempDir(), freeAddress(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+
+	var mu sync.Mutex
+	acked := map[string]string{} // ID by data
+	halt := make(chan struct{})
+	p := start(t, dir, addr)
+	token := p.token
+	var wg sync.WaitGroup
+	for n := range publishers {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				data := fmt.Sprintf("%d/%d", n, i)
+				for {
+					select {
+					case <-halt:
+						return
+					case <-ctx.Done():
+						return
+					default:
+					}
+					// The key makes the retry after a lost answer harmless.
+					if id, err := publish(ctx, "http://"+addr, token, "news", data, data); err == nil {
+						mu.Lock()
+						acked[data] = id
+						mu.Unlock()
+						break
+					}
+				}
+			}
+		})
+	}
+	seen, order := map[string]string{}, []string{}
+	quit := make(chan struct{})
+	wg.Go(func() {
+		cursor := ""
+		for {
+			stream, err := openStream(ctx, "http://"+addr, "/event/news?since=all", cursor)
+			if err == nil {
+				for stream.scanner.Scan() {
+					f := stream.scanner.Frame()
+					cursor = f.ID
+					if f.HasData && f.Type == "news" {
+						mu.Lock()
+						if had, twice := seen[f.Data]; twice {
+							t.Errorf("event %s came twice, as %s and %s", f.Data, had, f.ID)
+						}
+						seen[f.Data] = f.ID
+						order = append(order, f.ID)
+						mu.Unlock()
+					} else if f.Type == "gap" {
+						t.Errorf("a gap: %s", f.Data)
+					}
+				}
+				stream.close()
+			}
+			select {
+			case <-quit:
+				return
+			case <-ctx.Done():
+				return
+			default:
+			}
+		}
+	})
+	count := func() int { mu.Lock(); defer mu.Unlock(); return len(acked) }
+	for range rounds {
+		goal := count() + 20 + rand.IntN(60)
+		until(ctx, t, "publishers go on", func() bool { return count() >= goal })
+		p.signal(t, syscall.SIGKILL)
+		_ = p.wait(t)
+		p = start(t, dir, addr)
+	}
+	goal := count() + 50
+	until(ctx, t, "publishers go on at last", func() bool { return count() >= goal })
+	close(halt)
+	until(ctx, t, "the reader has all", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		for data := range acked {
+			if seen[data] == "" {
+				return false
+			}
+		}
+		return true
+	})
+	close(quit)
+	p.signal(t, syscall.SIGTERM)
+	must(t, p.wait(t))
+	wg.Wait()
+
+	for data, id := range acked {
+		if seen[data] != id {
+			t.Errorf("event %s was answered with %s and seen as %s", data, id, seen[data])
+		}
+	}
+	last := uint64(0)
+	for _, text := range order {
+		id, err := event.ParseID(text)
+		if err != nil || id.Seq() <= last {
+			t.Errorf("%s came after %d", text, last)
+		}
+		last = id.Seq()
+	}
+	t.Logf("%d events were acknowledged, %d seen, over %d kills", len(acked), len(seen), rounds)
+}
+
+func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir, "127.0.0.1:0")
+	taken := strings.TrimPrefix(p.url, "http://")
+	for name, c := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"port in use":       {[]string{"--data", t.TempDir(), "--listen", taken}, []string{"address already in use", "--listen"}},
+		"folder in use":     {[]string{"--data", dir, "--listen", "127.0.0.1:0"}, []string{dir, "in use by another process", "--data"}},
+		"NATS unreachable":  {[]string{"--data", t.TempDir(), "--nats", "nats://127.0.0.1:1"}, []string{"127.0.0.1:1", "--nats"}},
+		"a bad value":       {[]string{"--retry", "soon"}, []string{"--retry"}},
+		"an unknown flag":   {[]string{"--colour", "blue"}, []string{"--colour"}},
+		"folder is no such": {[]string{"--data", "/dev/null/x", "--listen", "127.0.0.1:0"}, []string{"/dev/null/x"}},
+	} {
+		cmd := command(t, c.args...)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		err := cmd.Run()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 || strings.Count(stderr.String(), "\n") != 1 || stdout.Len() != 0 {
+			t.Errorf("%s: %v\n%s%s", name, err, &stdout, &stderr)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(stderr.String(), want) {
+				t.Errorf("%s: %q does not say %q", name, stderr.String(), want)
+			}
+		}
+	}
+}
+
+// wire makes the application with a temporary data folder and runs it until the test ends.
+func wire(t *testing.T, logged io.Writer, args ...string) *app {
+	t.Helper()
+	cfg, err := config.Parse(append([]string{"--data", t.TempDir(), "--counter-interval", "20ms", "--sync", "1m"}, args...), func(string) string { return "" }, io.Discard)
+	must(t, err)
+	a, err := newApp(t.Context(), cfg, slog.New(slog.NewTextHandler(logged, nil)))
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 2)
+	go func() { done <- a.hub.Run(ctx) }()
+	go func() { done <- a.handlers.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		must(t, errors.Join(<-done, <-done, a.log.Close()))
+	})
+	<-a.hub.CaughtUp()
+	return a
+}
+
+func get(a *app, target string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	a.router.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+	return w
+}
+
+func publishTo(a *app, topic, data string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "/event/"+topic, strings.NewReader(data))
+	r.Header.Set("Authorization", "Bearer "+a.token.text)
+	for i := 0; i+1 < len(headers); i += 2 {
+		if headers[i+1] != "" {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+	}
+	w := httptest.NewRecorder()
+	a.router.ServeHTTP(w, r)
+	return w
+}
+
+// process is a server in a process of its own.
+type process struct {
+	cmd        *exec.Cmd
+	ready      string // its ready message
+	url, token string
+	stderr     lockedBuffer
+	exited     chan error
+}
+
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	must(t, err)
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	cmd.Env = append(os.Environ(), runMain+"=1")
+	return cmd
+}
+
+// start starts a server and waits until it is ready.
+func start(t *testing.T, dir, addr string) *process {
+	t.Helper()
+	p := &process{cmd: command(t, "--data", dir, "--listen", addr, "--retry", "10ms-50ms"), exited: make(chan error, 1)}
+	p.cmd.Stderr = &p.stderr
+	stdout, err := p.cmd.StdoutPipe()
+	must(t, err)
+	must(t, p.cmd.Start())
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it may be gone
+	})
+	lines := bufio.NewScanner(stdout)
+	for !strings.Contains(p.ready, "subscribe") && lines.Scan() {
+		p.ready += lines.Text() + "\n"
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, stdout) // until it ends
+		p.exited <- p.cmd.Wait()
+	}()
+	m := regexp.MustCompile(`(http://\S+)/#token=(\S+)`).FindStringSubmatch(p.ready)
+	if m == nil {
+		t.Fatalf("no ready message: %s%s", p.ready, p.stderr.String())
+	}
+	p.url, p.token = m[1], m[2]
+	return p
+}
+
+func (p *process) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	must(t, p.cmd.Process.Signal(s))
+}
+
+func (p *process) wait(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-p.exited:
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the server does not end:\n%s", p.stderr.String())
+		return nil
+	}
+}
+
+func (p *process) publish(t *testing.T, topic, data, key string) string {
+	t.Helper()
+	id, err := publish(t.Context(), p.url, p.token, topic, data, key)
+	must(t, err)
+	return id
+}
+
+func publish(ctx context.Context, url, token, topic, data, key string) (id string, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/event/"+topic, strings.NewReader(data))
+	if err != nil {
+		return "", err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("Idempotency-Key", key)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return "", err
+	}
+	m := regexp.MustCompile(`"id":"([^"]+)"`).FindSubmatch(body)
+	if answer.StatusCode > 201 || m == nil {
+		return "", fmt.Errorf("%s: %s", answer.Status, body)
+	}
+	return string(m[1]), nil
+}
+
+type tcpStream struct {
+	scanner *event.Scanner
+	close   func()
+}
+
+func (p *process) open(t *testing.T, path, lastEventID string) *tcpStream {
+	t.Helper()
+	s, err := openStream(t.Context(), p.url, path, lastEventID)
+	must(t, err)
+	return s
+}
+
+func openStream(ctx context.Context, url, path, lastEventID string) (*tcpStream, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	if lastEventID != "" {
+		r.Header.Set("Last-Event-ID", lastEventID)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		return nil, errors.Join(errors.New(answer.Status), answer.Body.Close())
+	}
+	return &tcpStream{event.NewScanner(answer.Body, 1<<20), func() { _ = answer.Body.Close() }}, nil
+}
+
+// next returns the next frame that dispatches an event.
+func (s *tcpStream) next(t *testing.T) event.Frame {
+	t.Helper()
+	for s.scanner.Scan() {
+		if f := s.scanner.Frame(); f.HasData {
+			return f
+		}
+	}
+	t.Fatalf("the stream ended: %v", s.scanner.Err())
+	return event.Frame{}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// until waits until the condition holds.
+func until(ctx context.Context, t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: not in time", what)
+		}
+	}
+}
+
+// lockedBuffer is what several goroutines may write to.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
