@@ -26,6 +26,7 @@ import (
 	"freshet/ssetest"
 
 	"github.com/gin-gonic/gin"
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // runMain in the environment makes the test binary be the server, so that it can be
@@ -264,6 +265,95 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	t.Logf("%d events were acknowledged, %d seen, over %d kills", len(acked), len(seen), rounds)
 }
 
+// A log that cannot be written says so at once; what it holds is served all the same.
+func TestADiskThatTakesNoMore(t *testing.T) {
+	dir := t.TempDir()
+	self, err := os.Executable()
+	must(t, err)
+	p := started(t, asServer(exec.CommandContext(t.Context(), "sh", "-c", `ulimit -f 1024; exec "$0" "$@"`, self, "--data", dir, "--listen", "127.0.0.1:0")))
+	stream := p.open(t, "/event/n", "")
+	defer stream.close()
+	payload, stored := strings.Repeat("x", 100_000), 0
+	for ; stored < 100; stored++ {
+		if _, err = publish(t.Context(), p.url, p.token, "n", payload, ""); err != nil {
+			break
+		}
+	}
+	if stored == 0 || err == nil || !strings.Contains(err.Error(), "507") || !strings.Contains(err.Error(), "log_full") {
+		t.Errorf("after %d events: %v", stored, err)
+	}
+	if _, err := publish(t.Context(), p.url, p.token, "n", "x", ""); err == nil || !strings.Contains(err.Error(), "507") {
+		t.Errorf("the next event: %v", err)
+	}
+	ready, err := http.Get(p.url + "/readyz")
+	must(t, err)
+	must(t, ready.Body.Close())
+	if ready.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("readyz: %s", ready.Status)
+	}
+	for range stored {
+		stream.next(t)
+	}
+	replay := p.open(t, "/event/n?since=all", "")
+	defer replay.close()
+	for range stored {
+		replay.next(t)
+	}
+	p.signal(t, syscall.SIGTERM)
+	must(t, p.wait(t))
+
+	again := start(t, dir, "127.0.0.1:0") // with room again
+	again.publish(t, "n", "y", "")
+	all := again.open(t, "/event/n?since=all", "")
+	defer all.close()
+	for i := range stored + 1 {
+		if f := all.next(t); (f.Data == "y") != (i == stored) {
+			t.Errorf("event %d is %.10s", i, f.Data)
+		}
+	}
+}
+
+// One node's events reach the readers of all, and a reader of one resumes on another.
+func TestTwoNodes(t *testing.T) {
+	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	must(t, err)
+	nats.Start()
+	t.Cleanup(func() { nats.Shutdown(); nats.WaitForShutdown() })
+	if !nats.ReadyForConnections(10 * time.Second) {
+		t.Fatal("nats-server does not start")
+	}
+	a := wire(t, io.Discard, "--nats", nats.ClientURL(), "--counter-interval", "0")
+	b := wire(t, io.Discard, "--nats", nats.ClientURL(), "--counter-interval", "0")
+
+	onA := ssetest.Get(t, a.router, "/event/news")
+	onA.Next()
+	onB := ssetest.Get(t, b.router, "/event/news")
+	onB.Next()
+	publishTo(a, "news", "1")
+	publishTo(b, "news", "2")
+	for _, stream := range []*ssetest.Stream{onA, onB} {
+		if first, second := stream.NextEvent(), stream.NextEvent(); first.Data != "1" || second.Data != "2" {
+			t.Errorf("events %+v, %+v", first, second)
+		}
+	}
+	publishTo(a, "news", "3")
+	third := onA.NextEvent()
+	onA.Close()
+	publishTo(a, "news", "4")
+	resumed := ssetest.Get(t, b.router, "/event/news", "Last-Event-ID", third.ID)
+	if f := resumed.NextEvent(); f.Data != "4" {
+		t.Errorf("resumed on the other node with %+v", f)
+	}
+	// Ahead of what this node may have seen yet, and no gap.
+	w := publishTo(a, "news", "5")
+	id := regexp.MustCompile(`"id":"([^"]+)"`).FindStringSubmatch(w.Body.String())[1]
+	ahead := ssetest.Get(t, b.router, "/event/news", "Last-Event-ID", id)
+	publishTo(a, "news", "6")
+	if f := ahead.NextEvent(); f.Data != "6" {
+		t.Errorf("resumed ahead of the node with %+v", f)
+	}
+}
+
 func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir, "127.0.0.1:0")
@@ -346,7 +436,10 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	must(t, err)
-	cmd := exec.CommandContext(t.Context(), self, args...)
+	return asServer(exec.CommandContext(t.Context(), self, args...))
+}
+
+func asServer(cmd *exec.Cmd) *exec.Cmd {
 	cmd.Env = append(os.Environ(), runMain+"=1")
 	return cmd
 }
@@ -354,7 +447,13 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // start starts a server and waits until it is ready.
 func start(t *testing.T, dir, addr string) *process {
 	t.Helper()
-	p := &process{cmd: command(t, "--data", dir, "--listen", addr, "--retry", "10ms-50ms"), exited: make(chan error, 1)}
+	return started(t, command(t, "--data", dir, "--listen", addr, "--retry", "10ms-50ms"))
+}
+
+// started starts the command, which is a server, and waits until it is ready.
+func started(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, exited: make(chan error, 1)}
 	p.cmd.Stderr = &p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	must(t, err)
@@ -513,4 +612,3 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
-

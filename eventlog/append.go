@@ -1,11 +1,13 @@
 package eventlog
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"freshet/event"
 
@@ -39,13 +41,20 @@ type Receipt struct {
 // [ErrTooLarge] or [ErrFull] where nothing was stored, and [ErrUnavailable] where that
 // cannot be known.
 func (l *Log) Append(ctx context.Context, entry Entry) Receipt {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := l.appending(ctx, answerTimeout)
 	defer cancel()
 	ack, err := l.js.PublishMsg(ctx, encode(entry), jetstream.WithExpectStream(streamName))
 	if err != nil {
-		return Receipt{Err: answer(err)}
+		return Receipt{Err: cmp.Or(l.broken(), answer(err))}
 	}
 	return Receipt{ID: event.NewID(l.epoch, ack.Sequence), Repeat: ack.Duplicate}
+}
+
+// appending bounds an append, which a log that cannot be written never answers.
+func (l *Log) appending(ctx context.Context, d time.Duration) (context.Context, func()) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	stop := context.AfterFunc(l.writable, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // AppendAll stores the events in their order and answers each, as [Log.Append] does.
@@ -94,7 +103,7 @@ var errRefused = errors.New("the batch was refused")
 // commit stores the entries as one atomic batch (NATS ADR-50) and returns the sequence of
 // the first; the others follow it without a hole.
 func (l *Log) commit(ctx context.Context, entries []Entry) (first uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*answerTimeout)
+	ctx, cancel := l.appending(ctx, 2*answerTimeout)
 	defer cancel()
 	batch := nuid.Next()
 	for i, entry := range entries {
@@ -113,7 +122,7 @@ func (l *Log) commit(ctx context.Context, entries []Entry) (first uint64, err er
 			return 0, errRefused
 		}
 		if err != nil {
-			return 0, answer(err)
+			return 0, cmp.Or(l.broken(), answer(err))
 		}
 		var ack struct {
 			Seq   uint64              `json:"seq"`

@@ -18,8 +18,9 @@ import "errors"
 var (
 	// ErrUnavailable: the log did not answer. An append may or may not have been stored.
 	ErrUnavailable = errors.New("the log does not answer")
-	// ErrFull: there is no room to store the event; it was not stored.
-	ErrFull = errors.New("the log has no room")
+	// ErrFull: there is no room for the event, or its disk cannot be written; it was not
+	// stored. What is stored can still be read.
+	ErrFull = errors.New("the log cannot store the event")
 	// ErrTooLarge: the event is larger than the log takes; it was not stored.
 	ErrTooLarge = errors.New("the event is larger than the log takes")
 	// ErrInUse: another process holds the data folder.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"github.com/gofrs/flock"
@@ -14,8 +15,9 @@ import (
 
 // startEmbedded starts a NATS server with JetStream within this process; it listens
 // nowhere. The data folder is locked for as long as it runs: two servers on one folder
-// would ruin it. stop ends the server and lets the folder go.
-func startEmbedded(cfg Config) (*server.Server, func(), error) {
+// would ruin it. broke is called with the reason once the log can no longer be written.
+// stop ends the server and lets the folder go.
+func startEmbedded(cfg Config, broke func(error)) (*server.Server, func(), error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make the data folder %s: %w", cfg.Dir, err)
 	}
@@ -28,7 +30,7 @@ func startEmbedded(cfg Config) (*server.Server, func(), error) {
 		return nil, nil, fmt.Errorf("%s: %w", cfg.Dir, ErrInUse)
 	}
 
-	logs := &serverLog{logger: cfg.Logger}
+	logs := &serverLog{logger: cfg.Logger, broke: broke}
 	s, err := server.NewServer(&server.Options{
 		ServerName:        "freshet",
 		DontListen:        true,
@@ -65,6 +67,7 @@ const headerRoom = 64 << 10
 // serverLog passes on what the embedded server says: its notices are our debug records.
 type serverLog struct {
 	logger *slog.Logger
+	broke  func(error)
 	last   atomic.Pointer[string] // the last fatal text
 }
 
@@ -81,9 +84,18 @@ func (l *serverLog) log(level func(string, ...any), format string, args []any) {
 
 func (l *serverLog) Noticef(format string, v ...any) { l.log(l.logger.Debug, format, v) }
 func (l *serverLog) Warnf(format string, v ...any)   { l.log(l.logger.Warn, format, v) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.log(l.logger.Error, format, v) }
 func (l *serverLog) Debugf(string, ...any)           {}
 func (l *serverLog) Tracef(string, ...any)           {}
+
+// Errorf also looks for what the server tells in no other way: after a failed write it
+// answers no append of the stream any more, until it is started anew.
+func (l *serverLog) Errorf(format string, v ...any) {
+	l.log(l.logger.Error, format, v)
+	if text := fmt.Sprintf(format, v...); strings.Contains(text, "ritical write error: ") {
+		_, reason, _ := strings.Cut(text, "ritical write error: ")
+		l.broke(errors.New(reason))
+	}
+}
 
 func (l *serverLog) Fatalf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)

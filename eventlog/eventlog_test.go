@@ -1,8 +1,10 @@
 package eventlog_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -154,6 +156,48 @@ func TestTwoNodesShareAnExternalCluster(t *testing.T) {
 	}
 }
 
+// A node rides out a restart of its NATS: appends fail meanwhile, at once and clearly; the
+// tail goes on where it broke.
+func TestARestartOfTheExternalNATS(t *testing.T) {
+	dir := t.TempDir()
+	nats := startNATS(t, dir, server.RANDOM_PORT)
+	port := nats.Addr().(*net.TCPAddr).Port
+	l := open(t, eventlog.Config{NATS: nats.ClientURL()})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	seen := make(chan string, 10)
+	done := make(chan error, 1)
+	go func() {
+		done <- l.Tail(ctx, 0, func(e event.Event) error { seen <- e.Data(); return nil })
+	}()
+	appendOne(t, l, "a", "1", "")
+	if got := <-seen; got != "1" {
+		t.Errorf("the tail has %s", got)
+	}
+	nats.Shutdown()
+	nats.WaitForShutdown()
+	if r := l.Append(ctx, eventlog.Entry{Event: eventlogtest.NewEvent(t, "a", "a", "lost")}); !errors.Is(r.Err, eventlog.ErrUnavailable) {
+		t.Errorf("an append without NATS: %+v", r)
+	}
+	if err := l.Ready(ctx); !errors.Is(err, eventlog.ErrUnavailable) {
+		t.Errorf("ready without NATS: %v", err)
+	}
+	startNATS(t, dir, port)
+	for l.Ready(ctx) != nil {
+		if ctx.Err() != nil {
+			t.Fatal("the log does not come back")
+		}
+	}
+	appendOne(t, l, "a", "2", "")
+	if got := <-seen; got != "2" {
+		t.Errorf("the tail has %s", got)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("the tail ended with %v", err)
+	}
+}
+
 func TestAnUnreachableNATSIsAClearError(t *testing.T) {
 	_, err := eventlog.Open(t.Context(), eventlog.Config{NATS: "nats://127.0.0.1:1"})
 	if !errors.Is(err, eventlog.ErrUnavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
@@ -183,14 +227,19 @@ func TestReadersLeaveNoConsumersBehind(t *testing.T) {
 
 func externalNATS(t *testing.T) string {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	return startNATS(t, t.TempDir(), server.RANDOM_PORT).ClientURL()
+}
+
+func startNATS(t *testing.T, dir string, port int) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
 	must(t, err)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	if !s.ReadyForConnections(10 * time.Second) {
 		t.Fatal("nats-server does not start")
 	}
-	return s.ClientURL()
+	return s
 }
 
 func open(t *testing.T, cfg eventlog.Config) *eventlog.Log {

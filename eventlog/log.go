@@ -64,6 +64,8 @@ type Log struct {
 	stream jetstream.Stream
 	logger *slog.Logger
 	stop   func() // ends the embedded server
+	// writable is done once the embedded log cannot be written; its cause says why.
+	writable context.Context //nolint:containedctx // it lives as long as the log
 }
 
 // Open opens the log, making the data folder and the stream where they are missing. It
@@ -74,20 +76,23 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{logger: cfg.Logger, stop: func() {}}
+	writable, broke := context.WithCancelCause(context.Background())
+	l := &Log{logger: cfg.Logger, stop: func() { broke(nil) }, writable: writable}
 	options := []nats.Option{
 		nats.Name("freshet"),
 		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected: the publisher is told, and retries
 		nats.Timeout(answerTimeout),
 	}
 	url := cfg.NATS
 	if url == "" {
-		server, stop, err := startEmbedded(cfg)
+		server, stop, err := startEmbedded(cfg, broke)
 		if err != nil {
+			broke(nil)
 			return nil, err
 		}
-		l.stop = stop
+		l.stop = func() { broke(nil); stop() }
 		options = append(options, nats.InProcessServer(server))
 	} else if cfg.Creds != "" {
 		options = append(options, nats.UserCredentials(cfg.Creds))
@@ -188,6 +193,22 @@ func (l *Log) Recent(ctx context.Context, size int64) (after uint64, err error) 
 	}
 	n := uint64(max(size, 0)) / (s.Bytes/s.Events + 1)
 	return s.Last - min(n, s.Last-s.First+1), nil
+}
+
+// Ready returns nil if events can be appended and read: else [ErrFull] or [ErrUnavailable].
+func (l *Log) Ready(ctx context.Context) error {
+	if err := l.broken(); err != nil {
+		return err
+	}
+	_, err := l.State(ctx)
+	return err
+}
+
+func (l *Log) broken() error {
+	if l.writable.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrFull, context.Cause(l.writable))
 }
 
 // Epoch returns the epoch of the log's event IDs.

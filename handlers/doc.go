@@ -30,6 +30,7 @@ type Log interface {
 	Append(ctx context.Context, entry eventlog.Entry) eventlog.Receipt
 	AppendAll(ctx context.Context, entries []eventlog.Entry) []eventlog.Receipt
 	State(ctx context.Context) (eventlog.State, error)
+	Ready(ctx context.Context) error
 }
 
 // Config wires the handlers. Log and Hub are needed; every other zero value is of use.

@@ -34,11 +34,11 @@ var table = []struct {
 	{errNotFound, http.StatusNotFound, "not_found", "nothing is served here; the event stream is at /event"},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "the header Allow names the methods that are served here"},
 	{eventlog.ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large", "the event is larger than the log takes"},
-	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log has no room: the event is not stored; free space on the server and send it again"},
+	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log cannot store the event: make room on its disk, restart the server, and send the event again"},
 	{eventlog.ErrUnavailable, http.StatusServiceUnavailable, "log_unavailable", "the log does not answer: the event may or may not be stored; send it again with the same Idempotency-Key"},
 	{errBusy, http.StatusServiceUnavailable, "busy", "all connections are taken; come back later, or raise --max-connections"},
 	{errDraining, http.StatusServiceUnavailable, "draining", "the server is closing; come back in a moment"},
-	{errNotReady, http.StatusServiceUnavailable, "not_ready", "the server is not ready: its log does not answer"},
+	{errNotReady, http.StatusServiceUnavailable, "not_ready", "the server is not ready: its log does not answer or cannot be written; the server's own log says why"},
 }
 
 // problem is an error as its caller sees it.

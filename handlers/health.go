@@ -14,8 +14,8 @@ func (h *Handlers) livez(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"status": "live"})
 }
 
-// readyz serves GET /readyz: streams and publishing work. It fails while draining and
-// while the log does not answer.
+// readyz serves GET /readyz: streams and publishing work. It fails while draining, and
+// while the log does not answer or cannot be written.
 func (h *Handlers) readyz(c *gin.Context) {
 	select {
 	case <-h.gate.draining:
@@ -25,7 +25,7 @@ func (h *Handlers) readyz(c *gin.Context) {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
-	if _, err := h.log.State(ctx); err != nil {
+	if err := h.log.Ready(ctx); err != nil {
 		fail(c, fmt.Errorf("%w: %v", errNotReady, err)) //nolint:errorlint // the answer is that of errNotReady
 		return
 	}

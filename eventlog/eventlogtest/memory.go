@@ -103,6 +103,12 @@ func (m *Memory) State(context.Context) (eventlog.State, error) {
 	return s, m.fails
 }
 
+// Ready is [eventlog.Log.Ready].
+func (m *Memory) Ready(ctx context.Context) error {
+	_, err := m.State(ctx)
+	return err
+}
+
 // Bounds is [eventlog.Log.Bounds].
 func (m *Memory) Bounds(ctx context.Context) (first, last uint64, err error) {
 	s, err := m.State(ctx)
