@@ -86,25 +86,26 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.hub.Run(line) })
 	g.Go(func() error { return a.handlers.Run(line) })
-	for _, l := range listeners {
-		g.Go(func() error {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
-	}
 	g.Go(func() error {
+		defer endLine()
 		select {
-		case <-a.hub.CaughtUp():
-			printReady(stdout, listeners, a.token)
+		case <-a.hub.CaughtUp(): // before, "now" is in the past
 		case <-ctx.Done():
+			return nil
 		}
+		for _, l := range listeners {
+			g.Go(func() error {
+				if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+					return err
+				}
+				return nil
+			})
+		}
+		printReady(stdout, listeners, a.token)
 		<-ctx.Done()
 		stop()
 		logger.Info("draining", "for", cfg.Drain)
 		drain(a, server, cfg.Drain, logger)
-		endLine()
 		return nil
 	})
 	return g.Wait()

@@ -154,7 +154,17 @@ func (h *Hub) wake() {
 	h.woken = h.woken[:0]
 }
 
-// Head returns the cursor behind the newest event.
-func (h *Hub) Head() event.ID { return h.id(h.settled.Load()) }
+// enterLog waits for a turn among those who read the log: each holds consumers of it,
+// which are not without end.
+func (h *Hub) enterLog(ctx context.Context) error {
+	select {
+	case h.replays <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (h *Hub) leaveLog() { <-h.replays }
 
 func (h *Hub) id(seq uint64) event.ID { return event.NewID(h.log.Epoch(), seq) }

@@ -60,6 +60,10 @@ func (s *Subscriber) place(ctx context.Context, r Request) (err error) {
 	case since == event.Since{}:
 		s.cursor = now
 	default:
+		if err := s.hub.enterLog(ctx); err != nil {
+			return err
+		}
+		defer s.hub.leaveLog()
 		s.cursor, err = s.hub.log.Seek(ctx, since, s.patterns)
 	}
 	return err

@@ -84,12 +84,10 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 // entries or a megabyte, none at the log's end. Go on with [Subscriber.Next]. It waits for its turn among the hub's replays and for the log, but never while
 // its caller writes, so a slow reader holds up no other. The error is the log's, or ctx's.
 func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
-	select {
-	case s.hub.replays <- struct{}{}:
-		defer func() { <-s.hub.replays }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := s.hub.enterLog(ctx); err != nil {
+		return nil, err
 	}
+	defer s.hub.leaveLog()
 	if s.lastUpto > 0 {
 		if read, err := s.replayLast(ctx); len(read) > 0 || err != nil {
 			return read, err
