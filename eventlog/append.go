@@ -81,7 +81,7 @@ func (l *Log) appendBatch(ctx context.Context, entries []Entry, receipts []Recei
 		switch {
 		case err == nil:
 			for i := range entries {
-				receipts = append(receipts, Receipt{ID: event.NewID(l.epoch, first+uint64(i))}) //nolint:gosec // an index
+				receipts = append(receipts, Receipt{ID: event.NewID(l.epoch, first+uint64(i))})
 			}
 			return receipts
 		case !errors.Is(err, errRefused):

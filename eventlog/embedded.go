@@ -35,7 +35,7 @@ func startEmbedded(cfg Config, broke func(error)) (*server.Server, func(), error
 		ServerName:        "freshet",
 		DontListen:        true,
 		NoSigs:            true,
-		MaxPayload:        int32(cfg.MaxEvent + headerRoom), //nolint:gosec // the flag is bounded far below
+		MaxPayload:        int32(cfg.MaxEvent + headerRoom),
 		JetStream:         true,
 		StoreDir:          cfg.Dir,
 		JetStreamMaxStore: 1 << 62, // what is kept is bounded by the stream's own limits

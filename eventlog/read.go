@@ -122,9 +122,9 @@ func (l *Log) seekNewest(ctx context.Context, state State, n int, patterns event
 		matches := c.CachedInfo().NumPending
 		l.drop(c)
 		switch {
-		case matches == uint64(n): //nolint:gosec // n is positive
+		case matches == uint64(n):
 			return middle, nil
-		case matches > uint64(n): //nolint:gosec // n is positive
+		case matches > uint64(n):
 			low = middle
 		default:
 			high = middle

@@ -53,7 +53,7 @@ func (h *Hub) Delivered(entries []*Entry, now time.Time) {
 type histogram struct{ buckets [256]atomic.Uint64 }
 
 func (h *histogram) add(d time.Duration) {
-	h.buckets[bucketOf(uint64(max(d.Microseconds(), 0)))].Add(1) //nolint:gosec // not negative
+	h.buckets[bucketOf(uint64(max(d.Microseconds(), 0)))].Add(1)
 }
 
 // take returns two percentiles and empties the histogram.
@@ -68,7 +68,7 @@ func (h *histogram) take() (p50, p99 time.Duration) {
 		var seen uint64
 		for i, n := range counts {
 			if seen += n; seen*100 >= total*share && n > 0 {
-				return time.Duration(bucketMiddle(i)) * time.Microsecond //nolint:gosec // under 2^40
+				return time.Duration(bucketMiddle(i)) * time.Microsecond
 			}
 		}
 		return -1
@@ -78,16 +78,16 @@ func (h *histogram) take() (p50, p99 time.Duration) {
 
 func bucketOf(us uint64) int {
 	if us < 8 {
-		return int(us) //nolint:gosec // under 8
+		return int(us)
 	}
 	shift := bits.Len64(us) - 4
-	return min(8*shift+int(us>>shift), 255) //nolint:gosec // us>>shift is under 16
+	return min(8*shift+int(us>>shift), 255)
 }
 
 func bucketMiddle(i int) uint64 {
 	if i < 16 {
-		return uint64(i) //nolint:gosec // an index
+		return uint64(i)
 	}
 	shift := i/8 - 1
-	return uint64(8+i%8)<<shift + 1<<shift/2 //nolint:gosec // an index
+	return uint64(8+i%8)<<shift + 1<<shift/2
 }

@@ -121,7 +121,7 @@ func (m *Memory) Recent(ctx context.Context, size int64) (uint64, error) {
 	if s.Events == 0 {
 		return s.Last, err
 	}
-	return s.Last - min(uint64(size)/(s.Bytes/s.Events+1), s.Events), err //nolint:gosec // a test's size
+	return s.Last - min(uint64(size)/(s.Bytes/s.Events+1), s.Events), err
 }
 
 // Seek is [eventlog.Log.Seek].
