@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -157,7 +156,7 @@ func TestTheReadyMessage(t *testing.T) {
 // the server is killed while publishers publish and the reader comes back.
 func TestKilledAtAnyMoment(t *testing.T) {
 	const rounds, publishers = 4, 3
-	dir, addr := t.TempDir(), freeAddress(t)
+	dir, addr := t.TempDir(), quietAddress(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 
@@ -564,14 +563,6 @@ func (s *tcpStream) next(t *testing.T) event.Frame {
 	}
 	t.Fatalf("the stream ended: %v", s.scanner.Err())
 	return event.Frame{}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // until waits until the condition holds.

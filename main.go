@@ -55,23 +55,26 @@ const (
 // stop has handed signals back to the system, so that a second one ends at once.
 func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr io.Writer) (err error) {
 	logger := newLogger(cfg, stderr)
+	// First, so that a taken port leaves no trace. Whoever comes early waits.
+	var listeners []net.Listener
+	defer func() {
+		for _, l := range listeners {
+			_ = l.Close() // the server has closed it, if there was one
+		}
+	}()
+	for _, address := range cfg.Listen {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("%w; choose another address with --listen", err)
+		}
+		listeners = append(listeners, l)
+	}
 	a, err := newApp(ctx, cfg, logger)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.log.Close()) }()
 
-	var listeners []net.Listener
-	for _, address := range cfg.Listen {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-		if err != nil {
-			for _, l := range listeners {
-				_ = l.Close() // nothing was served on it
-			}
-			return fmt.Errorf("%w; choose another address with --listen", err)
-		}
-		listeners = append(listeners, l)
-	}
 	server := &http.Server{
 		Handler:           a.router,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -253,17 +256,17 @@ func newLogger(cfg config.Config, out io.Writer) *slog.Logger {
 // printReady tells a newcomer what to do next, with lines that work when pasted.
 func printReady(out io.Writer, listeners []net.Listener, token publishToken) {
 	base := baseURL(listeners[0].Addr())
-	dashboard, bearer := base+"/#token="+token.text, token.text
+	dashboard, bearer, note := base+"/#token="+token.text, token.text, ""
 	if token.configured { // its owner knows it; a terminal's history need not
-		dashboard, bearer = base+"/", "$FRESHET_PUBLISH_TOKEN"
+		dashboard, bearer, note = base+"/", "$FRESHET_PUBLISH_TOKEN", "\n             where FRESHET_PUBLISH_TOKEN is the configured publish token"
 	}
 	fmt.Fprintf(out, `freshet is ready
 
   dashboard  %s
-  publish    curl -H "Authorization: Bearer %s" -d hello %s/event/news
+  publish    curl -H "Authorization: Bearer %s" -d hello %s/event/news%s
   subscribe  curl -N %s/event
 
-`, dashboard, bearer, base, base)
+`, dashboard, bearer, base, note, base)
 }
 
 // baseURL is an address in the form that one can open on this machine.

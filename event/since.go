@@ -40,6 +40,9 @@ func ParseSince(s string, now time.Time) (Since, error) {
 		return Since{Time: now.Add(-d)}, nil
 	}
 	if at, err := time.Parse(time.RFC3339, s); err == nil {
+		if at.IsZero() { // the zero Since is now; this is before all
+			return Since{All: true}, nil
+		}
 		return Since{Time: at}, nil
 	}
 	return Since{}, invalid("since", "must be an event ID, all, last, a duration like 10m, an RFC 3339 time, or a count from -1 to -%d", MaxNewest)

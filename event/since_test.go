@@ -20,6 +20,7 @@ func TestSince(t *testing.T) {
 		"10m":                  {Time: now.Add(-10 * time.Minute)},
 		"0":                    {Time: now},
 		"2026-11-22T10:00:00Z": {Time: now.Add(-2 * time.Hour)},
+		"0001-01-01T00:00:00Z": {All: true},
 	} {
 		got, err := event.ParseSince(s, now)
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(event.ID{})); err != nil || diff != "" {

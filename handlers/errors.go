@@ -83,7 +83,7 @@ func fail(c *gin.Context, err error) {
 	}
 	_ = c.Error(err) // for the request log
 	c.Abort()
-	c.JSON(status, problemBody{p})
+	c.PureJSON(status, problemBody{p})
 }
 
 // NoRoute answers requests that no route takes; give it to gin.Engine.NoRoute.

@@ -145,7 +145,7 @@ func (s *stream) deliver() bool {
 		return false
 	}
 	s.sentID = time.Now()
-	s.h.hub.Delivered(entries, s.sentID)
+	s.sub.Delivered(entries, s.sentID)
 	clear(entries) // entries that leave the window are not to live on here
 	if cap(entries) <= 64 {
 		s.batch = entries

@@ -11,7 +11,7 @@ import (
 
 // livez serves GET /livez: the process answers.
 func (h *Handlers) livez(c *gin.Context) {
-	c.JSON(http.StatusOK, gin.H{"status": "live"})
+	c.PureJSON(http.StatusOK, gin.H{"status": "live"})
 }
 
 // readyz serves GET /readyz: streams and publishing work. It fails while draining, and
@@ -29,5 +29,5 @@ func (h *Handlers) readyz(c *gin.Context) {
 		fail(c, fmt.Errorf("%w: %v", errNotReady, err)) //nolint:errorlint // the answer is that of errNotReady
 		return
 	}
-	c.JSON(http.StatusOK, gin.H{"status": "ready"})
+	c.PureJSON(http.StatusOK, gin.H{"status": "ready"})
 }

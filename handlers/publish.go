@@ -96,7 +96,7 @@ func (h *Handlers) answer(c *gin.Context, entry eventlog.Entry) {
 	if receipt.Repeat {
 		status = http.StatusOK
 	}
-	c.JSON(status, published{receipt.ID, entry.Event.Topic().String()})
+	c.PureJSON(status, published{receipt.ID, entry.Event.Topic().String()})
 }
 
 // publishLines appends the lines that are valid, in their order, and answers each line

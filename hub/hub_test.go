@@ -286,10 +286,13 @@ func TestStats(t *testing.T) {
 		log.Publish(t, "a", "x")
 	}
 	for _, e := range r.readN(4) {
-		h.Delivered([]*hub.Entry{e}, e.Event.Time().Add(5*time.Millisecond))
+		r.Delivered([]*hub.Entry{e}, e.Event.Time().Add(5*time.Millisecond))
 	}
+	late := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, ">"), Since: event.Since{All: true}})
+	late.Delivered(late.readN(1)[:1], time.Now().Add(time.Hour)) // no latency: the event was there before
+	late.Close()
 	s := h.Stats()
-	if s.Subscribers != 1 || s.Published != 4 || s.Delivered != 4 {
+	if s.Subscribers != 1 || s.Published != 4 || s.Delivered != 5 {
 		t.Errorf("stats %+v", s)
 	}
 	for _, p := range []time.Duration{s.P50, s.P99} {

@@ -36,15 +36,16 @@ func (h *Hub) Stats() Stats {
 	}
 }
 
-// Delivered counts entries that have been written to a subscriber's connection at the
-// time now. Latency is that of the oldest, and only of events that are new to the hub.
-func (h *Hub) Delivered(entries []*Entry, now time.Time) {
+// Delivered counts entries that have been written to the subscriber's connection at the
+// time now. Latency is that of the oldest; what was published before the subscriber came
+// has none.
+func (s *Subscriber) Delivered(entries []*Entry, now time.Time) {
 	if len(entries) == 0 {
 		return
 	}
-	h.counters.delivered.Add(uint64(len(entries)))
-	if e := entries[0]; e.seq() > h.startAt && !e.Event.Time().IsZero() {
-		h.counters.latency.add(now.Sub(e.Event.Time()))
+	s.hub.counters.delivered.Add(uint64(len(entries)))
+	if e := entries[0]; e.seq() > s.joined {
+		s.hub.counters.latency.add(now.Sub(e.Event.Time()))
 	}
 }
 

@@ -50,6 +50,7 @@ func (s *Subscriber) place(ctx context.Context, r Request) (err error) {
 		requested = since.ID.String()
 	}
 	now := s.hub.settled.Load()
+	s.joined = now
 	switch {
 	case requested != "":
 		return s.resume(ctx, requested, now)

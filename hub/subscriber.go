@@ -24,6 +24,7 @@ type Subscriber struct {
 	hub      *Hub
 	patterns event.Patterns
 	wake     func()
+	joined   uint64 // the hub's newest event when the subscriber came
 
 	// mark is 0 while the subscriber has been handed all that it is due; else no event
 	// below it is due. The hub sets it from 0, the reader takes it back to 0.

@@ -12,8 +12,8 @@ import (
 )
 
 // Log writes one record a request, when the handler is done. A stream, which is whatever is flushed before its handler returns,
-// gets two: "stream opened" just before the first flush and "stream closed". A 5xx is an error, a healthy probe or asset is for
-// debugging, all else is info.
+// gets two: "stream opened" just before the first flush and "stream closed". A 503 is a warning, another 5xx an error, a healthy
+// probe or asset is for debugging, all else is info.
 func Log(logger *slog.Logger) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := time.Now()
@@ -45,7 +45,7 @@ type record struct {
 	id, method, path, query   string
 	status, bytes             int
 	client, userAgent, origin string
-	failure                   error       // only of a 5xx
+	failure                   error       // of a 5xx, or why a stream was refused
 	more                      []slog.Attr // the handler's
 	done, aborted             bool        // aborted: by a panic, which cuts the connection
 	duration                  time.Duration
@@ -60,7 +60,8 @@ func recordOf(c *gin.Context) record {
 	if strings.HasPrefix(r.path, "/ticket/") {
 		r.path = "/ticket/[redacted]"
 	}
-	if last := c.Errors.Last(); last != nil && r.status >= http.StatusInternalServerError {
+	// An answer of 4xx says all; a refused stream is a 200.
+	if last := c.Errors.Last(); last != nil && (r.status >= http.StatusInternalServerError || r.status < http.StatusBadRequest) {
 		r.failure = last
 	}
 	if more, ok := c.Get("log"); ok {
@@ -72,6 +73,8 @@ func recordOf(c *gin.Context) record {
 func (r record) level() slog.Level {
 	quiet := r.path == "/livez" || r.path == "/readyz" || strings.HasPrefix(r.path, "/assets/")
 	switch {
+	case r.status == http.StatusServiceUnavailable:
+		return slog.LevelWarn
 	case r.status >= http.StatusInternalServerError:
 		return slog.LevelError
 	case quiet && r.status < http.StatusBadRequest:

@@ -60,6 +60,9 @@ func TestLogLevels(t *testing.T) {
 		switch c.Query("status") {
 		case "404":
 			c.Status(http.StatusNotFound)
+		case "500":
+			_ = c.Error(errors.New("the log is away"))
+			c.Status(http.StatusInternalServerError)
 		case "503":
 			_ = c.Error(errors.New("the log is away"))
 			c.Status(http.StatusServiceUnavailable)
@@ -72,7 +75,7 @@ func TestLogLevels(t *testing.T) {
 		engine.GET(path, status)
 	}
 	for target, want := range map[string]string{
-		"/": "INFO", "/?status=400": "INFO", "/?status=503": "ERROR", "/livez": "DEBUG", "/readyz": "DEBUG", "/readyz?status=503": "ERROR",
+		"/": "INFO", "/?status=400": "INFO", "/?status=503": "WARN", "/?status=500": "ERROR", "/livez": "DEBUG", "/readyz": "DEBUG", "/readyz?status=503": "WARN",
 		"/assets/freshet.js": "DEBUG", "/assets/gone.js?status=404": "INFO", "/livezzz": "INFO", "/missing": "INFO",
 	} {
 		before := len(logged.records(t))
@@ -83,7 +86,7 @@ func TestLogLevels(t *testing.T) {
 			continue
 		}
 		failure := records[0]["error"]
-		if strings.Contains(target, "503") && failure != "the log is away" || !strings.Contains(target, "503") && failure != nil {
+		if down := strings.Contains(target, "=5"); down && failure != "the log is away" || !down && failure != nil {
 			t.Errorf("%s: error %v", target, failure)
 		}
 	}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// A real browser, as Freshet is for browsers: Chromium, driven by its own protocol.
+
+// A page of another origin counts, gets every event and comes back by itself, with
+// nothing but what the standard gives it.
+func TestBrowserPageOfAnotherOrigin(t *testing.T) {
+	tab := openBrowser(t)
+	interoperate(t, func(t *testing.T, url string, types []string) <-chan arrival {
+		out := make(chan arrival, unread)
+		err := chromedp.Listen(tab, func(told any) {
+			call, ok := told.(*runtime.EventBindingCalled)
+			if !ok {
+				return
+			}
+			var e arrival
+			if err := json.Unmarshal([]byte(call.Payload), &e); err != nil {
+				t.Errorf("%.200q: %v", call.Payload, err)
+			}
+			out <- e
+		})
+		must(t, err)
+		_, err = chromedp.Call(tab, runtime.AddBinding, runtime.AddBindingParams{Name: "tell"})
+		must(t, err)
+		listen, err := json.Marshal(types)
+		must(t, err)
+		do(tab, t, chromedp.Navigate(serveOrigin(t, fmt.Sprintf(`<!doctype html>
+<meta charset="utf-8">
+<title>a page of another origin</title>
+<p>count: <span id="cnt"></span></p>
+<script>
+const cnt = document.getElementById('cnt');
+const ev = new EventSource(%q);
+ev.addEventListener('message', e => cnt.textContent = e.data);
+for (const type of %s) {
+  ev.addEventListener(type, e => tell(JSON.stringify({ type: e.type, data: e.data, id: e.lastEventId })));
+}
+</script>`, url, listen))))
+		return out
+	}, true)
+
+	// What its user sees of all this is the count.
+	count := evaluate[string](tab, t, `cnt.textContent`)
+	eventually(tab, t, fmt.Sprintf(`Number(cnt.textContent) > Number(%q)`, count))
+}
+
+// The page at / counts, publishes, and shows what it must not run.
+func TestBrowserBuiltInPage(t *testing.T) {
+	s := startServer(t, t.TempDir(), "")
+	tab := openBrowser(t)
+	complaints := listenForComplaints(tab, t)
+	do(tab, t, chromedp.Navigate(s.URL+"/#token="+s.Token))
+
+	eventually(tab, t, `Number(document.querySelector('#cnt')?.textContent) >= 3`)
+	count := evaluate[string](tab, t, `document.querySelector('#cnt').textContent`)
+	eventually(tab, t, fmt.Sprintf(`Number(document.querySelector('#cnt').textContent) > Number(%q)`, count))
+	eventually(tab, t, fmt.Sprintf(`location.href === %q`, s.URL+"/"))
+
+	const (
+		asType = `type <img src=x onerror="broken = true">`
+		asData = `data <img src=x onerror="broken = true"><script>broken = true</script>`
+	)
+	_, err := s.publish(tab, "news", asType, "from a backend", "")
+	must(t, err)
+	eventually(tab, t, rowsHave("from a backend"))
+	eventually(tab, t, rowsHave(asType))
+	const (
+		topic = chromedp.CSS(`#publish-form [name=topic]`)
+		data  = chromedp.CSS(`#publish-form [name=data]`)
+		send  = chromedp.CSS(`#publish-form [type=submit]`)
+	)
+	for _, payload := range []string{"from the form", asData} {
+		evaluate[chromedp.Void](tab, t, `document.querySelector('#publish-form').reset()`)
+		do(tab, t, chromedp.SendKeys(topic, "orders.new"), chromedp.SendKeys(data, payload), chromedp.Click(send))
+		eventually(tab, t, rowsHave(payload))
+	}
+	if !evaluate[bool](tab, t, `document.querySelectorAll('img, body script').length === 0 && !('broken' in window)`) {
+		t.Error("a payload became part of the page")
+	}
+	if said := complaints(); len(said) > 0 {
+		t.Errorf("the browser complained:\n%s", strings.Join(said, "\n"))
+	}
+}
+
+// Holding the token is not enough: the operator says which pages publish.
+func TestBrowserPublishingFromAnotherOrigin(t *testing.T) {
+	for name, c := range map[string]struct {
+		listed bool
+		answer string
+	}{
+		"not listed": {false, "TypeError"}, // all that a page learns of an answer that it may not see
+		"listed":     {true, "201"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			origin := serveOrigin(t, `<!doctype html><title>a page of another origin</title>`)
+			var flags []string
+			if c.listed {
+				flags = []string{"--cors-origin", origin}
+			}
+			s := startServer(t, t.TempDir(), "", flags...)
+			tab := openBrowser(t)
+			fetch := func(path, options string) string {
+				t.Helper()
+				return evaluate[string](tab, t, fmt.Sprintf(
+					`fetch(%q, %s).then((answer) => answer.type === 'opaque' ? 'opaque' : String(answer.status), (error) => error.name)`,
+					s.URL+path, options))
+			}
+			do(tab, t, chromedp.Navigate(origin))
+			if got := fetch("/history?topic=news&since=all", "{}"); got != "200" {
+				t.Errorf("reading: %s, want 200", got)
+			}
+			got := fetch("/event/news", fmt.Sprintf(`{ method: 'POST', body: 'hello', headers: { Authorization: 'Bearer %s' } }`, s.Token))
+			if got != c.answer {
+				t.Errorf("publishing: %s, want %s", got, c.answer)
+			}
+			// Without a preflight the request does reach the server, and there it ends.
+			if got := fetch("/event/news", `{ method: 'POST', body: 'hello', mode: 'no-cors' }`); got != "opaque" {
+				t.Errorf("publishing without a token: %s, want opaque", got)
+			}
+
+			answer, err := s.http.Get(s.URL + "/history?topic=news&since=all")
+			must(t, err)
+			defer func() { _ = answer.Body.Close() }() // only read from
+			var history struct{ Events []struct{ Data string } }
+			must(t, json.NewDecoder(answer.Body).Decode(&history))
+			want := 0
+			if c.listed {
+				want = 1
+			}
+			if got := len(history.Events); got != want {
+				t.Errorf("%d events are stored, want %d", got, want)
+			}
+		})
+	}
+}
+
+// serveOrigin serves a page from an origin of its own until the test ends.
+func serveOrigin(t *testing.T, html string) (origin string) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, html) // a browser that is gone needs no page
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// openBrowser starts a browser with an empty profile, which lives until the test ends,
+// and returns the context of its tab.
+func openBrowser(t *testing.T) context.Context {
+	t.Helper()
+	var path string
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		lacking(t, "FRESHET_REQUIRE_BROWSER", "no Chromium in PATH: install it, on Debian the package chromium")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, free := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox, // within a container there may be none
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-domain-reliability", true),
+		// Whatever it would like to reach beyond this machine has no address.
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+		chromedp.WindowSize(1280, 900),
+	)...)
+	tab, _ := chromedp.NewContext(ctx) // ended by Cancel, which waits for the browser
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(tab); err != nil {
+			t.Errorf("end the browser: %v", err)
+		}
+		free()
+		cancel()
+	})
+	do(tab, t)
+	return tab
+}
+
+func do(tab context.Context, t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	must(t, chromedp.Do(tab, steps...))
+}
+
+// evaluate returns the value of the JavaScript expression, or of the promise that it is.
+func evaluate[T any](tab context.Context, t *testing.T, expression string) T {
+	t.Helper()
+	value, err := chromedp.Run(tab, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+// eventually waits until the JavaScript expression is true. It does not use
+// [chromedp.Poll], which compiles text within the page: the page's policy forbids that.
+func eventually(tab context.Context, t *testing.T, expression string) {
+	t.Helper()
+	tick, limit := time.NewTicker(20*time.Millisecond), time.After(patience/3)
+	defer tick.Stop()
+	for !evaluate[bool](tab, t, fmt.Sprintf("Boolean(%s)", expression)) {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("waited for %s; the page by now:\n%s", expression,
+				evaluate[string](tab, t, `location.href + '\n' + document.body.innerText`))
+		}
+	}
+}
+
+func rowsHave(text string) string {
+	return fmt.Sprintf(`document.querySelector('#rows')?.textContent.includes(%q)`, text)
+}
+
+// listenForComplaints returns a function, to be called once, that returns what the
+// browser found wrong since: exceptions, failed requests, violations of the page's policy.
+func listenForComplaints(tab context.Context, t *testing.T) func() []string {
+	t.Helper()
+	said := chromedp.Console(tab)
+	_, err := chromedp.Call(tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: `addEventListener('securitypolicyviolation', (e) => console.error('violation of', e.effectiveDirective, 'by', e.blockedURI))`,
+	})
+	must(t, err)
+	return func() (complaints []string) {
+		t.Helper()
+		const end = "nothing more to say"
+		evaluate[chromedp.Void](tab, t, fmt.Sprintf(`console.log(%q)`, end))
+		for m, err := range said {
+			must(t, err)
+			switch {
+			case m.Text == end:
+				return complaints
+			case m.IsException() || m.Type == chromedp.ConsoleError || m.Type == chromedp.ConsoleWarning:
+				complaints = append(complaints, fmt.Sprintf("%s %s: %s", m.Source, m.URL, m))
+			}
+		}
+		t.Fatal("the console ended")
+		return nil
+	}
+}

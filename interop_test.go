@@ -1,0 +1,486 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"freshet/config"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/launchdarkly/eventsource"
+	"github.com/tmaxmax/go-sse"
+)
+
+// What others wrote to read event streams reads ours.
+
+func TestInteropLaunchDarkly(t *testing.T) { interoperate(t, readLaunchDarkly, true) }
+
+func TestInteropGoSSE(t *testing.T) { interoperate(t, readGoSSE, true) }
+
+func TestInteropNode(t *testing.T) {
+	modules := installNodeModules(t)
+	for _, kind := range []string{"eventsource", "eventsource-parser"} {
+		// The parser of both takes an ID only from a frame with data.
+		t.Run(kind, func(t *testing.T) { interoperate(t, readNode(modules, kind), false) })
+	}
+}
+
+// arrival is an event as a reader dispatched it.
+type arrival struct {
+	Type string `json:"type"`
+	Data string `json:"data"`
+	ID   string `json:"id"`
+}
+
+// reader reads the stream at the URL until the test ends. It is told the event types to
+// listen for, as those who use it would tell it.
+type reader func(t *testing.T, url string, types []string) <-chan arrival
+
+// unread is how many events may lie between a reader and the test: it never blocks.
+const unread = 1 << 16
+
+// patience bounds every wait; with a server in order, all of a test takes a few seconds.
+const patience = time.Minute
+
+// specimens are what is hard to carry in lines. Their data arrive as they are, but for
+// the line ends: each becomes LF.
+var specimens = []struct{ topic, typ, data string }{
+	{"news", "", "plain"},
+	{"news", "", "CR\rLF\nCRLF\r\nLF CR\n\rend"},
+	{"news", "", "  leading spaces\n one\n\ttab"},
+	{"news", "", "a trailing newline\n"},
+	{"news", "", "\n\n"},
+	{"news", "", ""},
+	{"news", "", "👩‍👩‍👧‍👦 漢字 ünïcödé \U0001F600"},
+	{"news", "", "no line ends: \u2028 \u2029 \u0085 \v \f"},
+	{"news", "", "\ufeffmark\x00nul"},
+	{"news", "", "id: 7\nevent: gap\nretry: 1\n: comment\n\ndata"},
+	{"news", "", strings.Repeat("€uro 😀 and so on\n", 2000)},
+	{"news", "", `{"json": [1, 2.50, "\n"]}`},
+	{"news", "message", "of the type that is not named"},
+	{"orders.new", "order placed: ✓", "of a type of its own"},
+	{"städte.köln", "", "of a topic that needs escaping"},
+}
+
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
+// interoperate lets a reader of all topics read the count, the specimens, which are
+// published while the server is away from where the reader looks for it, and numbered
+// events, which go on being published before, while and after it is away once more. Each
+// arrives once, in order, with its ID.
+//
+// The standard lets a reader resume that has only ever had the ID of the stream's
+// opening. One that does not follow it there is sent an event first.
+func interoperate(t *testing.T, read reader, resumesFromOpening bool) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	dir := t.TempDir()
+	s := startServer(t, dir, "")
+	types := []string{"message", "news", "order placed: ✓", "städte.köln", "numbers", "gap", "drain"}
+	a := &arrivals{t: t, late: ctx.Done(), in: read(t, s.URL+"/event", types)}
+	a.until("counts", func() bool { return len(a.counts) >= 3 })
+
+	var want []arrival
+	publish := func(s *runningServer, topic, typ, data, key string) error {
+		id, err := s.publish(ctx, topic, typ, data, key)
+		if err == nil {
+			want = append(want, arrival{cmp.Or(typ, topic), lineEnds.Replace(data), id})
+		}
+		return err
+	}
+	if !resumesFromOpening {
+		must(t, publish(s, "news", "", "first", ""))
+		a.until("the first event", func() bool { return len(a.events) >= 1 })
+	}
+	s.Stop()
+	// Elsewhere, so that the reader cannot be back for what is published now.
+	elsewhere := startServer(t, dir, "")
+	for _, e := range specimens {
+		must(t, publish(elsewhere, e.topic, e.typ, e.data, ""))
+	}
+	elsewhere.Stop()
+	s = startServer(t, dir, s.Addr)
+	a.until("the specimens", func() bool { return len(a.events) >= len(want) })
+	if diff := gocmp.Diff(want, a.events); diff != "" {
+		t.Fatalf("specimens, - as published, + as they arrived:\n%s", diff)
+	}
+
+	want, a.events = nil, nil
+	publishNext := func(s *runningServer) error {
+		number := strconv.Itoa(len(want))
+		// Where the answer was lost, the next try is answered with the first one's ID.
+		return publish(s, "numbers", "", number, "number "+number)
+	}
+	publishSome := func(s *runningServer) {
+		t.Helper()
+		for range 60 {
+			must(t, publishNext(s))
+		}
+	}
+	publishSome(s)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.Stop()
+	}()
+	for publishNext(s) == nil {
+	}
+	<-stopped
+	elsewhere = startServer(t, dir, "")
+	publishSome(elsewhere)
+	elsewhere.Stop()
+	s = startServer(t, dir, s.Addr)
+	publishSome(s)
+	a.until("the reader to come back", func() bool { return a.openings() >= 3 })
+	publishSome(s)
+	a.until("the numbers", func() bool { return len(a.events) >= len(want) })
+	seen := len(a.counts)
+	a.until("what is one too many", func() bool { return len(a.counts) >= seen+3 }) // it would be here by then
+
+	if diff := gocmp.Diff(want, a.events); diff != "" {
+		t.Errorf("%d numbers published, %d arrived, - as published, + as they arrived:\n%s", len(want), len(a.events), diff)
+	}
+	if a.drains != 2 {
+		t.Errorf("told of %d drains, want 2", a.drains)
+	}
+	for i, n := range a.counts {
+		if n != 1 && (i == 0 || n != a.counts[i-1]+1) {
+			t.Fatalf("counts %v: want 1, 2, 3 and so on, from 1 again after each restart", a.counts)
+		}
+	}
+}
+
+// arrivals sorts what a reader dispatched.
+type arrivals struct {
+	t      *testing.T
+	late   <-chan struct{} // closed when patience is at its end
+	in     <-chan arrival
+	counts []int
+	drains int
+	events []arrival // all the others
+}
+
+// openings is how many connections have begun to count.
+func (a *arrivals) openings() (n int) {
+	for _, count := range a.counts {
+		if count == 1 {
+			n++
+		}
+	}
+	return n
+}
+
+// until takes in what arrives until done says so.
+func (a *arrivals) until(what string, done func() bool) {
+	a.t.Helper()
+	for !done() {
+		select {
+		case e, open := <-a.in:
+			if !open {
+				a.t.Fatalf("the reader ended before %s", what)
+			}
+			count, err := strconv.Atoi(e.Data)
+			switch {
+			case e.Type == "message" && err == nil:
+				a.counts = append(a.counts, count)
+			case e.Type == "drain":
+				a.drains++
+			default:
+				a.events = append(a.events, e)
+			}
+		case <-a.late:
+			a.t.Fatalf("waited for %s; until now: %d events, the last %.200q; %d drains; counts %v",
+				what, len(a.events), a.events[max(0, len(a.events)-2):], a.drains, a.counts)
+		}
+	}
+}
+
+func readLaunchDarkly(t *testing.T, url string, _ []string) <-chan arrival {
+	stream, err := eventsource.SubscribeWithURL(url,
+		eventsource.StreamOptionErrorHandler(func(error) (result eventsource.StreamErrorHandlerResult) {
+			return result // go on
+		}))
+	must(t, err)
+	out, done := make(chan arrival, unread), make(chan struct{})
+	go func() {
+		defer close(done)
+		for e := range stream.Events {
+			// It also dispatches frames without data, which the standard does not.
+			if e.Event() != "" || e.Data() != "" {
+				out <- arrival{cmp.Or(e.Event(), "message"), e.Data(), e.Id()}
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		stream.Close()
+		<-done
+	})
+	return out
+}
+
+func readGoSSE(t *testing.T, url string, _ []string) <-chan arrival {
+	ctx, cancel := context.WithCancel(context.Background())
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	must(t, err)
+	out, done := make(chan arrival, unread), make(chan struct{})
+	connection := sse.NewConnection(r)
+	connection.SubscribeToAll(func(e sse.Event) {
+		// It also dispatches frames without data, which the standard does not.
+		if e.Type != "" || e.Data != "" {
+			out <- arrival{cmp.Or(e.Type, "message"), e.Data, e.LastEventID}
+		}
+	})
+	go func() {
+		defer close(done)
+		if err := connection.Connect(); !errors.Is(err, context.Canceled) {
+			t.Errorf("gave up: %v", err)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return out
+}
+
+// readNode runs interop/reader.js.
+func readNode(modules, kind string) reader {
+	return func(t *testing.T, url string, types []string) <-chan arrival {
+		dir := t.TempDir()
+		script, err := os.ReadFile(filepath.Join("interop", "reader.js"))
+		err = errors.Join(err,
+			os.WriteFile(filepath.Join(dir, "reader.js"), script, 0o600),
+			os.WriteFile(filepath.Join(dir, "package.json"), []byte(`{"type":"module"}`), 0o600),
+			os.Symlink(modules, filepath.Join(dir, "node_modules")))
+		must(t, err)
+		ctx, cancel := context.WithCancel(context.Background())
+		node := exec.CommandContext(ctx, "node", append([]string{filepath.Join(dir, "reader.js"), kind, url}, types...)...)
+		node.Stderr = t.Output()
+		stdout, err := node.StdoutPipe()
+		if err == nil {
+			err = node.Start()
+		}
+		if err != nil {
+			cancel()
+			t.Fatal(err)
+		}
+		out, done := make(chan arrival, unread), make(chan struct{})
+		go func() {
+			defer close(done)
+			defer close(out)
+			lines := bufio.NewReader(stdout)
+			for {
+				line, err := lines.ReadBytes('\n')
+				if err != nil {
+					return
+				}
+				var e arrival
+				if err := json.Unmarshal(line, &e); err != nil {
+					t.Errorf("%.200q: %v", line, err)
+				}
+				out <- e
+			}
+		}()
+		t.Cleanup(func() {
+			cancel()
+			<-done
+			_ = node.Wait() // killed
+		})
+		return out
+	}
+}
+
+// installNodeModules has npm install what interop/package.json names, once for this user,
+// and returns the folder node_modules.
+func installNodeModules(t *testing.T) string {
+	t.Helper()
+	const variable = "FRESHET_REQUIRE_NODE"
+	for _, name := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(name); err != nil {
+			lacking(t, variable, "%v: install Node.js 20 or newer with npm, on Debian the packages nodejs and npm", err)
+		}
+	}
+	manifest, err := os.ReadFile(filepath.Join("interop", "package.json"))
+	must(t, err)
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = t.TempDir()
+	}
+	cache = filepath.Join(cache, "freshet-interop")
+	sum := sha256.Sum256(manifest)
+	dir := filepath.Join(cache, hex.EncodeToString(sum[:8]))
+	modules := filepath.Join(dir, "node_modules")
+	if _, err := os.Stat(modules); err == nil {
+		return modules
+	}
+
+	// Elsewhere first: the folder is there whole or not at all, also for another test run.
+	must(t, os.MkdirAll(cache, 0o700))
+	temp, err := os.MkdirTemp(cache, "install-") //nolint:usetesting // a rename stays within a file system
+	must(t, err)
+	defer func() { _ = os.RemoveAll(temp) }() // gone once renamed
+	must(t, os.WriteFile(filepath.Join(temp, "package.json"), manifest, 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	npm := exec.CommandContext(ctx, "npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
+	npm.Dir = temp
+	if output, err := npm.CombinedOutput(); err != nil {
+		lacking(t, variable, "npm could not install the packages of interop/package.json: %v\n%s", err, output)
+	}
+	if err := os.Rename(temp, dir); err != nil {
+		if _, err := os.Stat(modules); err != nil { // else another run was first
+			t.Fatal(err)
+		}
+	}
+	return modules
+}
+
+// lacking ends a test for want of a program: it is skipped, aloud, or fails where the
+// variable says that it has to run.
+func lacking(t *testing.T, variable, format string, args ...any) {
+	t.Helper()
+	if os.Getenv(variable) == "1" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format+" ("+variable+"=1 makes this a failure)", args...)
+}
+
+// runningServer is all of Freshet, as main runs it, on a port of this machine.
+type runningServer struct {
+	Addr  string // host:port
+	URL   string // http://host:port
+	Token string // publishes
+
+	// Stop does what a signal does, and waits until the server has ended. It is called at
+	// the end of the test, if not before.
+	Stop func()
+
+	http *http.Client
+}
+
+// startServer starts the server on the data folder and returns it once it is ready. An
+// empty address stands for one that is free. The flags come on top of quick intervals.
+func startServer(t *testing.T, dir, addr string, flags ...string) *runningServer {
+	t.Helper()
+	if addr == "" {
+		addr = quietAddress(t)
+	}
+	args := append([]string{
+		"--listen", addr, "--data", dir, "--log-level", "warn",
+		"--counter-interval", "25ms", "--heartbeat", "100ms", "--retry", "100ms-200ms", "--drain", "1s",
+	}, flags...)
+	cfg, err := config.Parse(args, func(string) string { return "" }, io.Discard)
+	must(t, err)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	stdout, ended := make(firstWrite, 1), make(chan error, 1)
+	go func() { ended <- serve(ctx, func() {}, cfg, stdout, t.Output()) }()
+	s := &runningServer{Addr: addr, URL: "http://" + addr, http: &http.Client{Transport: &http.Transport{}}}
+	s.Stop = sync.OnceFunc(func() {
+		s.http.CloseIdleConnections()
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("the server ended with: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("the server did not end")
+		}
+	})
+	t.Cleanup(s.Stop)
+
+	select {
+	case text := <-stdout:
+		link := regexp.MustCompile(regexp.QuoteMeta(s.URL) + `/#token=(\S+)`).FindStringSubmatch(text)
+		if link == nil {
+			t.Fatalf("no link with a token among what the server printed:\n%s", text)
+		}
+		s.Token = link[1]
+	case err := <-ended:
+		ended <- nil
+		t.Fatalf("the server did not start: %v", err)
+	case <-time.After(patience):
+		t.Fatal("the server did not get ready")
+	}
+	return s
+}
+
+// publish sends one event and returns its ID. An empty type is left to the server. With
+// a key that is not empty, it may be repeated.
+func (s *runningServer) publish(ctx context.Context, topic, typ, data, key string) (id string, err error) {
+	target := s.URL + "/event/" + url.PathEscape(topic)
+	if typ != "" {
+		target += "?type=" + url.QueryEscape(typ)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(data))
+	if err != nil {
+		return "", err
+	}
+	r.Header.Set("Authorization", "Bearer "+s.Token)
+	if key != "" {
+		r.Header.Set("Idempotency-Key", key)
+	}
+	answer, err := s.http.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = answer.Body.Close() }() // read to its end
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return "", err
+	}
+	var published struct{ ID string }
+	if answer.StatusCode/100 != 2 {
+		return "", fmt.Errorf("publish: %s: %s", answer.Status, body)
+	}
+	err = json.Unmarshal(body, &published)
+	return published.ID, err
+}
+
+// quietAddress finds a port below those that the system gives to outgoing connections: one
+// of them could be given a reader that comes back while the server is away, and it would
+// be connected to itself.
+func quietAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(20_000+rand.IntN(10_000)))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			must(t, l.Close())
+			return addr
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
+// firstWrite passes on the first write to it.
+type firstWrite chan string
+
+func (w firstWrite) Write(p []byte) (int, error) {
+	select {
+	case w <- string(p):
+	default:
+	}
+	return len(p), nil
+}
