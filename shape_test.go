@@ -1,0 +1,231 @@
+package main_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"freshet/config"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// ours is every package of this module.
+const ours = "freshet"
+
+var (
+	ginPackages  = []string{"github.com/gin-gonic", "github.com/gin-contrib"}
+	natsPackages = []string{"github.com/nats-io"}
+)
+
+// neverImports has, for each top-level folder, the import paths that its packages keep out of their non-test files; what is
+// below such a path is kept out too. It is the table of packages of the design: a new folder gets its line here.
+var neverImports = map[string][]string{
+	".":          {},
+	"config":     slices.Concat(ginPackages, []string{ours}),
+	"event":      slices.Concat(ginPackages, natsPackages, []string{"net/http", ours}),
+	"eventlog":   slices.Concat(ginPackages, []string{ours + "/hub", ours + "/handlers"}),
+	"hub":        slices.Concat(ginPackages, []string{"net/http", ours + "/eventlog"}),
+	"park":       slices.Concat(ginPackages, []string{ours + "/eventlog"}),
+	"auth":       slices.Concat(ginPackages, []string{ours + "/hub", ours + "/eventlog"}),
+	"handlers":   slices.Concat(natsPackages, []string{ours + "/middleware"}),
+	"middleware": {ours + "/hub", ours + "/eventlog", ours + "/handlers"},
+	"templates":  {ours},
+	"assets":     {ours},
+	"ssetest":    slices.Concat(natsPackages, []string{ours + "/hub"}),
+	"bench":      {},
+	"deploy":     {},
+}
+
+// namesThatSayNothing are no names for a package: they say nothing of what it owns.
+var namesThatSayNothing = []string{"util", "utils", "common", "types", "helpers", "misc", "shared"}
+
+func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
+	for _, file := range goFiles(t) {
+		if file.test {
+			continue
+		}
+		folder, _, _ := strings.Cut(file.dir, "/")
+		forbidden, known := neverImports[folder]
+		if !known {
+			t.Errorf("%s: the folder %s has no import rule yet", file.path, folder)
+			continue
+		}
+		for _, spec := range file.syntax.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if inside(imported, ours+"/"+folder) {
+				continue
+			}
+			for _, p := range forbidden {
+				if inside(imported, p) {
+					t.Errorf("%s imports %s, which %s/ never does", file.path, imported, folder)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryPackageHasOneComment(t *testing.T) {
+	comments := map[string][]string{} // by folder, the files that hold one
+	for _, file := range goFiles(t) {
+		if file.test {
+			continue
+		}
+		if slices.Contains(namesThatSayNothing, file.syntax.Name.Name) {
+			t.Errorf("%s: package %s: name it for what it owns", file.path, file.syntax.Name.Name)
+		}
+		found := comments[file.dir]
+		if file.syntax.Doc != nil {
+			found = append(found, path.Base(file.path))
+		}
+		comments[file.dir] = found // also if it is none
+	}
+	for dir, files := range comments {
+		if len(files) != 1 {
+			t.Errorf("the folder %s has %d package comments, want one; in %q", dir, len(files), files)
+		}
+	}
+}
+
+// Waiting for real time makes tests slow, or fail where the machine is slow. Inside synctest.Test, time is not real.
+func TestTestsDoNotSleep(t *testing.T) {
+	for _, file := range goFiles(t) {
+		if !file.test {
+			continue
+		}
+		ast.Inspect(file.syntax, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			switch {
+			case !ok:
+				return true
+			case calls(call, "synctest", "Test"):
+				return false
+			case calls(call, "time", "Sleep"):
+				t.Errorf("%s sleeps in real time", file.at(call.Pos()))
+			}
+			return true
+		})
+	}
+}
+
+func TestReadmeHasEveryFlag(t *testing.T) {
+	type row struct{ Flag, Variable, Default string }
+	var want []row
+	for field := range reflect.TypeFor[config.Config]().Fields() {
+		name := field.Tag.Get("name")
+		variable := "FRESHET_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		want = append(want, row{"--" + name, variable, field.Tag.Get("default")})
+	}
+	var have []row
+	line := regexp.MustCompile("(?m)^\\| `(--[^`]+)` \\| `([^`]+)` \\| (?:`([^`]+)`)? *\\| .+ \\|$")
+	for _, m := range line.FindAllStringSubmatch(read(t, "README.md"), -1) {
+		have = append(have, row{m[1], m[2], m[3]})
+	}
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Errorf("README.md, flags (-config.Config +README.md):\n%s", diff)
+	}
+}
+
+// The README shows how to mount the handlers; what it shows is what the example compiles and runs.
+func TestReadmeShowsTheExample(t *testing.T) {
+	const name = "handlers/example_test.go"
+	readme := read(t, "README.md")
+	source := read(t, name)
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, name, source, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, decl := range file.Decls {
+		if f, ok := decl.(*ast.FuncDecl); ok && f.Name.Name == "mount" {
+			text := source[fset.Position(f.Doc.Pos()).Offset:fset.Position(f.End()).Offset]
+			if !strings.Contains(readme, "```go\n"+text+"\n```\n") {
+				t.Errorf("README.md does not show mount of %s as it stands there:\n%s", name, text)
+			}
+			return
+		}
+	}
+	t.Errorf("%s has no function mount", name)
+}
+
+// goFile is a parsed file of this module.
+type goFile struct {
+	path   string // with slashes, from the top
+	dir    string
+	test   bool
+	syntax *ast.File
+	fset   *token.FileSet
+}
+
+func (f goFile) at(pos token.Pos) string { return f.fset.Position(pos).String() }
+
+// goFiles are all Go files but those that the go command does not look at.
+func goFiles(t *testing.T) []goFile {
+	t.Helper()
+	var files []goFile
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := d.Name()
+		hidden := name != "." && (base[0] == '.' || base[0] == '_' || base == "testdata" || base == "node_modules")
+		switch {
+		case d.IsDir() && hidden:
+			return fs.SkipDir
+		case d.IsDir() || hidden || filepath.Ext(base) != ".go":
+			return nil
+		}
+		fset := token.NewFileSet()
+		syntax, err := parser.ParseFile(fset, name, nil, parser.ParseComments|parser.SkipObjectResolution)
+		slashed := filepath.ToSlash(name)
+		files = append(files, goFile{slashed, path.Dir(slashed), strings.HasSuffix(base, "_test.go"), syntax, fset})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, file := range files {
+		seen[file.dir] = true
+	}
+	if !seen["."] || !seen["event"] || !seen["handlers"] {
+		t.Fatalf("the walk missed packages, it saw %q", slices.Sorted(maps.Keys(seen)))
+	}
+	return files
+}
+
+func inside(imported, p string) bool {
+	return imported == p || strings.HasPrefix(imported, p+"/")
+}
+
+func calls(call *ast.CallExpr, pkg, name string) bool {
+	selector, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	x, ok := selector.X.(*ast.Ident)
+	return ok && x.Name == pkg && selector.Sel.Name == name
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
