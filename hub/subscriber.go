@@ -16,7 +16,7 @@ var ErrBehind = errors.New("hub: the subscriber is behind the window")
 // replay holds is bounded by the second.
 const (
 	batchEvents = 1024
-	batchBytes  = 1 << 20
+	batchBytes  = 256 << 10
 )
 
 // Subscriber is a cursor into the log for some patterns. It belongs to one reader at a time.
@@ -38,7 +38,7 @@ type Subscriber struct {
 }
 
 // Next appends to dst what the subscriber is due from the window, at most about a
-// thousand entries or a megabyte. It appends nothing once all has been handed out; from
+// thousand entries or 256 KiB. It appends nothing once all has been handed out; from
 // then on wake is called, once, when there is more. When Next leaves something for the
 // next call, it calls wake itself. The error is [ErrBehind] or nil.
 func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
@@ -82,7 +82,7 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 }
 
 // Replay returns what the subscriber is due next from the log, at most about a thousand
-// entries or a megabyte, none at the log's end. Go on with [Subscriber.Next]. It waits for its turn among the hub's replays and for the log, but never while
+// entries or 256 KiB, none at the log's end. Go on with [Subscriber.Next]. It waits for its turn among the hub's replays and for the log, but never while
 // its caller writes, so a slow reader holds up no other. The error is the log's, or ctx's.
 func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
 	if err := s.hub.enterLog(ctx); err != nil {
