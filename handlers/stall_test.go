@@ -1,0 +1,139 @@
+package handlers_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet/event"
+	"freshet/handlers"
+
+	"github.com/gin-gonic/gin"
+)
+
+// A reader that takes nothing for half a minute is closed, and costs the others nothing.
+func TestAReaderThatTakesNothingIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = 0 })
+		reasons := make(chan slog.Value, 2)
+		engine := gin.New()
+		engine.Use(func(c *gin.Context) {
+			c.Next()
+			attrs, _ := c.Get("log")
+			for _, a := range attrs.([]slog.Attr) {
+				if a.Key == "reason" {
+					reasons <- a.Value
+				}
+			}
+		})
+		s.Register(engine)
+		server := &http.Server{Handler: engine}
+		listener := newPipeListener()
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(listener) }()
+
+		stuck, healthy := open(t, listener), open(t, listener)
+		payload := strings.Repeat("x", 1000)
+		began := time.Now()
+		for i := range 100 { // more than any buffer on the way takes
+			s.log.Publish(t, "n", fmt.Sprint(i, payload))
+			for f := healthy.next(t); f.Data != fmt.Sprint(i, payload); f = healthy.next(t) {
+				if f.HasData {
+					t.Fatalf("event %.10s, want %d", f.Data, i)
+				}
+			}
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the healthy reader waited %v", took)
+		}
+		if reason := <-reasons; reason.String() != "stalled" {
+			t.Errorf("closed because: %v", reason)
+		}
+		if took := time.Since(began); took < 30*time.Second || took > 36*time.Second {
+			t.Errorf("closed after %v", took)
+		}
+		synctest.Wait()
+		if n := s.hub.Stats().Subscribers; n != 1 {
+			t.Errorf("%d subscribers are left, want the healthy one", n)
+		}
+		// Deadlines of the stream must not end one that is merely quiet.
+		s.log.Publish(t, "n", "later")
+		if f := healthy.next(t); f.HasData && f.Data != "later" {
+			t.Errorf("event %+v", f)
+		}
+		must(t, errors.Join(stuck.Close(), healthy.Close()))
+		<-reasons
+		must(t, server.Close())
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+}
+
+// pipeStream is an event stream over a connection in memory, which buffers nothing.
+type pipeStream struct {
+	net.Conn
+	scanner *event.Scanner
+}
+
+func open(t *testing.T, l *pipeListener) *pipeStream {
+	t.Helper()
+	conn := l.dial()
+	_, err := fmt.Fprint(conn, "GET /event/n HTTP/1.1\r\nHost: x\r\n\r\n")
+	must(t, err)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(t, err)
+	s := &pipeStream{conn, event.NewScanner(answer.Body, 1<<20)}
+	s.next(t) // the opening
+	return s
+}
+
+func (s *pipeStream) next(t *testing.T) event.Frame {
+	t.Helper()
+	if !s.scanner.Scan() {
+		t.Fatalf("the stream ended: %v", s.scanner.Err())
+	}
+	return s.scanner.Frame()
+}
+
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{make(chan net.Conn), make(chan struct{})}
+}
+
+func (l *pipeListener) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	l.conns <- theirs
+	return ours
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	select {
+	case <-l.closed:
+	default:
+		close(l.closed)
+	}
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
