@@ -19,11 +19,11 @@ func ticks(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		}
-		fmt.Fprintf(w, "data: %d of %s\n\n", n, r.Header.Get("Last-Event-ID"))
+		_, _ = fmt.Fprintf(w, "data: %d of %s\n\n", n, r.Header.Get("Last-Event-ID"))
 		w.(http.Flusher).Flush()
 	}
 	w.Header().Set("X-Late", "not sent")
-	fmt.Fprint(w, "event: end\ndata\n\n") // arrives with the end, unflushed
+	_, _ = fmt.Fprint(w, "event: end\ndata\n\n") // arrives with the end, unflushed
 }
 
 func TestAStreamArrivesAsItIsFlushed(t *testing.T) {
@@ -65,7 +65,7 @@ func TestCloseEndsTheHandler(t *testing.T) {
 func TestBodyAndLine(t *testing.T) {
 	s := ssetest.Get(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusTeapot)
-		fmt.Fprint(w, "one\ntwo\nthree")
+		_, _ = fmt.Fprint(w, "one\ntwo\nthree")
 	}), "/")
 	if line, body := s.Line(), s.Body(); line != "one" || body != "two\nthree" || s.Status() != http.StatusTeapot {
 		t.Errorf("line %q, body %q, status %d", line, body, s.Status())
