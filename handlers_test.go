@@ -165,9 +165,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	halt := make(chan struct{})
 	p := start(t, dir, addr)
 	token := p.token
-	var wg sync.WaitGroup
+	var publishing, reading sync.WaitGroup
 	for n := range publishers {
-		wg.Go(func() {
+		publishing.Go(func() {
 			for i := 0; ; i++ {
 				data := fmt.Sprintf("%d/%d", n, i)
 				for {
@@ -191,7 +191,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	seen, order := map[string]string{}, []string{}
 	quit := make(chan struct{})
-	wg.Go(func() {
+	reading.Go(func() {
 		cursor := ""
 		for {
 			stream, err := openStream(ctx, "http://"+addr, "/event/news?since=all", cursor)
@@ -233,6 +233,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	goal := count() + 50
 	until(ctx, t, "publishers go on at last", func() bool { return count() >= goal })
 	close(halt)
+	publishing.Wait() // what is under way is answered
 	until(ctx, t, "the reader has all", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
@@ -246,7 +247,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	close(quit)
 	p.signal(t, syscall.SIGTERM)
 	must(t, p.wait(t))
-	wg.Wait()
+	reading.Wait()
 
 	for data, id := range acked {
 		if seen[data] != id {
@@ -363,7 +364,7 @@ func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
 	}{
 		"port in use":       {[]string{"--data", t.TempDir(), "--listen", taken}, []string{"address already in use", "--listen"}},
 		"folder in use":     {[]string{"--data", dir, "--listen", "127.0.0.1:0"}, []string{dir, "in use by another process", "--data"}},
-		"NATS unreachable":  {[]string{"--data", t.TempDir(), "--nats", "nats://127.0.0.1:1"}, []string{"127.0.0.1:1", "--nats"}},
+		"NATS unreachable":  {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:1"}, []string{"127.0.0.1:1", "--nats"}},
 		"a bad value":       {[]string{"--retry", "soon"}, []string{"--retry"}},
 		"an unknown flag":   {[]string{"--colour", "blue"}, []string{"--colour"}},
 		"folder is no such": {[]string{"--data", "/dev/null/x", "--listen", "127.0.0.1:0"}, []string{"/dev/null/x"}},
