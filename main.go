@@ -107,7 +107,7 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 		printReady(stdout, listeners, a.token)
 		<-ctx.Done()
 		stop()
-		logger.Info("draining", "for", cfg.Drain)
+		logger.Info("draining", "for", cfg.Drain.String())
 		drain(a, server, cfg.Drain, logger)
 		return nil
 	})
@@ -239,8 +239,10 @@ func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*even
 	switch {
 	case errors.Is(err, eventlog.ErrInUse):
 		return nil, fmt.Errorf("%w; stop it, or choose another folder with --data", err)
-	case errors.Is(err, eventlog.ErrUnavailable):
-		return nil, fmt.Errorf("%w; check --nats", err)
+	case err != nil && cfg.NATS != "":
+		return nil, fmt.Errorf("%w; check --nats, --nats-creds and --replicas", err)
+	case err != nil:
+		return nil, fmt.Errorf("%w; check --data", err)
 	}
 	return log, err
 }

@@ -193,7 +193,10 @@ function detail({ id, topic, type, time, data }) {
 	const payload = element('pre', '', pretty(data) || '(no data)');
 	const at = Number.isNaN(time.getTime()) ? [] : [time.toISOString()];
 	payload.tabIndex = 0;
-	box.append(payload, element('p', '', [`id ${id}`, `topic ${topic}`, `type ${type}`, ...at].join(' · ')));
+	const facts = element('p');
+	// Isolated, as names may be written from right to left.
+	facts.append(`id ${id} · topic `, element('bdi', '', topic), ' · type ', element('bdi', '', type), ...at.map((t) => ` · ${t}`));
+	box.append(payload, facts);
 	return box;
 }
 

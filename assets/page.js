@@ -50,6 +50,7 @@ const stream = new Stream({
 		if (state === 'live' && resumed === 0 && stream.lastID) {
 			[resumed, caughtUp] = [performance.now(), 0];
 		} else if (state !== 'live') resumed = 0;
+		if (state === 'live') noteUntil = 0; // of the stream before
 		tellFeed();
 	},
 	onEvent(event) {
@@ -146,7 +147,10 @@ $('theme').addEventListener('click', () => {
 });
 
 const wide = matchMedia('(min-width: 900px)');
-const unfold = () => { $('publish').open = wide.matches; };
+const unfold = () => {
+	$('publish').open = wide.matches;
+	$('publish').firstElementChild.tabIndex = wide.matches ? -1 : 0; // nothing to fold there
+};
 wide.addEventListener('change', unfold);
 unfold();
 publishing();

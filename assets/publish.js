@@ -14,7 +14,7 @@ export function publishing() {
 	}
 	$('token-link').textContent = `${new URL('./', location.href)}#token=…`;
 	$('forget').addEventListener('click', () => keep(''));
-	watch(tell);
+	watch(() => { tell(); said.textContent = ''; });
 	tell();
 
 	$('copy').addEventListener('click', async () => {
@@ -42,6 +42,8 @@ export function publishing() {
 	form.addEventListener('input', () => { said.textContent = ''; });
 }
 
+const patience = 10_000; // ms for an answer
+
 async function send(topic, type, data) {
 	// A path of dots would be resolved away before it reached the server.
 	if (/^\.*$/.test(topic)) return ['topic: dots stand between names, as in orders.new', false];
@@ -50,8 +52,9 @@ async function send(topic, type, data) {
 	if (token()) headers.Authorization = `Bearer ${token()}`;
 	let answer, body;
 	try {
-		answer = await fetch(url, { method: 'POST', headers, body: data });
-	} catch {
+		answer = await fetch(url, { method: 'POST', headers, body: data, signal: AbortSignal.timeout(patience) });
+	} catch (error) {
+		if (error.name === 'TimeoutError') return ['no answer: close other windows of this page, the browser has six connections for them all', false];
 		return ['not sent: the server cannot be reached', false];
 	}
 	try {

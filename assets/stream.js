@@ -3,7 +3,7 @@
 
 import { token } from './token.js';
 
-const longestLine = 16 << 20; // characters: a body of 1 MiB, escaped, with room to spare
+const longestLine = 256 << 20; // characters: the largest body that a server takes, 32 MiB, with every byte escaped
 const longestWait = 30_000; // ms between two attempts
 
 /**
@@ -41,7 +41,6 @@ export class Stream {
 
 	async #follow(signal, since) {
 		while (!signal.aborted) {
-			const started = performance.now();
 			let wait = 0, refusal = '';
 			this.#handlers.onState('connecting');
 			try {
@@ -55,7 +54,7 @@ export class Stream {
 				this.#handlers.onState('refused', refusal);
 				return;
 			}
-			this.#failures = performance.now() - started > 5000 ? 0 : this.#failures + 1;
+			this.#failures++;
 			const grown = this.#retry * 2 ** Math.min(Math.max(this.#failures - 1, 0), 10);
 			const jitter = this.#failures > 1 ? 0.75 + Math.random() / 2 : 1; // the server's own retry has its jitter
 			wait = Math.max(wait, Math.min(longestWait, grown * jitter));
@@ -83,6 +82,7 @@ export class Stream {
 			const opened = serverTime(answer);
 			let rest = '';
 			heard = performance.now();
+			this.#failures = 0; // when to come back from here on, the server says
 			this.#handlers.onState('live');
 			const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
 			for (;;) {

@@ -2,6 +2,7 @@ package event
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -39,7 +40,8 @@ func ParseSince(s string, now time.Time) (Since, error) {
 	if d, err := time.ParseDuration(s); err == nil && s[0] != '-' {
 		return Since{Time: now.Add(-d)}, nil
 	}
-	if at, err := time.Parse(time.RFC3339, s); err == nil {
+	// In a URL an unescaped + is a space.
+	if at, err := time.Parse(time.RFC3339, strings.Replace(s, " ", "+", 1)); err == nil {
 		if at.IsZero() { // the zero Since is now; this is before all
 			return Since{All: true}, nil
 		}

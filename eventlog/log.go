@@ -82,6 +82,12 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		nats.Name("freshet"),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // nil: closed by Close
+				cfg.Logger.Warn("NATS is gone", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { cfg.Logger.Info("NATS is back") }),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected: the publisher is told, and retries
 		nats.Timeout(answerTimeout),
 	}
@@ -135,7 +141,11 @@ func (l *Log) openStream(ctx context.Context, cfg Config) (jetstream.Stream, err
 	if reflect.DeepEqual(have, want) {
 		return stream, nil
 	}
-	return l.js.UpdateStream(ctx, want)
+	if stream, err = l.js.UpdateStream(ctx, want); err == nil {
+		l.logger.Warn("what the log keeps has changed, for all that share it", "age", want.MaxAge, "bytes", want.MaxBytes,
+			"per_topic", want.MaxMsgsPerSubject, "replicas", want.Replicas)
+	}
+	return stream, err
 }
 
 func streamConfig(base jetstream.StreamConfig, cfg Config) jetstream.StreamConfig {

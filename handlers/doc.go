@@ -16,6 +16,7 @@ import (
 	"html/template"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"freshet/event"
@@ -96,14 +97,15 @@ func (h *Handlers) Register(r gin.IRouter) {
 	r.GET("/event/:topic", h.stream)
 	r.POST("/event", h.publishMany)
 	r.POST("/event/:topic", h.publish)
-	r.GET("/history", h.history)
-	r.GET("/livez", h.livez)
-	r.GET("/readyz", h.readyz)
+	reads := []string{http.MethodGet, http.MethodHead}
+	r.Match(reads, "/history", h.history)
+	r.Match(reads, "/livez", h.livez)
+	r.Match(reads, "/readyz", h.readyz)
 	if h.cfg.Page != nil {
-		r.GET("/", h.page)
+		r.Match(reads, "/", h.page)
 	}
 	if h.assets != nil {
-		r.GET("/assets/*name", h.asset)
+		r.Match(reads, "/assets/*name", h.asset)
 	}
 }
 

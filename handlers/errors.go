@@ -2,7 +2,9 @@ package handlers
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 
 	"freshet/auth"
 	"freshet/event"
@@ -17,7 +19,9 @@ var (
 	errNotReady = errors.New("the server is not ready")
 	errRequest  = errors.New("the request is malformed")
 	errNotFound = errors.New("nothing is served here")
-	errMethod   = errors.New("the method is not allowed here")
+	// errUncertain is eventlog.ErrUnavailable as a publisher has to hear it.
+	errUncertain = errors.New("the log does not answer: the event may or may not be stored")
+	errMethod    = errors.New("the method is not allowed here")
 )
 
 // table maps errors to answers. An empty message means the error's own text, which its
@@ -31,11 +35,12 @@ var table = []struct {
 	{auth.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", ""},
 	{auth.ErrForbidden, http.StatusForbidden, "forbidden", ""},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
-	{errNotFound, http.StatusNotFound, "not_found", "nothing is served here; the event stream is at /event"},
-	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "the header Allow names the methods that are served here"},
+	{errNotFound, http.StatusNotFound, "not_found", "nothing is served here: the event stream is at /event or /event/{topic}, without a slash at the end, and a topic has no slash"},
+	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", ""},
+	{errUncertain, http.StatusServiceUnavailable, "log_unavailable", "the log does not answer: the event may or may not be stored; send it again with the same Idempotency-Key"},
 	{eventlog.ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large", "the event is larger than the log takes"},
 	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log cannot store the event: make room on its disk, restart the server, and send the event again"},
-	{eventlog.ErrUnavailable, http.StatusServiceUnavailable, "log_unavailable", "the log does not answer: the event may or may not be stored; send it again with the same Idempotency-Key"},
+	{eventlog.ErrUnavailable, http.StatusServiceUnavailable, "log_unavailable", "the log does not answer; try again in a moment"},
 	{errBusy, http.StatusServiceUnavailable, "busy", "all connections are taken; come back later, or raise --max-connections"},
 	{errDraining, http.StatusServiceUnavailable, "draining", "the server is closing; come back in a moment"},
 	{errNotReady, http.StatusServiceUnavailable, "not_ready", "the server is not ready: its log does not answer or cannot be written; the server's own log says why"},
@@ -55,11 +60,12 @@ type problemBody struct {
 func problemOf(err error) (status int, p problem) {
 	var invalid *event.InvalidError
 	if errors.As(err, &invalid) {
-		return http.StatusBadRequest, problem{"invalid_" + invalid.Field, invalid.Error()}
+		field := strings.ReplaceAll(strings.ToLower(invalid.Field), "-", "_")
+		return http.StatusBadRequest, problem{"invalid_" + field, invalid.Error()}
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return http.StatusRequestEntityTooLarge, problem{"too_large", "the body is larger than --max-body allows; send less at once"}
+		return http.StatusRequestEntityTooLarge, problem{"too_large", fmt.Sprintf("the body is larger than the %d bytes that are taken at once", tooLarge.Limit)}
 	}
 	for _, row := range table {
 		if errors.Is(err, row.err) {
@@ -90,4 +96,6 @@ func fail(c *gin.Context, err error) {
 func (h *Handlers) NoRoute(c *gin.Context) { fail(c, errNotFound) }
 
 // NoMethod answers requests whose method no route takes; give it to gin.Engine.NoMethod.
-func (h *Handlers) NoMethod(c *gin.Context) { fail(c, errMethod) }
+func (h *Handlers) NoMethod(c *gin.Context) {
+	fail(c, fmt.Errorf("%w: use %s", errMethod, c.Writer.Header().Get("Allow")))
+}

@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -63,6 +64,10 @@ func (h *Handlers) publish(c *gin.Context) {
 
 // publishMany serves POST /event: one event as JSON, or many as NDJSON.
 func (h *Handlers) publishMany(c *gin.Context) {
+	if c.Query("type") != "" || c.GetHeader("Event-Type") != "" {
+		fail(c, &event.InvalidError{Field: "type", Reason: "belongs into the JSON here, as \"type\""})
+		return
+	}
 	body, key, err := h.readPublish(c)
 	if err != nil {
 		fail(c, err)
@@ -89,7 +94,7 @@ func (h *Handlers) answer(c *gin.Context, entry eventlog.Entry) {
 	// The log is asked to the end even if the publisher goes away.
 	receipt := h.log.Append(context.WithoutCancel(c.Request.Context()), entry)
 	if receipt.Err != nil {
-		fail(c, receipt.Err)
+		fail(c, uncertain(receipt.Err))
 		return
 	}
 	status := http.StatusCreated
@@ -97,6 +102,14 @@ func (h *Handlers) answer(c *gin.Context, entry eventlog.Entry) {
 		status = http.StatusOK
 	}
 	c.PureJSON(status, published{receipt.ID, entry.Event.Topic().String()})
+}
+
+// uncertain tells a publisher what a log that does not answer means for the event.
+func uncertain(err error) error {
+	if errors.Is(err, eventlog.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", errUncertain, err)
+	}
+	return err
 }
 
 // publishLines appends the lines that are valid, in their order, and answers each line
@@ -133,7 +146,7 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 		if err == nil {
 			receipt, entry := receipts[0], entries[0]
 			receipts, entries = receipts[1:], entries[1:]
-			result, err = published{receipt.ID, entry.Event.Topic().String()}, receipt.Err
+			result, err = published{receipt.ID, entry.Event.Topic().String()}, uncertain(receipt.Err)
 		}
 		if err != nil {
 			status, p := problemOf(err)
@@ -158,7 +171,7 @@ func (h *Handlers) readPublish(c *gin.Context) (body []byte, key string, err err
 	}
 	key = c.GetHeader("Idempotency-Key")
 	if len(key) > 200 || !printableASCII(key) {
-		return nil, "", &event.InvalidError{Field: "idempotency_key", Reason: "must be at most 200 printable ASCII characters"}
+		return nil, "", &event.InvalidError{Field: "Idempotency-Key", Reason: "must be at most 200 printable ASCII characters"}
 	}
 	// A publisher that dawdles is cut off; where there is no deadline, the transport has its own.
 	control := http.NewResponseController(c.Writer)
@@ -199,7 +212,11 @@ func parseEvent(text []byte) (event.Event, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&in); err != nil {
-		return event.Event{}, fmt.Errorf(`%w: expected JSON {"topic","type","data"}: %w`, errRequest, err)
+		why := "" // what the decoder says of anything else is for programmers in Go
+		if text, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+			why = ": no field " + text
+		}
+		return event.Event{}, fmt.Errorf(`%w%s: expected one JSON object {"topic","type","data"}; to send text as it stands, POST it to /event/{topic}`, errRequest, why)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return event.Event{}, fmt.Errorf("%w: more than one JSON value; send many as NDJSON with Content-Type: application/x-ndjson", errRequest)

@@ -51,6 +51,8 @@ func TestPublish(t *testing.T) {
 		{"/event", `{"topc":"a","data":"x"}`, nil, 400, "malformed", ""},
 		{"/event", `{"topic":"a","data":"1"}` + "\n" + `{"topic":"a","data":"2"}`, nil, 400, "malformed", ""},
 		{"/event", ``, nil, 400, "malformed", ""},
+		{"/event?type=x", `{"topic":"a","data":"1"}`, nil, 400, "invalid_type", ""},
+		{"/event", `{"topic":"a","data":"1"}`, []string{"Event-Type", "x"}, 400, "invalid_type", ""},
 		{"/event", `[]`, nil, 400, "malformed", ""},
 		{"/nowhere", ``, nil, 404, "not_found", ""},
 	} {
