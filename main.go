@@ -78,6 +78,7 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	server := &http.Server{
 		Handler:           a.router,
 		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      time.Minute, // streams extend their own
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),

@@ -42,8 +42,12 @@ func ParseSince(s string, now time.Time) (Since, error) {
 	}
 	// In a URL an unescaped + is a space.
 	if at, err := time.Parse(time.RFC3339, strings.Replace(s, " ", "+", 1)); err == nil {
-		if at.IsZero() { // the zero Since is now; this is before all
+		// Nanoseconds since 1970 do not hold every year.
+		if at.Year() < 1970 {
 			return Since{All: true}, nil
+		}
+		if at.After(now) {
+			at = now
 		}
 		return Since{Time: at}, nil
 	}

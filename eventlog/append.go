@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,11 +40,14 @@ type Receipt struct {
 // [ErrTooLarge] or [ErrFull] where nothing was stored, and [ErrUnavailable] where that
 // cannot be known.
 func (l *Log) Append(ctx context.Context, entry Entry) Receipt {
+	if err := l.broken(); err != nil {
+		return Receipt{Err: err}
+	}
 	ctx, cancel := l.appending(ctx, answerTimeout)
 	defer cancel()
 	ack, err := l.js.PublishMsg(ctx, encode(entry), jetstream.WithExpectStream(streamName))
 	if err != nil {
-		return Receipt{Err: cmp.Or(l.broken(), answer(err))}
+		return Receipt{Err: answer(err)}
 	}
 	return Receipt{ID: event.NewID(l.epoch, ack.Sequence), Repeat: ack.Duplicate}
 }
@@ -60,10 +62,16 @@ func (l *Log) appending(ctx context.Context, d time.Duration) (context.Context, 
 // AppendAll stores the events in their order and answers each, as [Log.Append] does.
 // Events are committed by the batch, so that one fsync serves many; a batch that JetStream
 // refuses as a whole, because one key is a repeat or one event is too large, is stored
-// event by event.
+// event by event. What follows an event that may not have been stored is not tried, so
+// that the order holds: it is answered with the same error.
 func (l *Log) AppendAll(ctx context.Context, entries []Entry) []Receipt {
 	receipts := make([]Receipt, 0, len(entries))
 	for len(entries) > 0 {
+		if n := len(receipts); n > 0 && lost(receipts[n-1].Err) {
+			receipts = append(receipts, receipts[n-1])
+			entries = entries[1:]
+			continue
+		}
 		n, size := 0, 0
 		for n < len(entries) && n < maxBatch && (n == 0 || size+len(entries[n].Event.Data()) <= maxBatchBytes) {
 			size += len(entries[n].Event.Data())
@@ -92,10 +100,17 @@ func (l *Log) appendBatch(ctx context.Context, entries []Entry, receipts []Recei
 		}
 	}
 	for _, entry := range entries {
+		if n := len(receipts); n > 0 && lost(receipts[n-1].Err) {
+			receipts = append(receipts, receipts[n-1])
+			continue
+		}
 		receipts = append(receipts, l.Append(ctx, entry))
 	}
 	return receipts
 }
+
+// lost reports whether the error concerns the log and not the event.
+func lost(err error) bool { return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull) }
 
 // errRefused: JetStream stored nothing of a batch.
 var errRefused = errors.New("the batch was refused")
@@ -103,6 +118,9 @@ var errRefused = errors.New("the batch was refused")
 // commit stores the entries as one atomic batch (NATS ADR-50) and returns the sequence of
 // the first; the others follow it without a hole.
 func (l *Log) commit(ctx context.Context, entries []Entry) (first uint64, err error) {
+	if err := l.broken(); err != nil {
+		return 0, err
+	}
 	ctx, cancel := l.appending(ctx, 2*answerTimeout)
 	defer cancel()
 	batch := nuid.Next()
@@ -122,7 +140,7 @@ func (l *Log) commit(ctx context.Context, entries []Entry) (first uint64, err er
 			return 0, errRefused
 		}
 		if err != nil {
-			return 0, cmp.Or(l.broken(), answer(err))
+			return 0, answer(err)
 		}
 		var ack struct {
 			Seq   uint64              `json:"seq"`

@@ -18,8 +18,9 @@ import "errors"
 var (
 	// ErrUnavailable: the log did not answer. An append may or may not have been stored.
 	ErrUnavailable = errors.New("the log does not answer")
-	// ErrFull: there is no room for the event, or its disk cannot be written; it was not
-	// stored. What is stored can still be read.
+	// ErrFull: there is no room for the event, or its disk can no longer be written; it was
+	// not stored. What is stored can still be read. An append that was under way when the
+	// disk failed is ErrUnavailable.
 	ErrFull = errors.New("the log cannot store the event")
 	// ErrTooLarge: the event is larger than the log takes; it was not stored.
 	ErrTooLarge = errors.New("the event is larger than the log takes")

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -91,8 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		nats.ReconnectBufSize(-1), // fail at once while disconnected: the publisher is told, and retries
 		nats.Timeout(answerTimeout),
 	}
-	url := cfg.NATS
-	if url == "" {
+	if cfg.NATS == "" {
 		server, stop, err := startEmbedded(cfg, broke)
 		if err != nil {
 			broke(nil)
@@ -103,16 +104,16 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	} else if cfg.Creds != "" {
 		options = append(options, nats.UserCredentials(cfg.Creds))
 	}
-	if err := l.connect(ctx, url, options, cfg); err != nil {
+	if err := l.connect(ctx, options, cfg); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-func (l *Log) connect(ctx context.Context, url string, options []nats.Option, cfg Config) error {
+func (l *Log) connect(ctx context.Context, options []nats.Option, cfg Config) error {
 	var err error
-	if l.nc, err = nats.Connect(url, options...); err != nil {
-		return fmt.Errorf("NATS at %s: %w: %w", url, ErrUnavailable, err)
+	if l.nc, err = nats.Connect(cfg.NATS, options...); err != nil {
+		return fmt.Errorf("NATS at %s: %w: %w", redacted(cfg.NATS), ErrUnavailable, err)
 	}
 	if l.js, err = jetstream.New(l.nc); err != nil {
 		return err
@@ -120,8 +121,23 @@ func (l *Log) connect(ctx context.Context, url string, options []nats.Option, cf
 	if l.stream, err = l.openStream(ctx, cfg); err != nil {
 		return fmt.Errorf("open the stream %q: %w", streamName, err)
 	}
+	if !l.stream.CachedInfo().Config.AllowAtomicPublish {
+		return fmt.Errorf("NATS at %s is %s, which has no atomic batches: 2.12 or later is needed", redacted(cfg.NATS), l.nc.ConnectedServerVersion())
+	}
 	l.epoch = epochOf(l.stream.CachedInfo())
 	return nil
+}
+
+// redacted hides the passwords of the URLs.
+func redacted(urls string) string {
+	var shown []string
+	for text := range strings.SplitSeq(urls, ",") {
+		if u, err := url.Parse(text); err == nil {
+			text = u.Redacted()
+		}
+		shown = append(shown, text)
+	}
+	return strings.Join(shown, ",")
 }
 
 // openStream finds or makes the stream. What it keeps follows the configuration; whatever

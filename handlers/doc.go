@@ -63,6 +63,7 @@ type Handlers struct {
 	gate   gate
 	stats  stats
 	assets map[string]asset
+	pages  chan struct{} // one token for each page of history that is being answered
 }
 
 // New returns handlers for the configuration, or an error that names what is wrong in it.
@@ -81,7 +82,7 @@ func New(cfg Config) (*Handlers, error) {
 	case cfg.RetryMin < 0 || cfg.RetryMax < cfg.RetryMin:
 		return nil, errors.New("handlers: the reconnection times are not a span")
 	}
-	h := &Handlers{cfg: cfg, log: cfg.Log, hub: cfg.Hub, logger: cfg.Logger, gate: newGate(cfg.MaxConnections)}
+	h := &Handlers{cfg: cfg, log: cfg.Log, hub: cfg.Hub, logger: cfg.Logger, gate: newGate(cfg.MaxConnections), pages: make(chan struct{}, maxPages)}
 	if cfg.Assets != nil {
 		var err error
 		if h.assets, err = loadAssets(cfg.Assets); err != nil {

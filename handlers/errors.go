@@ -78,8 +78,16 @@ func problemOf(err error) (status int, p problem) {
 	return http.StatusInternalServerError, problem{"internal", "something went wrong here; the request ID names it in the log"}
 }
 
+// statusGone is for the log alone: the caller went away before the answer (nginx's 499).
+const statusGone = 499
+
 // fail answers a request that has not been answered yet with the error.
 func fail(c *gin.Context, err error) {
+	if c.Request.Context().Err() != nil { // nobody is there to be answered
+		c.Abort()
+		c.Status(statusGone)
+		return
+	}
 	status, p := problemOf(err)
 	switch status {
 	case http.StatusUnauthorized:

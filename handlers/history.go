@@ -16,7 +16,8 @@ import (
 const (
 	pageEvents    = 100
 	maxPageEvents = 1000
-	maxPageBytes  = 4 << 20
+	maxPageBytes  = 1 << 20
+	maxPages      = 64 // answered at once, so that readers who take nothing cannot fill the memory
 )
 
 // historyPage is the answer of GET /history.
@@ -48,6 +49,13 @@ func (h *Handlers) history(c *gin.Context) {
 			fail(c, &event.InvalidError{Field: "limit", Reason: "must be from 1 to " + strconv.Itoa(maxPageEvents)})
 			return
 		}
+	}
+	select {
+	case h.pages <- struct{}{}:
+		defer func() { <-h.pages }()
+	case <-c.Request.Context().Done():
+		fail(c, c.Request.Context().Err())
+		return
 	}
 	sub, err := h.hub.Subscribe(c.Request.Context(), hub.Request{
 		Patterns: patterns, LastEventID: c.Query("cursor"), Since: since, Wake: func() {},

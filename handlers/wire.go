@@ -17,6 +17,9 @@ import (
 // back by its last event ID.
 const stall = 30 * time.Second
 
+// pieceBytes is how much is written under one deadline.
+const pieceBytes = 32 << 10
+
 // wire writes frames to one connection, as an event stream or as NDJSON.
 type wire struct {
 	out      gin.ResponseWriter
@@ -85,17 +88,20 @@ func (w *wire) entries(entries []*hub.Entry) {
 			w.event(e.Event)
 			continue
 		}
-		w.write(e.Frame)
-		w.events++
+		if w.write(e.Frame); w.err == nil {
+			w.events++
+		}
 	}
 }
 
 func (w *wire) write(p []byte) {
-	if w.err != nil {
-		return
+	// By the piece, as the deadline is for each: a slow reader gets a large event too.
+	for len(p) > 0 && w.err == nil {
+		piece := p[:min(len(p), pieceBytes)]
+		p = p[len(piece):]
+		w.extend()
+		_, w.err = w.out.Write(piece)
 	}
-	w.extend()
-	_, w.err = w.out.Write(p)
 }
 
 // flush sends what was written.

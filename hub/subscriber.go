@@ -17,6 +17,7 @@ var ErrBehind = errors.New("hub: the subscriber is behind the window")
 const (
 	batchEvents = 1024
 	batchBytes  = 256 << 10
+	batchScan   = 16 * batchEvents // looked at, whether they match or not
 )
 
 // Subscriber is a cursor into the log for some patterns. It belongs to one reader at a time.
@@ -38,9 +39,9 @@ type Subscriber struct {
 }
 
 // Next appends to dst what the subscriber is due from the window, at most about a
-// thousand entries or 256 KiB. It appends nothing once all has been handed out; from
-// then on wake is called, once, when there is more. When Next leaves something for the
-// next call, it calls wake itself. The error is [ErrBehind] or nil.
+// thousand entries or 256 KiB. Once all has been handed out, wake is called, once, when
+// there is more; when Next leaves something for the next call, it calls wake itself. The
+// error is [ErrBehind] or nil.
 func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 	if len(s.opening) > 0 {
 		dst = append(dst, s.opening...)
@@ -62,11 +63,11 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 	head, n, size := s.hub.window.head.Load(), len(dst), 0
 	for seq := from; seq <= head; seq++ {
 		e, covered := s.hub.window.at(seq)
-		full := len(dst)-n >= batchEvents || size >= batchBytes
+		full := len(dst)-n >= batchEvents || size >= batchBytes || seq-from >= batchScan
 		if !covered || full {
 			s.cursor = seq - 1
 			s.mark.Store(seq) // below any mark that the hub may have set meanwhile
-			if len(dst) > n {
+			if covered || len(dst) > n {
 				s.wake()
 				return dst, nil
 			}
