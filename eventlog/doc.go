@@ -24,6 +24,9 @@ var (
 	ErrFull = errors.New("the log cannot store the event")
 	// ErrTooLarge: the event is larger than the log takes; it was not stored.
 	ErrTooLarge = errors.New("the event is larger than the log takes")
+	// ErrRenewed: the stream was deleted and made anew while the log was open. Its events
+	// have other IDs; only opening it again helps.
+	ErrRenewed = errors.New("the log was made anew")
 	// ErrInUse: another process holds the data folder.
 	ErrInUse = errors.New("the data folder is in use by another process")
 )

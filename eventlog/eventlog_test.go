@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,6 +93,94 @@ func TestOneTooLargeEventDoesNotTakeItsBatchWithIt(t *testing.T) {
 	}
 }
 
+// What was stored under a larger limit is still read.
+func TestALimitThatWasLowered(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, eventlog.Config{Dir: dir, MaxEvent: 8 << 20})
+	appendOne(t, l, "a", strings.Repeat("x", 7<<20), "")
+	must(t, l.Close())
+	l = open(t, eventlog.Config{Dir: dir, MaxEvent: 1000})
+	if got := read(t, l, 0, "a"); len(got) != 1 || len(got[0]) < 7<<20 {
+		t.Errorf("%d events are read", len(got))
+	}
+}
+
+// A replicated log may answer from a server that lags; no event is passed over for that.
+func TestEveryServerOfAClusterGivesAll(t *testing.T) {
+	l := open(t, eventlog.Config{NATS: clusterNATS(t), Replicas: 3})
+	var noise sync.WaitGroup
+	quiet := make(chan struct{})
+	for range 2 {
+		noise.Go(func() {
+			for {
+				select {
+				case <-quiet:
+					return
+				default:
+					appendOne(t, l, "noise", "", "")
+				}
+			}
+		})
+	}
+	for i := range 100 {
+		topic := "t" + strconv.Itoa(i)
+		id := appendOne(t, l, topic, "x", "")
+		found := false
+		for upto := id.Seq() - 1; upto < id.Seq(); {
+			var err error
+			upto, err = l.Read(t.Context(), upto, eventlogtest.Patterns(t, topic), 10, func(e event.Event) error {
+				found = found || e.ID() == id
+				return nil
+			})
+			must(t, err)
+		}
+		if !found {
+			t.Errorf("the read passed over %v", id)
+		}
+	}
+	close(quiet)
+	noise.Wait()
+}
+
+// clusterNATS starts three servers and waits until they have found each other.
+func clusterNATS(t *testing.T) string {
+	t.Helper()
+	var ports []int
+	var routes []*url.URL
+	for range 3 { // each has to know the others before it starts
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
+		must(t, l.Close())
+	}
+	var servers []*server.Server
+	for i, port := range ports {
+		s, err := server.NewServer(&server.Options{
+			ServerName: "n" + strconv.Itoa(i), Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(),
+			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port}, Routes: routes, NoSigs: true, NoLog: true,
+		})
+		must(t, err)
+		s.Start()
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		servers = append(servers, s)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(30 * time.Second); ; {
+		for _, s := range servers {
+			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers) {
+				return s.ClientURL()
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatal("the cluster has no leader")
+		}
+	}
+}
+
 func TestRetention(t *testing.T) {
 	l := open(t, eventlog.Config{Dir: t.TempDir(), RetainPerTopic: 2, SyncInterval: time.Minute})
 	for i := range 5 {
@@ -168,7 +258,7 @@ func TestARestartOfTheExternalNATS(t *testing.T) {
 	seen := make(chan string, 10)
 	done := make(chan error, 1)
 	go func() {
-		done <- l.Tail(ctx, 0, func(e event.Event) error { seen <- e.Data(); return nil })
+		done <- l.Tail(ctx, 0, func() {}, func(e event.Event) error { seen <- e.Data(); return nil })
 	}()
 	appendOne(t, l, "a", "1", "")
 	if got := <-seen; got != "1" {

@@ -199,7 +199,7 @@ func (l *Log) State(ctx context.Context) (State, error) {
 		return State{}, answer(err)
 	}
 	if epoch := epochOf(info); epoch != l.epoch {
-		return State{}, fmt.Errorf("%w: its stream was made anew; restart to follow it", ErrUnavailable)
+		return State{}, ErrRenewed
 	}
 	s := info.State
 	return State{First: max(s.FirstSeq, 1), Last: s.LastSeq, Events: s.Msgs, Bytes: s.Bytes}, nil

@@ -9,6 +9,7 @@ import (
 	"freshet/event"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -16,15 +17,22 @@ import (
 const idleConsumer = 30 * time.Second
 
 // Tail calls fn for every event after the sequence, in order and each once, until ctx is
-// done or fn returns an error, which it returns. A lost connection is taken up again where
+// done or fn returns an error, which it returns; and caughtUp whenever it is at the log's
+// end. A lost connection is taken up again where
 // it broke. What is no valid event comes as one without a topic. fn holds up the tail,
 // nothing else.
-func (l *Log) Tail(ctx context.Context, after uint64, fn func(event.Event) error) error {
+func (l *Log) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error {
 	c, err := l.consumer(ctx, fromSeq(after), nil)
 	if err != nil {
 		return err
 	}
-	return l.each(ctx, c, func(e event.Event, _ uint64, invalid error) (bool, error) {
+	if c.CachedInfo().NumPending == 0 {
+		caughtUp()
+	}
+	return l.each(ctx, c, 0, func(e event.Event, pending uint64, invalid error) (bool, error) {
+		if pending == 0 {
+			defer caughtUp()
+		}
 		if invalid != nil {
 			l.logger.Warn("a NATS client published what is no event", "event", e, "error", invalid)
 		}
@@ -33,9 +41,9 @@ func (l *Log) Tail(ctx context.Context, after uint64, fn func(event.Event) error
 }
 
 // Read calls fn for the events after the sequence that the patterns select, in order and
-// each once, until limit events are read, the log's end is reached, ctx is done, or fn
-// returns an error, which it returns. Every selected event up to and including the
-// sequence upto has been read; upto is never below after.
+// each once, until limit events are read, many times as many were passed over, the log's
+// end is reached, ctx is done, or fn returns an error, which it returns. Every selected
+// event up to and including the sequence upto has been read; upto is never below after.
 func (l *Log) Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
 	return l.read(ctx, fromSeq(after), after, patterns, limit, fn)
 }
@@ -57,25 +65,53 @@ func (l *Log) read(ctx context.Context, start jetstream.OrderedConsumerConfig, a
 	}
 	defer l.drop(c)
 	if c.CachedInfo().NumPending == 0 {
-		return state.Last, nil
+		return l.proven(ctx, after, state.Last, patterns)
 	}
 	upto = after
-	err = l.each(ctx, c, func(e event.Event, pending uint64, _ error) (bool, error) {
+	passed, end := 16*limit, false // passed over by filters that select too much
+	err = l.each(ctx, c, evicted, func(e event.Event, pending uint64, _ error) (bool, error) {
 		seq := e.ID().Seq()
+		passed--
 		if seq > after && patterns.Match(e.Topic()) {
 			if err := fn(e); err != nil {
 				return false, err
 			}
 			limit--
 		}
-		upto = max(upto, seq)
-		if pending == 0 {
-			upto = max(upto, state.Last)
-		}
-		return pending > 0 && limit > 0, nil
+		upto, end = max(upto, seq), pending == 0
+		return pending > 0 && limit > 0 && passed > 0, nil
 	})
+	if end && err == nil && upto < state.Last {
+		return l.proven(ctx, upto, state.Last, patterns)
+	}
 	return upto, err
 }
+
+// proven returns last if no event that the patterns select lies behind upto, up to last,
+// and upto if there is one. A consumer of a replicated stream may sit on a server that
+// lags, and have nothing more only because of that; so the leader is asked.
+func (l *Log) proven(ctx context.Context, upto, last uint64, patterns event.Patterns) (uint64, error) {
+	if l.stream.CachedInfo().Config.Replicas < 2 {
+		return last, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	for _, filter := range subjects(patterns) {
+		m, err := l.stream.GetMsg(ctx, upto+1, jetstream.WithGetMsgSubject(filter))
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+		case err != nil:
+			return upto, answer(err)
+		case m.Sequence <= last:
+			return upto, nil
+		}
+	}
+	return last, nil
+}
+
+// evicted is how long a read waits for an event that was there when it began, but may have
+// been dropped by retention since. What was read by then stands.
+const evicted = time.Second
 
 // Seek returns the cursor at which reading the patterns from since begins: the sequence
 // before the first event that belongs to it. It is not for Since.ID and Since.Last.
@@ -100,7 +136,7 @@ func (l *Log) Seek(ctx context.Context, since event.Since, patterns event.Patter
 		if c.CachedInfo().NumPending == 0 {
 			return after, nil
 		}
-		err = l.each(ctx, c, func(e event.Event, _ uint64, _ error) (bool, error) {
+		err = l.each(ctx, c, evicted, func(e event.Event, _ uint64, _ error) (bool, error) {
 			after = e.ID().Seq() - 1
 			return false, nil
 		})
@@ -155,19 +191,37 @@ func (l *Log) drop(c jetstream.Consumer) {
 	}
 }
 
-// each calls fn for the consumer's messages until it returns false or an error.
-func (l *Log) each(ctx context.Context, c jetstream.Consumer, fn func(e event.Event, pending uint64, invalid error) (bool, error)) error {
-	messages, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(512, 2*int(l.nc.MaxPayload())))
+// inFlight bounds the bytes that JetStream sends ahead of a reader. It is above the largest
+// event that any server takes, which would never come otherwise.
+const inFlight = 66 << 20
+
+// each calls fn for the consumer's messages until it returns false or an error, or, where
+// patience is not 0, no message has come for so long.
+func (l *Log) each(ctx context.Context, c jetstream.Consumer, patience time.Duration, fn func(e event.Event, pending uint64, invalid error) (bool, error)) error {
+	ahead := 512
+	if state, err := l.State(ctx); err != nil {
+		return err
+	} else if state.Events > 0 {
+		ahead = int(max(1, min(512, 4<<20/(state.Bytes/state.Events+1)))) // about 4 MiB
+	}
+	messages, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(ahead, inFlight))
 	if err != nil {
 		return answer(err)
 	}
 	defer messages.Stop()
 	// Next gives up a lost connection only when it is stopped.
 	defer context.AfterFunc(ctx, messages.Stop)()
+	var wait []jetstream.NextOpt
+	if patience > 0 {
+		wait = []jetstream.NextOpt{jetstream.NextMaxWait(patience)}
+	}
 	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
+		m, err := messages.Next(wait...)
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if patience > 0 && errors.Is(err, nats.ErrTimeout) {
+			return nil
 		}
 		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
 			return fmt.Errorf("%w: the connection is closed", ErrUnavailable)

@@ -41,6 +41,7 @@ var table = []struct {
 	{eventlog.ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large", "the event is larger than the log takes"},
 	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log cannot store the event: make room on its disk, restart the server, and send the event again"},
 	{eventlog.ErrUnavailable, http.StatusServiceUnavailable, "log_unavailable", "the log does not answer; try again in a moment"},
+	{eventlog.ErrRenewed, http.StatusServiceUnavailable, "log_unavailable", "the log was made anew; the server is about to follow it"},
 	{errBusy, http.StatusServiceUnavailable, "busy", "all connections are taken; come back later, or raise --max-connections"},
 	{errDraining, http.StatusServiceUnavailable, "draining", "the server is closing; come back in a moment"},
 	{errNotReady, http.StatusServiceUnavailable, "not_ready", "the server is not ready: its log does not answer or cannot be written; the server's own log says why"},

@@ -3,11 +3,14 @@ package handlers
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
 
 	"freshet/event"
+	"freshet/eventlog"
 	"freshet/hub"
 )
 
@@ -33,7 +36,8 @@ type figures struct {
 // stats holds what was taken last.
 type stats struct{ latest atomic.Pointer[event.Event] }
 
-// Run takes the stats that streams of the topic stats send, until ctx is done.
+// Run takes the stats that streams of the topic stats send, until ctx is done. It returns
+// [eventlog.ErrRenewed] once it finds that the log is another one.
 func (h *Handlers) Run(ctx context.Context) error {
 	started, before := time.Now(), hub.Stats{}
 	ticker := time.NewTicker(statsInterval)
@@ -55,7 +59,11 @@ func (h *Handlers) Run(ctx context.Context) error {
 			f.PublishedR = float64(now.Published-before.Published) / elapsed
 			f.DeliveredR = float64(now.Delivered-before.Delivered) / elapsed
 		}
-		if state, err := h.log.State(ctx); err == nil {
+		state, err := h.log.State(ctx)
+		if errors.Is(err, eventlog.ErrRenewed) {
+			return fmt.Errorf("%w while the server ran: start it again", err)
+		}
+		if err == nil {
 			f.LogBytes, f.LogEvents = state.Bytes, state.Events
 		}
 		text, err := json.Marshal(f)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"freshet/event"
@@ -19,7 +20,7 @@ type Log interface {
 	Bounds(ctx context.Context) (first, last uint64, err error)
 	Recent(ctx context.Context, size int64) (after uint64, err error)
 	Seek(ctx context.Context, since event.Since, patterns event.Patterns) (after uint64, err error)
-	Tail(ctx context.Context, after uint64, fn func(event.Event) error) error
+	Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error
 	Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error)
 	ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error)
 }
@@ -32,15 +33,17 @@ type Config struct {
 
 // Hub tails the log for all subscribers of a process.
 type Hub struct {
-	log      Log
-	window   *window
-	matcher  *gsl.GenericSublist[*Subscriber]
-	settled  atomic.Uint64 // every subscriber due an event up to here has been marked
-	replays  chan struct{} // one token for each subscriber that reads the log
-	caughtUp chan struct{} // closed once the tail has reached what the log held at the start
-	startAt  uint64        // the log's last sequence at the start
-	woken    []*Subscriber // the tail's: marked, not yet woken
-	counters counters
+	log     Log
+	window  *window
+	matcher *gsl.GenericSublist[*Subscriber]
+	// overtaken is the event before which the tail has missed some; 0 if it never has.
+	overtaken atomic.Uint64
+	settled   atomic.Uint64 // every subscriber due an event up to here has been marked
+	replays   chan struct{} // one token for each subscriber that reads the log
+	caughtUp  chan struct{} // closed once the tail has been at the log's end
+	startAt   uint64        // the log's last sequence at the start
+	woken     []*Subscriber // the tail's: marked, not yet woken
+	counters  counters
 }
 
 // New returns a hub of the log, with the window where the tail will begin. It does
@@ -68,14 +71,11 @@ func New(ctx context.Context, log Log, cfg Config) (*Hub, error) {
 		startAt:  last,
 	}
 	h.settled.Store(after)
-	if after >= last {
-		close(h.caughtUp)
-	}
 	return h, nil
 }
 
-// CaughtUp is closed once the hub knows all that the log held when it was made. Before,
-// "now" would be in the past: no stream should be opened.
+// CaughtUp is closed once the hub, which runs, has been at the log's end. Before, "now"
+// would be in the past: no stream should be opened.
 func (h *Hub) CaughtUp() <-chan struct{} { return h.caughtUp }
 
 // wakeEvery bounds how many events are taken in before subscribers are woken.
@@ -86,20 +86,22 @@ func (h *Hub) Run(ctx context.Context) error {
 	events := make(chan event.Event, 1024)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return h.log.Tail(ctx, h.window.head.Load(), func(e event.Event) error {
+		send := func(e event.Event) error {
 			select {
 			case events <- e:
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-		})
+		}
+		atEnd := sync.OnceFunc(func() { _ = send(event.Event{}) }) // behind the events before it
+		return h.log.Tail(ctx, h.window.head.Load(), atEnd, send)
 	})
 	g.Go(func() error {
 		for taken := 0; ; {
 			select {
 			case e := <-events:
-				h.take(e)
+				h.take(ctx, e)
 				if taken++; taken%wakeEvery != 0 {
 					continue
 				}
@@ -109,7 +111,7 @@ func (h *Hub) Run(ctx context.Context) error {
 			h.wake()
 			select {
 			case e := <-events:
-				h.take(e)
+				h.take(ctx, e)
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -121,11 +123,27 @@ func (h *Hub) Run(ctx context.Context) error {
 	return nil
 }
 
-// take adds an event to the window and marks the subscribers that are due it.
-func (h *Hub) take(e event.Event) {
-	seq := e.ID().Seq()
-	if seq <= h.window.head.Load() {
+// take adds an event to the window and marks the subscribers that are due it. The event
+// without an ID says that the tail is at the log's end.
+func (h *Hub) take(ctx context.Context, e event.Event) {
+	seq, head := e.ID().Seq(), h.window.head.Load()
+	if e.ID().IsZero() {
+		select {
+		case <-h.caughtUp:
+		default:
+			close(h.caughtUp)
+		}
+		return
+	}
+	if seq <= head {
 		return // the log never repeats; a hub that trusts it would
+	}
+	if seq > head+1 && seq > h.startAt { // nobody subscribes before
+		// Holes, or has retention overtaken the tail? Then nobody may pass by here unawares.
+		if first, _, err := h.log.Bounds(ctx); err != nil || first > head+1 {
+			h.overtaken.Store(seq)
+			h.window.restart(seq)
+		}
 	}
 	h.window.append(newEntry(e))
 	h.matcher.Match(e.Topic().String(), func(s *Subscriber) {
@@ -136,13 +154,6 @@ func (h *Hub) take(e event.Event) {
 	h.settled.Store(seq)
 	if seq > h.startAt {
 		h.counters.published.Add(1)
-	}
-	if seq >= h.startAt {
-		select {
-		case <-h.caughtUp:
-		default:
-			close(h.caughtUp)
-		}
 	}
 }
 

@@ -178,6 +178,28 @@ func TestAReaderAheadOfThisNodesTail(t *testing.T) {
 	}
 }
 
+// Retention that drops events before the hub has seen them leaves no one unaware.
+func TestRetentionThatOvertakesTheTailIsTold(t *testing.T) {
+	log := &stalledLog{Memory: eventlogtest.NewMemory()}
+	h := start(t, log, hub.Config{})
+	r := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, "a")})
+	defer r.Close()
+	quiet := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, "b")})
+	defer quiet.Close()
+	for i := range 10 {
+		log.Publish(t, "a", strconv.Itoa(i+1))
+	}
+	log.Expire(8)
+	log.release()
+	got := r.readN(4)
+	if got[0].Event.Type() != event.TypeGap || got[0].Event.ID().Seq() != 7 || got[1].Event.Data() != "8" || got[3].Event.Data() != "10" {
+		t.Errorf("handed %v, %v", got[0].Event, got[1].Event)
+	}
+	if told := drain(t, quiet.Subscriber); len(told) != 1 || !strings.Contains(told[0], "expired") || quiet.Cursor().Seq() != 10 {
+		t.Errorf("one that was not woken was handed %v, cursor %v", told, quiet.Cursor())
+	}
+}
+
 // stalledLog is a log whose tail delivers nothing until it is released.
 type stalledLog struct {
 	*eventlogtest.Memory
@@ -192,10 +214,11 @@ func (l *stalledLog) gate() chan struct{} {
 
 func (l *stalledLog) release() { close(l.gate()) }
 
-func (l *stalledLog) Tail(ctx context.Context, after uint64, fn func(event.Event) error) error {
+func (l *stalledLog) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error {
+	caughtUp()
 	select {
 	case <-l.gate():
-		return l.Memory.Tail(ctx, after, fn)
+		return l.Memory.Tail(ctx, after, caughtUp, fn)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -321,7 +344,9 @@ type brokenLog struct {
 	err error
 }
 
-func (l *brokenLog) Tail(context.Context, uint64, func(event.Event) error) error { return l.err }
+func (l *brokenLog) Tail(context.Context, uint64, func(), func(event.Event) error) error {
+	return l.err
+}
 
 // reader reads a subscriber to the end of what it is due, as a stream handler does.
 type reader struct {

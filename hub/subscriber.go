@@ -52,6 +52,9 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 	if s.lastUpto > 0 {
 		return dst, ErrBehind
 	}
+	if s.cursor+1 < s.hub.overtaken.Load() {
+		return dst, ErrBehind // the log knows whether anything is missing
+	}
 	// In this order: a mark that is gone was for an event up to settled, or is set again.
 	settled := s.hub.settled.Load()
 	from := s.mark.Swap(0)
@@ -86,21 +89,29 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 // entries or 256 KiB, none at the log's end. Go on with [Subscriber.Next]. It waits for its turn among the hub's replays and for the log, but never while
 // its caller writes, so a slow reader holds up no other. The error is the log's, or ctx's.
 func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
+	for {
+		// Each piece waits for its turn, so that one who finds little holds up nobody.
+		entries, more, err := s.replayPiece(ctx)
+		if len(entries) > 0 || err != nil || !more {
+			return entries, err
+		}
+	}
+}
+
+func (s *Subscriber) replayPiece(ctx context.Context) (entries []*Entry, more bool, err error) {
 	if err := s.hub.enterLog(ctx); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer s.hub.leaveLog()
 	if s.lastUpto > 0 {
-		if read, err := s.replayLast(ctx); len(read) > 0 || err != nil {
-			return read, err
-		}
+		entries, err = s.replayLast(ctx)
+		return entries, true, err
 	}
 	first, _, err := s.hub.log.Bounds(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	entries := s.opening
-	s.opening = nil
+	entries, s.opening = s.opening, nil
 	if s.cursor+1 < first {
 		entries = append(entries, s.expired(first, first-1))
 		s.cursor = first - 1
@@ -108,18 +119,19 @@ func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
 	start := s.cursor
 	read, upto, err := s.collect(ctx, s.hub.log.Read, start)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	// Retention may have overtaken the read; if so, it cannot be known what was missed.
-	if first, _, err = s.hub.log.Bounds(ctx); err != nil {
-		return nil, err
+	first, last, err := s.hub.log.Bounds(ctx)
+	if err != nil {
+		return nil, false, err
 	}
 	if start+1 < first {
 		entries = append(entries, s.expired(first, start))
 	}
 	s.cursor = upto
 	s.mark.Store(upto + 1)
-	return append(entries, read...), nil
+	return append(entries, read...), start < upto && upto < last, nil
 }
 
 // replayLast hands out the newest event of each topic up to where the subscriber began.

@@ -74,6 +74,17 @@ func (w *window) append(e *Entry) {
 	w.head.Store(seq)
 }
 
+// restart lets all entries go: the window covers nothing below the sequence, which is above
+// head and about to be appended.
+func (w *window) restart(seq uint64) {
+	for first, head := w.first.Load(), w.head.Load(); first <= head; first++ {
+		w.first.Store(first + 1)
+		w.slot(first).Store(nil)
+	}
+	w.bytes = 0
+	w.first.Store(seq)
+}
+
 // at returns the entry of a sequence up to head, nil if the log has none there; covered
 // is false if the sequence is behind the window.
 func (w *window) at(seq uint64) (e *Entry, covered bool) {

@@ -149,10 +149,11 @@ func (m *Memory) Seek(ctx context.Context, since event.Since, patterns event.Pat
 }
 
 // Tail is [eventlog.Log.Tail].
-func (m *Memory) Tail(ctx context.Context, after uint64, fn func(event.Event) error) error {
+func (m *Memory) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error {
 	for {
 		e, ok, grown := m.next(after)
 		if !ok {
+			caughtUp()
 			select {
 			case <-grown:
 			case <-ctx.Done():

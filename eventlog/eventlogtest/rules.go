@@ -23,7 +23,7 @@ type Log interface {
 	Bounds(ctx context.Context) (first, last uint64, err error)
 	Recent(ctx context.Context, size int64) (after uint64, err error)
 	Seek(ctx context.Context, since event.Since, patterns event.Patterns) (after uint64, err error)
-	Tail(ctx context.Context, after uint64, fn func(event.Event) error) error
+	Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error
 	Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error)
 	ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error)
 }
@@ -162,7 +162,7 @@ func testTail(t *testing.T, l Log) {
 	seen := make(chan uint64, publishers*each)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		err := l.Tail(ctx, 1, func(e event.Event) error { seen <- e.ID().Seq(); return nil })
+		err := l.Tail(ctx, 1, func() {}, func(e event.Event) error { seen <- e.ID().Seq(); return nil })
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("Tail ended with %v", err)
 		}
