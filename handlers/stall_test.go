@@ -80,10 +80,43 @@ func TestAReaderThatTakesNothingIsClosed(t *testing.T) {
 	})
 }
 
+// One that is slow but takes what it can gets an event of any size.
+func TestASlowReaderGetsALargeEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval, cfg.Heartbeat = 0, 0 })
+		server := &http.Server{Handler: s}
+		listener := newPipeListener()
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(listener) }()
+		stream := open(t, listener)
+		large := strings.Repeat("x", 1<<20)
+		s.log.Publish(t, "n", large)
+		began := time.Now()
+		stream.slow = 20_000 // bytes a second: most of a minute
+		if f := stream.next(t); f.Data != large {
+			t.Errorf("an event of %d bytes", len(f.Data))
+		}
+		if took := time.Since(began); took < 50*time.Second {
+			t.Errorf("it took %v: the reader was not slow", took)
+		}
+		must(t, errors.Join(stream.Close(), server.Close()))
+		<-served
+	})
+}
+
 // pipeStream is an event stream over a connection in memory, which buffers nothing.
 type pipeStream struct {
 	net.Conn
 	scanner *event.Scanner
+	slow    int // bytes read a second; 0: as they come
+}
+
+func (s *pipeStream) Read(p []byte) (int, error) {
+	if s.slow > 0 {
+		p = p[:min(len(p), s.slow/10)]
+		<-time.After(100 * time.Millisecond)
+	}
+	return s.Conn.Read(p)
 }
 
 func open(t *testing.T, l *pipeListener) *pipeStream {
@@ -91,9 +124,10 @@ func open(t *testing.T, l *pipeListener) *pipeStream {
 	conn := l.dial()
 	_, err := fmt.Fprint(conn, "GET /event/n HTTP/1.1\r\nHost: x\r\n\r\n")
 	must(t, err)
-	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	s := &pipeStream{Conn: conn}
+	answer, err := http.ReadResponse(bufio.NewReader(s), nil)
 	must(t, err)
-	s := &pipeStream{conn, event.NewScanner(answer.Body, 1<<20)}
+	s.scanner = event.NewScanner(answer.Body, 2<<20)
 	s.next(t) // the opening
 	return s
 }
