@@ -38,6 +38,32 @@ func TestCursorsNeverPassWhatWasNotHandedOut(t *testing.T) {
 	<-published
 }
 
+// While nothing is due, the cursor of one who is due everything is at the last event that
+// it was handed.
+func TestTheCursorOfAnIdleSubscriber(t *testing.T) {
+	const total = 100_000
+	log := eventlogtest.NewMemory()
+	h := start(t, log, hub.Config{})
+	s, err := h.Subscribe(t.Context(), hub.Request{Patterns: eventlogtest.Patterns(t, ">"), Wake: func() {}})
+	must(t, err)
+	defer s.Close()
+	go func() {
+		for range total {
+			log.Publish(t, "a", "")
+		}
+	}()
+	for last := uint64(0); last < total; {
+		entries, err := s.Next(nil)
+		must(t, err)
+		if n := len(entries); n > 0 {
+			last = entries[n-1].Event.ID().Seq()
+		}
+		if cursor := s.Cursor().Seq(); cursor != last && len(entries) == 0 {
+			t.Fatalf("cursor %d, handed out up to %d", cursor, last)
+		}
+	}
+}
+
 // comeAndGo follows the pattern up to the sequence with many subscribers, one after the other.
 func comeAndGo(t *testing.T, h *hub.Hub, pattern string, total uint64) error {
 	patterns := eventlogtest.Patterns(t, pattern)
