@@ -18,7 +18,7 @@ type Config struct {
 	Data           string        `name:"data" default:"freshet-data" placeholder:"FOLDER" group:"Log:" help:"Folder of the embedded log and of the publish token."`
 	RetainAge      time.Duration `name:"retain-age" default:"24h" placeholder:"DURATION" group:"Log:" help:"Events older than this are dropped. 0 keeps them whatever their age."`
 	RetainBytes    Bytes         `name:"retain-bytes" default:"1GiB" placeholder:"BYTES" group:"Log:" help:"The oldest events are dropped when the log grows beyond this. 0 sets no bound."`
-	RetainPerTopic int           `name:"retain-per-topic" default:"0" placeholder:"N" group:"Log:" help:"Newest events kept of each topic. 0 keeps all."`
+	RetainPerTopic int           `name:"retain-per-topic" default:"0" placeholder:"N" group:"Log:" help:"Newest events kept of each topic; older ones go without a gap being told. 0 keeps all."`
 	Sync           Sync          `name:"sync" default:"always" placeholder:"WHEN" group:"Log:" help:"When the embedded log is synced to disk: always, before a publish is answered, or an interval of at least 1s, whose events a power cut may take."`
 	NATS           Secret        `name:"nats" placeholder:"URL[,URL]" group:"Log:" help:"External NATS servers that hold the log, instead of the embedded one."`
 	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" group:"Log:" help:"NATS credentials file."`

@@ -7,8 +7,9 @@
 //
 // Order: a subscriber is handed the events that its patterns select in the order of the
 // log, each once; where the log no longer keeps what it is due, it is handed a gap event
-// instead. Blocking: [Subscriber.Next] never blocks and takes no lock; [Subscriber.Replay]
-// waits for the log. The hub waits for no subscriber: one that reads nothing costs a
-// number. Ownership: a Subscriber belongs to one reader at a time, which need not be a
-// goroutine of its own; an [Entry] is shared by all and never changes.
+// instead. Only what a limit on the events of one topic drops is not told. Blocking:
+// [Subscriber.Next] never blocks and takes no lock; [Subscriber.Replay] waits for the log.
+// The hub waits for no subscriber: one that reads nothing costs a number. Ownership: a
+// Subscriber belongs to one reader at a time, which need not be a goroutine of its own; an
+// [Entry] is shared by all and never changes.
 package hub
