@@ -90,7 +90,7 @@ func (s *Scanner) Scan() bool {
 				id, fields = value, true
 			}
 		case "retry":
-			if ms, err := strconv.ParseUint(value, 10, 31); err == nil && value[0] != '+' {
+			if ms, err := strconv.ParseUint(value, 10, 31); err == nil {
 				frame.Retry, frame.HasRetry, fields = time.Duration(ms)*time.Millisecond, true, true
 			}
 		}

@@ -66,23 +66,23 @@ func (l *Log) appending(ctx context.Context, d time.Duration) (context.Context, 
 // that the order holds: it is answered with the same error.
 func (l *Log) AppendAll(ctx context.Context, entries []Entry) []Receipt {
 	receipts := make([]Receipt, 0, len(entries))
-	for len(entries) > 0 {
+	for len(receipts) < len(entries) {
 		if n := len(receipts); n > 0 && lost(receipts[n-1].Err) {
 			receipts = append(receipts, receipts[n-1])
-			entries = entries[1:]
 			continue
 		}
+		rest := entries[len(receipts):]
 		n, size := 0, 0
-		for n < len(entries) && n < maxBatch && (n == 0 || size+len(entries[n].Event.Data()) <= maxBatchBytes) {
-			size += len(entries[n].Event.Data())
+		for n < len(rest) && n < maxBatch && (n == 0 || size+len(rest[n].Event.Data()) <= maxBatchBytes) {
+			size += len(rest[n].Event.Data())
 			n++
 		}
-		receipts = l.appendBatch(ctx, entries[:n], receipts)
-		entries = entries[n:]
+		receipts = l.appendBatch(ctx, rest[:n], receipts)
 	}
 	return receipts
 }
 
+// appendBatch adds the receipts of the entries; of fewer, if the last is of one that is lost.
 func (l *Log) appendBatch(ctx context.Context, entries []Entry, receipts []Receipt) []Receipt {
 	if len(entries) > 1 {
 		first, err := l.commit(ctx, entries)
@@ -93,18 +93,14 @@ func (l *Log) appendBatch(ctx context.Context, entries []Entry, receipts []Recei
 			}
 			return receipts
 		case !errors.Is(err, errRefused):
-			for range entries {
-				receipts = append(receipts, Receipt{Err: err})
-			}
-			return receipts
+			return append(receipts, Receipt{Err: err})
 		}
 	}
 	for _, entry := range entries {
-		if n := len(receipts); n > 0 && lost(receipts[n-1].Err) {
-			receipts = append(receipts, receipts[n-1])
-			continue
+		r := l.Append(ctx, entry)
+		if receipts = append(receipts, r); lost(r.Err) {
+			break
 		}
-		receipts = append(receipts, l.Append(ctx, entry))
 	}
 	return receipts
 }

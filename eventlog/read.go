@@ -18,10 +18,13 @@ const idleConsumer = 30 * time.Second
 
 // Tail calls fn for every event after the sequence, in order and each once, until ctx is
 // done or fn returns an error, which it returns; and caughtUp whenever it is at the log's
-// end. A lost connection is taken up again where
-// it broke. What is no valid event comes as one without a topic. fn holds up the tail,
-// nothing else.
+// end. A lost connection is taken up again where it broke. What is no valid event comes as
+// one without a topic. fn holds up the tail, nothing else.
 func (l *Log) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error {
+	state, err := l.State(ctx)
+	if err != nil {
+		return err
+	}
 	c, err := l.consumer(ctx, fromSeq(after), nil)
 	if err != nil {
 		return err
@@ -29,7 +32,7 @@ func (l *Log) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(e
 	if c.CachedInfo().NumPending == 0 {
 		caughtUp()
 	}
-	return l.each(ctx, c, 0, func(e event.Event, pending uint64, invalid error) (bool, error) {
+	return l.each(ctx, c, state, 0, func(e event.Event, pending uint64, invalid error) (bool, error) {
 		if pending == 0 {
 			defer caughtUp()
 		}
@@ -69,7 +72,7 @@ func (l *Log) read(ctx context.Context, start jetstream.OrderedConsumerConfig, a
 	}
 	upto = after
 	passed, end := 16*limit, false // passed over by filters that select too much
-	err = l.each(ctx, c, evicted, func(e event.Event, pending uint64, _ error) (bool, error) {
+	err = l.each(ctx, c, state, evicted, func(e event.Event, pending uint64, _ error) (bool, error) {
 		seq := e.ID().Seq()
 		passed--
 		if seq > after && patterns.Match(e.Topic()) {
@@ -136,7 +139,7 @@ func (l *Log) Seek(ctx context.Context, since event.Since, patterns event.Patter
 		if c.CachedInfo().NumPending == 0 {
 			return after, nil
 		}
-		err = l.each(ctx, c, evicted, func(e event.Event, _ uint64, _ error) (bool, error) {
+		err = l.each(ctx, c, state, evicted, func(e event.Event, _ uint64, _ error) (bool, error) {
 			after = e.ID().Seq() - 1
 			return false, nil
 		})
@@ -196,14 +199,10 @@ func (l *Log) drop(c jetstream.Consumer) {
 const inFlight = 66 << 20
 
 // each calls fn for the consumer's messages until it returns false or an error, or, where
-// patience is not 0, no message has come for so long.
-func (l *Log) each(ctx context.Context, c jetstream.Consumer, patience time.Duration, fn func(e event.Event, pending uint64, invalid error) (bool, error)) error {
-	ahead := 512
-	if state, err := l.State(ctx); err != nil {
-		return err
-	} else if state.Events > 0 {
-		ahead = int(max(1, min(512, 4<<20/(state.Bytes/state.Events+1)))) // about 4 MiB
-	}
+// patience is not 0, no message has come for so long. It has about 4 MiB of messages of
+// the log's mean size sent ahead.
+func (l *Log) each(ctx context.Context, c jetstream.Consumer, s State, patience time.Duration, fn func(e event.Event, pending uint64, invalid error) (bool, error)) error {
+	ahead := int(max(1, min(512, 4<<20/(s.Bytes/max(s.Events, 1)+1))))
 	messages, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(ahead, inFlight))
 	if err != nil {
 		return answer(err)

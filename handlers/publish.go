@@ -133,7 +133,7 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 		}
 		entry := eventlog.Entry{Event: e}
 		if key != "" {
-			entry.Key = key + " " + strconv.Itoa(n)
+			entry.Key = key + "\t" + strconv.Itoa(n) // no key that is sent has a tab
 		}
 		entries = append(entries, entry)
 	}

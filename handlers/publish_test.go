@@ -106,6 +106,12 @@ func TestPublishNDJSON(t *testing.T) {
 	if err != nil || state.Events != 3 {
 		t.Errorf("%d events are stored, %v", state.Events, err)
 	}
+	// A single event's key is another one than that of any line.
+	for _, key := range []string{"k", "k 0", "k0"} {
+		if w := s.do("POST", "/event/a", "single", "Idempotency-Key", key); w.Code != http.StatusCreated {
+			t.Errorf("key %q: %d %s", key, w.Code, w.Body)
+		}
+	}
 }
 
 func TestNobodyPublishesWithoutBeingKnown(t *testing.T) {

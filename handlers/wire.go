@@ -77,8 +77,9 @@ func (w *wire) event(e event.Event) {
 	} else {
 		w.buf = event.AppendFrame(w.buf[:0], e)
 	}
-	w.write(w.buf)
-	w.events++
+	if w.write(w.buf); w.err == nil {
+		w.events++
+	}
 }
 
 // entries writes the hub's entries: their shared frames as they are.

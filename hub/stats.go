@@ -44,7 +44,7 @@ func (s *Subscriber) Delivered(entries []*Entry, now time.Time) {
 		return
 	}
 	s.hub.counters.delivered.Add(uint64(len(entries)))
-	if e := entries[0]; e.seq() > s.joined {
+	if e := entries[0]; e.seq() > s.joined && !e.Event.Time().IsZero() { // a gap has no time
 		s.hub.counters.latency.add(now.Sub(e.Event.Time()))
 	}
 }

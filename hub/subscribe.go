@@ -52,6 +52,9 @@ func (s *Subscriber) place(ctx context.Context, r Request) (err error) {
 	now := s.hub.settled.Load()
 	s.joined = now
 	switch {
+	case len(s.patterns) == 0: // nothing is due, so nothing can be missing
+		s.cursor = now
+		return nil
 	case requested != "":
 		return s.resume(ctx, requested, now)
 	case since.Last:

@@ -86,8 +86,9 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 }
 
 // Replay returns what the subscriber is due next from the log, at most about a thousand
-// entries or 256 KiB, none at the log's end. Go on with [Subscriber.Next]. It waits for its turn among the hub's replays and for the log, but never while
-// its caller writes, so a slow reader holds up no other. The error is the log's, or ctx's.
+// entries or 256 KiB, none at the log's end. Go on with [Subscriber.Next]. It waits for
+// its turn among the hub's replays and for the log, but never while its caller writes, so
+// a slow reader holds up no other. The error is the log's, or ctx's.
 func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
 	for {
 		// Each piece waits for its turn, so that one who finds little holds up nobody.
@@ -107,27 +108,23 @@ func (s *Subscriber) replayPiece(ctx context.Context) (entries []*Entry, more bo
 		entries, err = s.replayLast(ctx)
 		return entries, true, err
 	}
-	first, _, err := s.hub.log.Bounds(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	entries, s.opening = s.opening, nil
-	if s.cursor+1 < first {
-		entries = append(entries, s.expired(first, first-1))
-		s.cursor = first - 1
-	}
 	start := s.cursor
 	read, upto, err := s.collect(ctx, s.hub.log.Read, start)
 	if err != nil {
 		return nil, false, err
 	}
-	// Retention may have overtaken the read; if so, it cannot be known what was missed.
+	// Looked at after the read: retention may have overtaken it.
 	first, last, err := s.hub.log.Bounds(ctx)
 	if err != nil {
 		return nil, false, err
 	}
+	entries, s.opening = s.opening, nil
 	if start+1 < first {
-		entries = append(entries, s.expired(first, start))
+		resumed := upto
+		if len(read) > 0 {
+			resumed = read[0].seq() - 1
+		}
+		entries = append(entries, s.expired(first, resumed))
 	}
 	s.cursor = upto
 	s.mark.Store(upto + 1)
