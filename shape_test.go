@@ -45,6 +45,7 @@ var neverImports = map[string][]string{
 	"assets":     {ours},
 	"ssetest":    slices.Concat(natsPackages, []string{ours + "/hub"}),
 	"bench":      {},
+	"faults":     {}, // has tests only
 	"deploy":     {},
 }
 

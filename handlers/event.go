@@ -205,7 +205,11 @@ func (h *Handlers) refuse(c *gin.Context, err error) {
 	_ = c.Error(err) // for the request log
 	w := newWire(c)
 	w.open()
-	w.cursor(event.ID{}, h.jitter(5*time.Second, 30*time.Second))
+	wait := h.jitter(5*time.Second, 30*time.Second)
+	if errors.Is(err, errDraining) { // who comes after the drain finds the next server
+		wait = h.gate.rest() + h.jitter(h.cfg.RetryMin, h.cfg.RetryMax)
+	}
+	w.cursor(event.ID{}, wait)
 }
 
 func (h *Handlers) jitter(least, most time.Duration) time.Duration {

@@ -295,9 +295,10 @@ func TestDrain(t *testing.T) {
 		if w := s.do("GET", "/livez", ""); w.Code != http.StatusOK {
 			t.Errorf("livez: %d", w.Code)
 		}
-		// A browser is told to come back, by the only status that it comes back from.
+		// A browser is told to come back, by the only status that it comes back from: after
+		// the two seconds of the drain, and its own share of one to three.
 		refused := ssetest.Get(t, s, "/event")
-		if frames := refused.Rest(); refused.Status() != http.StatusOK || len(frames) != 1 || frames[0].Retry < 5*time.Second || frames[0].Retry > 30*time.Second {
+		if frames := refused.Rest(); refused.Status() != http.StatusOK || len(frames) != 1 || frames[0].Retry < 3*time.Second || frames[0].Retry > 5*time.Second {
 			t.Errorf("a new stream: %d %+v", refused.Status(), frames)
 		}
 		if w := s.do("GET", "/event", "", "Accept", "*/*"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {

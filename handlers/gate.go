@@ -15,6 +15,7 @@ type gate struct {
 	open   int
 	closed bool
 	span   time.Duration // over which the streams close; set before draining is closed
+	ends   time.Time     // of the drain; zero before it
 	empty  chan struct{} // closed when the last stream of a closed gate has left
 }
 
@@ -59,10 +60,18 @@ func (g *gate) close(span time.Duration) {
 	}
 	g.closed = true
 	g.span = min(span, time.Duration(g.open)*5*time.Millisecond)
+	g.ends = time.Now().Add(g.span)
 	close(g.draining)
 	if g.open == 0 {
 		close(g.empty)
 	}
+}
+
+// rest is how long the drain goes on; 0 if there is none.
+func (g *gate) rest() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(0, time.Until(g.ends))
 }
 
 // Drain refuses new streams and ends the open ones, spread over at most span: each is
