@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"freshet/bench/drive"
 	"freshet/config"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -383,7 +382,9 @@ type runningServer struct {
 func startServer(t *testing.T, dir, addr string, flags ...string) *runningServer {
 	t.Helper()
 	if addr == "" {
-		addr = quietAddress(t)
+		var err error
+		addr, err = drive.QuietAddress(t.Context())
+		must(t, err)
 	}
 	args := append([]string{
 		"--listen", addr, "--data", dir, "--log-level", "warn",
@@ -456,22 +457,6 @@ func (s *runningServer) publish(ctx context.Context, topic, typ, data, key strin
 	}
 	err = json.Unmarshal(body, &published)
 	return published.ID, err
-}
-
-// quietAddress finds a port below those that the system gives to outgoing connections: one
-// of them could be given a reader that comes back while the server is away, and it would
-// be connected to itself.
-func quietAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(20_000+rand.IntN(10_000)))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			must(t, l.Close())
-			return addr
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // firstWrite passes on the first write to it.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"freshet/event"
 )
@@ -153,6 +155,62 @@ func TestGapNamesTheCursorThatFollows(t *testing.T) {
 	if e.ID() != g.Resumed || e.Data() != want || e.Type() != event.TypeGap {
 		t.Errorf("gap: %v %q %s", e.ID(), e.Type(), e.Data())
 	}
+}
+
+// What reads as an ID is written the same, and is what a cross-origin reader may send back without a preflight.
+func FuzzID(f *testing.F) {
+	for _, s := range []string{"10-7", "mwrzeraj-1842", "3w5e11264sgsf-18446744073709551615", "3w5e11264sgsg-1", "1-18446744073709551616", "01-1", "1--1", "-", "0-1", "A-1", "1-1\n"} {
+		f.Add(s, uint64(36), uint64(7))
+	}
+	f.Fuzz(func(t *testing.T, s string, epoch, seq uint64) {
+		if id, err := event.ParseID(s); err == nil {
+			if id.String() != s || id.IsZero() || event.NewID(id.Epoch(), id.Seq()) != id {
+				t.Errorf("%q reads as %v", s, id)
+			}
+			if strings.Trim(s, "0123456789abcdefghijklmnopqrstuvwxyz-") != "" || strings.Count(s, "-") != 1 || len(s) >= 40 {
+				t.Errorf("%q is an ID", s)
+			}
+		} else if !id.IsZero() {
+			t.Errorf("%q is refused and reads as %v", s, id)
+		}
+		id := event.NewID(max(epoch, 1), seq)
+		if back, err := event.ParseID(id.String()); err != nil || back != id {
+			t.Errorf("%v reads as %v, %v", id, back, err)
+		}
+	})
+}
+
+// A name that is taken is written as it stands, in one printable line; a topic is a pattern and a type too.
+func FuzzName(f *testing.F) {
+	for _, s := range []string{"news", "orders.*.created", "orders.>", ">", "größe.日本", "message", "counter", "gap", " a", "a b", "a..b", "a.", "a\u202eb", "a\u009b31m", "a\x7f", "a\xff", "\ufeffa", "a\u0301", strings.Repeat("ü", 101)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		topic, errTopic := event.ParseTopic(s)
+		pattern, errPattern := event.ParsePattern(s)
+		typ, errType := event.ParseType(s)
+		for _, name := range []struct {
+			field, text string
+			err         error
+		}{{"topic", topic.String(), errTopic}, {"topic", pattern.String(), errPattern}, {"type", typ.String(), errType}} {
+			if name.err == nil {
+				if name.text != s || s == "" || len(s) > 200 || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+					t.Errorf("%q is taken as the %s %q", s, name.field, name.text)
+				}
+				continue
+			}
+			var invalid *event.InvalidError
+			if !errors.As(name.err, &invalid) || invalid.Field != name.field || len(name.err.Error()) > 200 || strings.ContainsFunc(name.err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("%q: error %q", s, name.err)
+			}
+		}
+		if errTopic == nil && (errPattern != nil || errType != nil || event.TypeOf(topic) != typ || strings.ContainsAny(s, " */>")) {
+			t.Errorf("%q is a topic; as a pattern %v, as a type %v", s, errPattern, errType)
+		}
+		if errPattern == nil && (!pattern.Covers(pattern) || !event.All.Covers(pattern)) {
+			t.Errorf("the pattern %q does not cover itself, or is not covered by all", s)
+		}
+	})
 }
 
 func topic(t *testing.T, name string) event.Topic {

@@ -49,14 +49,26 @@ func (l *Log) Append(ctx context.Context, entry Entry) Receipt {
 	if err != nil {
 		return Receipt{Err: answer(err)}
 	}
-	return Receipt{ID: event.NewID(l.epoch, ack.Sequence), Repeat: ack.Duplicate}
+	return Receipt{ID: l.answered(ack.Sequence), Repeat: ack.Duplicate}
 }
 
 // appending bounds an append, which a log that cannot be written never answers.
 func (l *Log) appending(ctx context.Context, d time.Duration) (context.Context, func()) {
 	ctx, cancel := context.WithTimeout(ctx, d)
-	stop := context.AfterFunc(l.writable, cancel)
+	if l.embedded == nil {
+		return ctx, cancel
+	}
+	stop := context.AfterFunc(l.embedded.state(), cancel)
 	return ctx, func() { stop(); cancel() }
+}
+
+// answered is the ID of the event that an append was answered for.
+func (l *Log) answered(seq uint64) event.ID {
+	id := event.NewID(l.epoch, seq)
+	if l.mark != nil {
+		l.mark.set(id)
+	}
+	return id
 }
 
 // AppendAll stores the events in their order and answers each, as [Log.Append] does.
@@ -88,6 +100,7 @@ func (l *Log) appendBatch(ctx context.Context, entries []Entry, receipts []Recei
 		first, err := l.commit(ctx, entries)
 		switch {
 		case err == nil:
+			l.answered(first + uint64(len(entries)) - 1)
 			for i := range entries {
 				receipts = append(receipts, Receipt{ID: event.NewID(l.epoch, first+uint64(i))})
 			}
@@ -172,21 +185,16 @@ func encode(entry Entry) *nats.Msg {
 	return m
 }
 
-// decode makes the event of a JetStream message, and says how many more the consumer has.
-// What a NATS client sent that is no valid event becomes one with an ID but no topic,
-// which no pattern selects; invalid says why.
-func (l *Log) decode(m jetstream.Msg) (e event.Event, pending uint64, invalid, err error) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return event.Event{}, 0, nil, err
-	}
-	topic, invalid := event.ParseTopic(m.Subject()[len(subjectPrefix):])
+// decode makes the event of a JetStream message. What a NATS client sent that is no valid
+// event becomes one with an ID but no topic, which no pattern selects; invalid says why.
+func (l *Log) decode(subject string, header nats.Header, data []byte, seq uint64, at time.Time) (e event.Event, invalid error) {
+	topic, invalid := event.ParseTopic(subject[len(subjectPrefix):])
 	typ := event.TypeOf(topic)
-	if name := m.Headers().Get(typeHeader); name != "" && invalid == nil {
+	if name := header.Get(typeHeader); name != "" && invalid == nil {
 		typ, invalid = event.ParseType(name)
 	}
 	if invalid == nil {
-		e, invalid = event.New(topic, typ, string(m.Data()))
+		e, invalid = event.New(topic, typ, string(data))
 	}
-	return e.Stored(event.NewID(l.epoch, meta.Sequence.Stream), meta.Timestamp), meta.NumPending, invalid, nil
+	return e.Stored(event.NewID(l.epoch, seq), at), invalid
 }

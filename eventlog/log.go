@@ -60,14 +60,14 @@ const (
 
 // Log is an open log.
 type Log struct {
-	epoch  uint64
-	nc     *nats.Conn
-	js     jetstream.JetStream
-	stream jetstream.Stream
-	logger *slog.Logger
-	stop   func() // ends the embedded server
-	// writable is done once the embedded log cannot be written; its cause says why.
-	writable context.Context //nolint:containedctx // it lives as long as the log
+	epoch    uint64
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	stream   jetstream.Stream
+	logger   *slog.Logger
+	embedded *embedded // nil: the NATS is external
+	mark     *mark     // nil: the NATS is external
+	parked   parked
 }
 
 // Open opens the log, making the data folder and the stream where they are missing. It
@@ -78,8 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	writable, broke := context.WithCancelCause(context.Background())
-	l := &Log{logger: cfg.Logger, stop: func() { broke(nil) }, writable: writable}
+	l := &Log{logger: cfg.Logger}
 	options := []nats.Option{
 		nats.Name("freshet"),
 		nats.MaxReconnects(-1),
@@ -89,22 +88,24 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 				cfg.Logger.Warn("NATS is gone", "error", err)
 			}
 		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { cfg.Logger.Debug("NATS", "error", err) }),
 		nats.ReconnectHandler(func(*nats.Conn) { cfg.Logger.Info("NATS is back") }),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected: the publisher is told, and retries
 		nats.Timeout(answerTimeout),
 	}
 	if cfg.NATS == "" {
-		server, stop, err := startEmbedded(cfg, broke)
-		if err != nil {
-			broke(nil)
+		if l.embedded, err = startEmbedded(cfg); err != nil {
 			return nil, err
 		}
-		l.stop = func() { broke(nil); stop() }
-		options = append(options, nats.InProcessServer(server))
+		options = append(options, nats.InProcessServer(l.embedded))
 	} else if cfg.Creds != "" {
 		options = append(options, nats.UserCredentials(cfg.Creds))
 	}
-	if err := l.connect(ctx, options, cfg); err != nil {
+	err = l.connect(ctx, options, cfg)
+	if err == nil && l.embedded != nil {
+		err = l.guard(ctx, cfg)
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -180,9 +181,6 @@ func streamConfig(base jetstream.StreamConfig, cfg Config) jetstream.StreamConfi
 	return base
 }
 
-// epochOf is the stream's creation time in milliseconds.
-func epochOf(info *jetstream.StreamInfo) uint64 { return uint64(info.Created.UnixMilli()) }
-
 // State is what the log holds at one moment.
 type State struct {
 	First, Last uint64 // sequences of the first event kept and the last one appended; First is Last+1 where none is kept
@@ -192,6 +190,9 @@ type State struct {
 
 // State asks the log what it holds.
 func (l *Log) State(ctx context.Context) (State, error) {
+	if err := l.broken(); errors.Is(err, ErrRenewed) {
+		return State{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	info, err := l.stream.Info(ctx)
@@ -230,23 +231,36 @@ func (l *Log) Ready(ctx context.Context) error {
 	return err
 }
 
+// broken is [ErrFull] while the embedded log cannot be written, and [ErrRenewed] once it is
+// no longer the one that was opened.
 func (l *Log) broken() error {
-	if l.writable.Err() == nil {
+	if l.embedded == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrFull, context.Cause(l.writable))
+	writable := l.embedded.state()
+	if writable.Err() == nil {
+		return nil
+	}
+	err := context.Cause(writable)
+	if !errors.Is(err, ErrRenewed) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
 }
 
 // Epoch returns the epoch of the log's event IDs.
 func (l *Log) Epoch() uint64 { return l.epoch }
 
-// Close closes the log. Nothing may be under way in it.
+// Close closes the log. Nothing may be under way in it. A second call does nothing.
 func (l *Log) Close() error {
+	l.parked.close()
 	if l.nc != nil {
 		l.nc.Close()
 	}
-	l.stop()
-	return nil
+	if l.embedded == nil {
+		return nil
+	}
+	return errors.Join(l.embedded.close(), l.mark.close())
 }
 
 // answer turns what JetStream or the connection says into the package's errors.

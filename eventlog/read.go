@@ -9,7 +9,6 @@ import (
 	"freshet/event"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -25,22 +24,52 @@ func (l *Log) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(e
 	if err != nil {
 		return err
 	}
-	c, err := l.consumer(ctx, fromSeq(after), nil)
+	asking, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	c, err := l.stream.OrderedConsumer(asking, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, InactiveThreshold: idleConsumer,
+	})
 	if err != nil {
-		return err
+		return answer(err)
 	}
 	if c.CachedInfo().NumPending == 0 {
 		caughtUp()
 	}
-	return l.each(ctx, c, state, 0, func(e event.Event, pending uint64, invalid error) (bool, error) {
-		if pending == 0 {
-			defer caughtUp()
+	// About 4 MiB of events of the log's mean size are sent ahead.
+	ahead := int(max(1, min(512, 4<<20/(state.Bytes/max(state.Events, 1)+1))))
+	messages, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(ahead, inFlight))
+	if err != nil {
+		return answer(err)
+	}
+	defer messages.Stop()
+	// Next gives up a lost connection only when it is stopped.
+	defer context.AfterFunc(ctx, messages.Stop)()
+	for {
+		m, err := messages.Next()
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
+		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+			return fmt.Errorf("%w: the connection is closed", ErrUnavailable)
+		}
+		if err != nil {
+			return answer(err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return answer(err)
+		}
+		e, invalid := l.decode(m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp)
 		if invalid != nil {
 			l.logger.Warn("a NATS client published what is no event", "event", e, "error", invalid)
 		}
-		return true, fn(e)
-	})
+		if err := fn(e); err != nil {
+			return err
+		}
+		if meta.NumPending == 0 {
+			caughtUp()
+		}
+	}
 }
 
 // Read calls fn for the events after the sequence that the patterns select, in order and
@@ -48,46 +77,34 @@ func (l *Log) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(e
 // end is reached, ctx is done, or fn returns an error, which it returns. Every selected
 // event up to and including the sequence upto has been read; upto is never below after.
 func (l *Log) Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
-	return l.read(ctx, fromSeq(after), after, patterns, limit, fn)
+	r := l.parked.take(after, patterns)
+	begun := r != nil
+	for {
+		if r == nil {
+			if r, err = l.replay(ctx, fromSeq(after), after, patterns); err != nil {
+				return after, err
+			}
+		}
+		more, err := r.read(ctx, limit, fn)
+		if !more || !l.parked.put(r) {
+			r.end()
+		}
+		if !begun || r.upto > after || !errors.Is(err, errBroken) {
+			return r.upto, err
+		}
+		begun, r = false, nil // its consumer went while it was parked
+	}
 }
 
 // ReadLast is [Log.Read] of only the newest event of each topic.
 func (l *Log) ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
-	return l.read(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, after, patterns, limit, fn)
-}
-
-func (l *Log) read(ctx context.Context, start jetstream.OrderedConsumerConfig, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
-	// Asked first: whatever the consumer finds, it finds all up to here.
-	state, err := l.State(ctx)
-	if err != nil || state.Last <= after {
-		return after, err
-	}
-	c, err := l.consumer(ctx, start, patterns)
+	r, err := l.replay(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, after, patterns)
 	if err != nil {
 		return after, err
 	}
-	defer l.drop(c)
-	if c.CachedInfo().NumPending == 0 {
-		return l.proven(ctx, after, state.Last, patterns)
-	}
-	upto = after
-	passed, end := 16*limit, false // passed over by filters that select too much
-	err = l.each(ctx, c, state, evicted, func(e event.Event, pending uint64, _ error) (bool, error) {
-		seq := e.ID().Seq()
-		passed--
-		if seq > after && patterns.Match(e.Topic()) {
-			if err := fn(e); err != nil {
-				return false, err
-			}
-			limit--
-		}
-		upto, end = max(upto, seq), pending == 0
-		return pending > 0 && limit > 0 && passed > 0, nil
-	})
-	if end && err == nil && upto < state.Last {
-		return l.proven(ctx, upto, state.Last, patterns)
-	}
-	return upto, err
+	defer r.end()
+	_, err = r.read(ctx, limit, fn)
+	return r.upto, err
 }
 
 // proven returns last if no event that the patterns select lies behind upto, up to last,
@@ -112,10 +129,6 @@ func (l *Log) proven(ctx context.Context, upto, last uint64, patterns event.Patt
 	return last, nil
 }
 
-// evicted is how long a read waits for an event that was there when it began, but may have
-// been dropped by retention since. What was read by then stands.
-const evicted = time.Second
-
 // Seek returns the cursor at which reading the patterns from since begins: the sequence
 // before the first event that belongs to it. It is not for Since.ID and Since.Last.
 func (l *Log) Seek(ctx context.Context, since event.Since, patterns event.Patterns) (after uint64, err error) {
@@ -130,20 +143,14 @@ func (l *Log) Seek(ctx context.Context, since event.Since, patterns event.Patter
 		return l.seekNewest(ctx, state, since.Newest, patterns)
 	case !since.Time.IsZero():
 		at := since.Time
-		c, err := l.consumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at}, patterns)
+		r, err := l.replay(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at}, 0, patterns)
 		if err != nil {
 			return 0, err
 		}
-		defer l.drop(c)
-		after = state.Last
-		if c.CachedInfo().NumPending == 0 {
-			return after, nil
+		defer r.end()
+		if e, ok, err := r.next(ctx, 1); ok || err != nil {
+			return max(e.ID().Seq(), 1) - 1, err
 		}
-		err = l.each(ctx, c, state, evicted, func(e event.Event, _ uint64, _ error) (bool, error) {
-			after = e.ID().Seq() - 1
-			return false, nil
-		})
-		return after, err
 	}
 	return state.Last, nil
 }
@@ -159,7 +166,7 @@ func (l *Log) seekNewest(ctx context.Context, state State, n int, patterns event
 			return 0, err
 		}
 		matches := c.CachedInfo().NumPending
-		l.drop(c)
+		l.drop(c.CachedInfo().Name)
 		switch {
 		case matches == uint64(n):
 			return middle, nil
@@ -172,71 +179,36 @@ func (l *Log) seekNewest(ctx context.Context, state State, n int, patterns event
 	return low, nil
 }
 
-func fromSeq(after uint64) jetstream.OrderedConsumerConfig {
-	return jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1}
+func fromSeq(after uint64) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1}
 }
 
-func (l *Log) consumer(ctx context.Context, cfg jetstream.OrderedConsumerConfig, patterns event.Patterns) (jetstream.Consumer, error) {
+func (l *Log) consumer(ctx context.Context, cfg jetstream.ConsumerConfig, patterns event.Patterns) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
+	cfg.AckPolicy = jetstream.AckNonePolicy
+	cfg.MemoryStorage, cfg.Replicas = true, 1
 	cfg.FilterSubjects = subjects(patterns)
 	cfg.InactiveThreshold = idleConsumer
-	c, err := l.stream.OrderedConsumer(ctx, cfg)
+	c, err := l.stream.CreateConsumer(ctx, cfg)
 	return c, answer(err)
 }
 
 // drop deletes the consumer at once rather than when JetStream finds it idle.
-func (l *Log) drop(c jetstream.Consumer) {
+func (l *Log) drop(name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
-	if err := l.stream.DeleteConsumer(ctx, c.CachedInfo().Name); err != nil {
+	if err := l.stream.DeleteConsumer(ctx, name); err != nil {
 		l.logger.Debug("drop a consumer", "error", err)
 	}
 }
 
-// inFlight bounds the bytes that JetStream sends ahead of a reader. It is above the largest
+// inFlight bounds the bytes that JetStream sends ahead of the tail. It is above the largest
 // event that any server takes, which would never come otherwise.
 const inFlight = 66 << 20
 
-// each calls fn for the consumer's messages until it returns false or an error, or, where
-// patience is not 0, no message has come for so long. It has about 4 MiB of messages of
-// the log's mean size sent ahead.
-func (l *Log) each(ctx context.Context, c jetstream.Consumer, s State, patience time.Duration, fn func(e event.Event, pending uint64, invalid error) (bool, error)) error {
-	ahead := int(max(1, min(512, 4<<20/(s.Bytes/max(s.Events, 1)+1))))
-	messages, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(ahead, inFlight))
-	if err != nil {
-		return answer(err)
-	}
-	defer messages.Stop()
-	// Next gives up a lost connection only when it is stopped.
-	defer context.AfterFunc(ctx, messages.Stop)()
-	var wait []jetstream.NextOpt
-	if patience > 0 {
-		wait = []jetstream.NextOpt{jetstream.NextMaxWait(patience)}
-	}
-	for {
-		m, err := messages.Next(wait...)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if patience > 0 && errors.Is(err, nats.ErrTimeout) {
-			return nil
-		}
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-			return fmt.Errorf("%w: the connection is closed", ErrUnavailable)
-		}
-		if err != nil {
-			return answer(err)
-		}
-		e, pending, invalid, err := l.decode(m)
-		if err != nil {
-			return answer(err)
-		}
-		if more, err := fn(e, pending, invalid); err != nil || !more {
-			return err
-		}
-	}
-}
+// everything is the filter of all events: JetStream, which knows it, then looks up nothing.
+const everything = ">"
 
 // subjects returns JetStream filters that cover the patterns. JetStream refuses filters
 // that overlap: one that another covers is left out, and where two cross, like a.* and
@@ -256,13 +228,13 @@ func subjects(patterns event.Patterns) []string {
 	for i, p := range kept {
 		for _, q := range kept[:i] {
 			if server.SubjectsCollide(p.String(), q.String()) {
-				return []string{subjectPrefix + ">"}
+				return []string{everything}
 			}
 		}
 		filters = append(filters, subjectPrefix+p.String())
 	}
-	if len(filters) == 0 {
-		filters = []string{subjectPrefix + ">"}
+	if len(kept) == 0 || kept[0] == event.All {
+		return []string{everything}
 	}
 	return filters
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -77,4 +78,30 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// follow runs the event source until the test ends or stop is called, which waits for its end.
+func follow(ctx context.Context, t *testing.T, source drive.EventSource) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- source.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// missing ends a test that needs what this machine does not have. It says so, and where
+// FRESHET_REQUIRE_FAULTS is set it is a failure.
+func missing(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("FRESHET_REQUIRE_FAULTS") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf("this test needs what is not here: "+format, args...)
 }

@@ -122,6 +122,8 @@ type Stats struct {
 	Delivered   uint64 `json:"delivered"`
 	Memory      uint64 `json:"memory_bytes"`
 	LogEvents   uint64 `json:"log_events"`
+	Goroutines  int    `json:"goroutines"`
+	Stalled     uint64 `json:"stalled"`
 }
 
 // Stats opens a stream of the topic stats and returns the second event of it, which was

@@ -1,0 +1,151 @@
+package faults_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"freshet/bench/drive"
+	"freshet/event"
+)
+
+// Whatever has happened to the log's files, the server starts and says what it found; events
+// that are not there any more are a gap to whoever resumes, and never passed over in silence.
+func TestADamagedLog(t *testing.T) {
+	const events = 100
+	for name, c := range map[string]struct {
+		damage func(t *testing.T, dir string)
+		lost   bool // acknowledged events are
+	}{
+		"nothing": {func(*testing.T, string) {}, false},
+		"a torn last record": {func(t *testing.T, dir string) {
+			change(t, lastBlock(t, dir), func(b []byte) []byte { return append(b, b[:50]...) })
+		}, false},
+		"the last block cut": {func(t *testing.T, dir string) {
+			change(t, lastBlock(t, dir), func(b []byte) []byte { return b[:len(b)*2/3] })
+		}, true},
+		"the last block with a wrong byte": {func(t *testing.T, dir string) {
+			change(t, lastBlock(t, dir), func(b []byte) []byte { b[len(b)/2] ^= 0xff; return b })
+		}, true},
+		"the last block full of zeros": {func(t *testing.T, dir string) {
+			change(t, lastBlock(t, dir), func(b []byte) []byte { return make([]byte, len(b)) })
+		}, true},
+		"the last block empty": {func(t *testing.T, dir string) { change(t, lastBlock(t, dir), func([]byte) []byte { return nil }) }, true},
+		"the last block gone":  {func(t *testing.T, dir string) { must(t, os.Remove(lastBlock(t, dir))) }, true},
+		"the index gone": {func(t *testing.T, dir string) {
+			must(t, os.RemoveAll(filepath.Join(filepath.Dir(lastBlock(t, dir)), "index.db")))
+		}, false},
+		"the index full of zeros": {func(t *testing.T, dir string) {
+			must(t, os.WriteFile(filepath.Join(filepath.Dir(lastBlock(t, dir)), "index.db"), make([]byte, 100), 0o600))
+		}, false},
+		"all of it gone": {func(t *testing.T, dir string) { must(t, os.RemoveAll(dir)) }, true},
+	} {
+		for _, ending := range []os.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+			t.Run(fmt.Sprintf("%s after %v", name, ending), func(t *testing.T) {
+				t.Parallel()
+				ctx := begin(t)
+				dir := filepath.Join(t.TempDir(), "data")
+				s := start(ctx, t, dir)
+				var ids []event.ID
+				for i := range events {
+					id, err := s.Publish(ctx, "n", fmt.Sprint(i), "")
+					must(t, err)
+					ids = append(ids, id)
+				}
+				must(t, s.Signal(ending))
+				<-s.Exited()
+				c.damage(t, dir)
+
+				s = start(ctx, t, dir)
+				_, err := s.Publish(ctx, "n", "new", "")
+				must(t, err)
+				for _, had := range []int{10, events / 2, events} {
+					gap, data := resumed(ctx, t, s, ids[had-1])
+					var want []string
+					for i := had; i < events; i++ {
+						want = append(want, fmt.Sprint(i))
+					}
+					want = append(want, "new")
+					if gap == "" && !slices.Equal(data, want) {
+						t.Errorf("resumed after %d without a gap: %q\n%s", had, data, s.Log())
+					}
+					if gap != "" && (!c.lost || gap == "unknown") {
+						t.Errorf("resumed after %d with a gap, %s", had, gap)
+					}
+				}
+				if told := strings.Contains(s.Log(), "has lost events that were acknowledged"); told && !c.lost {
+					t.Errorf("a false alarm:\n%s", s.Log())
+				}
+				if !strings.Contains(s.Log(), "log opened") {
+					t.Errorf("the server does not say what it found:\n%s", s.Log())
+				}
+			})
+		}
+	}
+}
+
+// A folder that is removed under a running server is not published into.
+func TestADataFolderThatIsRemoved(t *testing.T) {
+	t.Parallel()
+	ctx := begin(t)
+	dir := filepath.Join(t.TempDir(), "data")
+	s := start(ctx, t, dir)
+	_, err := s.Publish(ctx, "n", "x", "")
+	must(t, err)
+	must(t, os.RemoveAll(dir))
+	if err := s.Wait(ctx); err == nil || !strings.Contains(s.Log(), "was removed or replaced") {
+		t.Errorf("ended with %v:\n%s", err, s.Log())
+	}
+}
+
+// resumed reads from the ID until the event "new": the gap, if one is told, and the data.
+func resumed(ctx context.Context, t *testing.T, s *drive.Server, after event.ID) (gap string, data []string) {
+	t.Helper()
+	r, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event/n", LastEventID: after.String()})
+	must(t, err)
+	defer r.Close()
+	if r.Status != http.StatusOK {
+		t.Fatalf("status %d", r.Status)
+	}
+	for {
+		f, err := r.Event("")
+		if err != nil {
+			t.Fatalf("the stream ended with %v after %q\n%s", err, data, s.Log())
+		}
+		if f.Type == "gap" {
+			var told struct{ Reason string }
+			must(t, json.Unmarshal([]byte(f.Data), &told))
+			gap = told.Reason
+			continue
+		}
+		if data = append(data, f.Data); f.Data == "new" {
+			return gap, data
+		}
+	}
+}
+
+// lastBlock is the file with the newest events of the log.
+func lastBlock(t *testing.T, dir string) string {
+	t.Helper()
+	blocks, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "freshet", "msgs", "*.blk"))
+	must(t, err)
+	if len(blocks) == 0 {
+		t.Fatal("the log has no blocks")
+	}
+	slices.Sort(blocks)
+	return blocks[len(blocks)-1]
+}
+
+func change(t *testing.T, name string, edit func([]byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	must(t, err)
+	must(t, os.WriteFile(name, edit(b), 0o600))
+}

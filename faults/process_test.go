@@ -1,0 +1,112 @@
+package faults_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"freshet/bench/drive"
+	"freshet/event"
+)
+
+// What a newcomer is shown works when it is pasted, and Ctrl-C ends it clean.
+func TestTheReadyMessage(t *testing.T) {
+	dir := t.TempDir()
+	ctx := begin(t)
+	p := start(ctx, t, dir)
+	if !regexp.MustCompile(`curl -H "Authorization: Bearer \S{40,}" -d hello http://127\.0\.0\.1:\d+/event/news\n`).MatchString(p.Ready) ||
+		!strings.Contains(p.Ready, "curl -N "+p.URL+"/event\n") {
+		t.Errorf("the ready message:\n%s", p.Ready)
+	}
+	if info, err := os.Stat(dir + "/publish-token"); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the token's file: %v, %v", info, err)
+	}
+	stream := open(ctx, t, p.URL+"/event")
+	id, err := p.Publish(ctx, "news", "hello", "")
+	must(t, err)
+	for f := dispatched(t, stream); f.Type != "news" || f.Data != "hello" || f.ID != id.String(); f = dispatched(t, stream) {
+		if f.Type != "message" {
+			t.Fatalf("event %+v", f)
+		}
+	}
+	must(t, p.Signal(os.Interrupt))
+	var last event.Frame
+	for f, err := stream.Next(); !errors.Is(err, io.EOF); f, err = stream.Next() {
+		must(t, err)
+		last = f
+	}
+	if last.Type != "drain" {
+		t.Errorf("the stream ended with %+v", last)
+	}
+	if err := p.Wait(ctx); err != nil {
+		t.Errorf("ended with %v:\n%s", err, p.Log())
+	}
+
+	// A second start: the same token, and the event is still there.
+	again := start(ctx, t, dir)
+	if again.Token != p.Token {
+		t.Error("another token after a restart")
+	}
+	if f := dispatched(t, open(ctx, t, again.URL+"/event/news?since=all")); f.ID != id.String() || f.Data != "hello" {
+		t.Errorf("replayed %+v", f)
+	}
+	must(t, again.Signal(syscall.SIGTERM))
+	if err := again.Wait(ctx); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
+	ctx, dir := begin(t), t.TempDir()
+	taken := strings.TrimPrefix(start(ctx, t, dir).URL, "http://")
+	for name, c := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"port in use":       {[]string{"--data", t.TempDir(), "--listen", taken}, []string{"address already in use", "--listen"}},
+		"folder in use":     {[]string{"--data", dir, "--listen", "127.0.0.1:0"}, []string{dir, "in use by another process", "--data"}},
+		"NATS unreachable":  {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:1"}, []string{"127.0.0.1:1", "--nats"}},
+		"a bad value":       {[]string{"--retry", "soon"}, []string{"--retry"}},
+		"an unknown flag":   {[]string{"--colour", "blue"}, []string{"--colour"}},
+		"folder is no such": {[]string{"--data", "/dev/null/x", "--listen", "127.0.0.1:0"}, []string{"/dev/null/x"}},
+	} {
+		cmd := exec.CommandContext(ctx, binary, c.args...)
+		cmd.Env = drive.Env()
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		err := cmd.Run()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 || strings.Count(stderr.String(), "\n") != 1 || stdout.Len() != 0 {
+			t.Errorf("%s: %v\n%s%s", name, err, &stdout, &stderr)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(stderr.String(), want) {
+				t.Errorf("%s: %q does not say %q", name, stderr.String(), want)
+			}
+		}
+	}
+}
+
+// open opens a stream until the test ends.
+func open(ctx context.Context, t *testing.T, url string) *drive.Reader {
+	t.Helper()
+	r, err := drive.Open(ctx, drive.Request{URL: url})
+	must(t, err)
+	t.Cleanup(r.Close)
+	return r
+}
+
+// dispatched returns the stream's next frame that dispatches an event.
+func dispatched(t *testing.T, r *drive.Reader) event.Frame {
+	t.Helper()
+	f, err := r.Event("")
+	must(t, err)
+	return f
+}
