@@ -9,6 +9,12 @@
 // type in the header Event-Type, so that any NATS client can publish. What such a client
 // sends that is not a valid event is passed over by every reader and logged by the tail.
 //
+// The embedded log looks after itself. When its disk takes no more, appends fail with
+// [ErrFull] and reading goes on; once there is room it heals, which its readers feel as a
+// NATS that was away for a moment. It notes the last ID that it has answered: a log that
+// is found to lack some of those gets another epoch, so that no ID is given twice and
+// whoever resumes by one of the old is told a gap.
+//
 // A Log is safe for concurrent use. Callers own nothing of it; events are values.
 package eventlog
 
@@ -24,8 +30,9 @@ var (
 	ErrFull = errors.New("the log cannot store the event")
 	// ErrTooLarge: the event is larger than the log takes; it was not stored.
 	ErrTooLarge = errors.New("the event is larger than the log takes")
-	// ErrRenewed: the stream was deleted and made anew while the log was open. Its events
-	// have other IDs; only opening it again helps.
+	// ErrRenewed: while the log was open, the stream was deleted and made anew, the data
+	// folder was removed, or events were lost. Only opening it again helps, and what is
+	// found then has other IDs.
 	ErrRenewed = errors.New("the log was made anew")
 	// ErrInUse: another process holds the data folder.
 	ErrInUse = errors.New("the data folder is in use by another process")

@@ -172,7 +172,7 @@ func (e *embedded) removed() error {
 
 // probe is nil if the disk takes the largest event and some.
 func (e *embedded) probe() error {
-	f, err := os.CreateTemp(e.cfg.Dir, "probe-")
+	f, err := os.Create(filepath.Join(e.cfg.Dir, "probe"))
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (l *Log) guard(ctx context.Context, cfg Config) (err error) {
 			return err
 		}
 	}
-	if known := l.holes(state); found != nil || known != l.stream.CachedInfo().Config.Metadata[holesKey] {
+	if known := l.known(state); found != nil || known != l.stream.CachedInfo().Config.Metadata[holesKey] {
 		if err := l.annotate(ctx, found != nil, known); err != nil {
 			return err
 		}
@@ -53,30 +53,35 @@ func (l *Log) lost(s State) error {
 	if id, lost := l.mark.lost(l.epoch, s.Last); lost {
 		return fmt.Errorf("it ends at %d and had answered up to %v", s.Last, id)
 	}
-	metadata := l.stream.CachedInfo().Config.Metadata
-	known, err := strconv.ParseUint(cmp.Or(metadata[holesKey], "0"), 10, 64)
-	if missing := s.Last + 1 - s.First - s.Events; err == nil && missing > known {
+	cfg := l.stream.CachedInfo().Config
+	known, err := strconv.ParseUint(cmp.Or(cfg.Metadata[holesKey], "0"), 10, 64)
+	if missing := s.holes(); err == nil && missing > known && cfg.MaxMsgsPerSubject <= 0 {
 		return fmt.Errorf("%d events between %d and %d are missing", missing, s.First, s.Last)
 	}
 	return nil
 }
 
+// holes is how many events between the first and the last are not kept.
+func (s State) holes() uint64 { return s.Last + 1 - s.First - s.Events }
+
 // In the stream's metadata, what the stream does not say of itself.
 const (
 	epochKey = "freshet-epoch" // the epoch, if it is not the creation time
-	holesKey = "freshet-holes" // how many events are known to be missing between the first and the last
+	holesKey = "freshet-holes" // how many events are known to be missing between the first and the last, or anyHoles
+	// anyHoles stands where events are kept by topic, or were: no hole tells of a loss.
+	anyHoles = "any"
 )
 
-// holes is the value for holesKey. Where events are kept by topic, any may be missing.
-func (l *Log) holes(s State) string {
-	missing := s.Last + 1 - s.First - s.Events
+// known is the value for holesKey from now on.
+func (l *Log) known(s State) string {
+	cfg := l.stream.CachedInfo().Config
 	switch {
-	case missing == 0:
+	case cfg.MaxMsgsPerSubject > 0 || cfg.Metadata[holesKey] == anyHoles && s.holes() > 0:
+		return anyHoles
+	case s.holes() == 0:
 		return ""
-	case l.stream.CachedInfo().Config.MaxMsgsPerSubject > 0 || l.stream.CachedInfo().Config.Metadata[holesKey] == "any":
-		return "any"
 	}
-	return strconv.FormatUint(missing, 10)
+	return strconv.FormatUint(s.holes(), 10)
 }
 
 // annotate writes the stream's metadata: the holes, and another epoch if it is to be renewed.
@@ -84,11 +89,13 @@ func (l *Log) annotate(ctx context.Context, renew bool, holes string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	cfg := l.stream.CachedInfo().Config
-	cfg.Metadata = maps.Clone(cfg.Metadata)
+	metadata := map[string]string{}
+	maps.Copy(metadata, cfg.Metadata)
+	metadata[holesKey] = holes
 	if renew {
-		cfg.Metadata[epochKey] = strconv.FormatInt(time.Now().UnixMilli(), 10)
+		metadata[epochKey] = strconv.FormatInt(time.Now().UnixMilli(), 10)
 	}
-	cfg.Metadata[holesKey] = holes
+	cfg.Metadata = metadata
 	stream, err := l.js.UpdateStream(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("note what the log lacks: %w", answer(err))
