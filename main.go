@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -46,7 +47,7 @@ func main() {
 
 // How long the end may take beyond the drain: the last frames, then publishes in flight.
 const (
-	drainGrace    = time.Second
+	drainGrace    = 500 * time.Millisecond
 	shutdownGrace = time.Second
 )
 
@@ -63,7 +64,7 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 		}
 	}()
 	for _, address := range cfg.Listen {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		l, err := listenConfig().Listen(ctx, "tcp", address)
 		if err != nil {
 			return fmt.Errorf("%w; choose another address with --listen", err)
 		}
@@ -75,14 +76,7 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	}
 	defer func() { err = errors.Join(err, a.log.Close()) }()
 
-	server := &http.Server{
-		Handler:           a.router,
-		ReadHeaderTimeout: 10 * time.Second,
-		WriteTimeout:      time.Minute, // streams extend their own
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-	}
+	server := newServer(a.router, logger)
 
 	// The line runs on while the server drains, so it has a context of its own.
 	line, endLine := context.WithCancel(context.WithoutCancel(ctx))
@@ -113,6 +107,21 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 		return nil
 	})
 	return g.Wait()
+}
+
+// newServer bounds how long a request and its answer may take on their way. The timeouts
+// end with the request, and leave its stream alone: the handler moves on the one for
+// writing as long as its reader takes something.
+func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second, // with the body, also one that no handler reads
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
 }
 
 // drain ends the streams, then the requests in flight, then whatever is left.
@@ -176,29 +185,31 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *app
 		return nil, err
 	}
 	a.handlers, err = handlers.New(handlers.Config{
-		Log:             a.log,
-		Hub:             a.hub,
-		Page:            page,
-		Assets:          assets.Files(),
-		CounterInterval: cfg.CounterInterval,
-		Heartbeat:       cfg.Heartbeat,
-		RetryMin:        cfg.Retry.Min,
-		RetryMax:        cfg.Retry.Max,
-		MaxConnections:  cfg.MaxConnections,
-		MaxTopics:       cfg.MaxTopics,
-		MaxBody:         int64(cfg.MaxBody),
-		Node:            node,
-		Version:         config.Version(),
-		Logger:          logger,
+		Log:                      a.log,
+		Hub:                      a.hub,
+		Page:                     page,
+		Assets:                   assets.Files(),
+		CounterInterval:          cfg.CounterInterval,
+		Heartbeat:                cfg.Heartbeat,
+		RetryMin:                 cfg.Retry.Min,
+		RetryMax:                 cfg.Retry.Max,
+		MaxConnections:           cfg.MaxConnections,
+		MaxConnectionsPerAddress: cfg.MaxConnectionsPerAddress,
+		MaxTopics:                cfg.MaxTopics,
+		MaxBody:                  int64(cfg.MaxBody),
+		PublishRate:              cfg.PublishRate,
+		Node:                     node,
+		Version:                  config.Version(),
+		Logger:                   logger,
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.router, err = newRouter(a.handlers, keys, cfg.CORSOrigins, logger)
+	a.router, err = newRouter(a.handlers, keys, cfg.CORSOrigins, cfg.TrustedProxies, logger)
 	return a, err
 }
 
-func newRouter(h *handlers.Handlers, keys *auth.Keys, origins []string, logger *slog.Logger) (*gin.Engine, error) {
+func newRouter(h *handlers.Handlers, keys *auth.Keys, origins []string, proxies []netip.Prefix, logger *slog.Logger) (*gin.Engine, error) {
 	cors, err := middleware.CORS(origins)
 	if err != nil {
 		return nil, err
@@ -206,7 +217,13 @@ func newRouter(h *handlers.Handlers, keys *auth.Keys, origins []string, logger *
 	r := gin.New()
 	r.RedirectTrailingSlash = false // a redirect would pass by the middleware
 	r.HandleMethodNotAllowed = true
-	if err := r.SetTrustedProxies(nil); err != nil {
+	// This header alone: proxies that append to it pass on any other as a client has made it up.
+	r.RemoteIPHeaders = []string{"X-Forwarded-For"}
+	var trusted []string
+	for _, p := range proxies {
+		trusted = append(trusted, p.String())
+	}
+	if err := r.SetTrustedProxies(trusted); err != nil {
 		return nil, err
 	}
 	r.Use(

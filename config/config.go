@@ -7,13 +7,15 @@ package config
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 )
 
 // Config is everything that can be set from outside. The tags are the flags, their defaults and their help.
 type Config struct {
-	Listen []string      `name:"listen" default:":8080" placeholder:"ADDRESS" group:"Serving:" help:"Address to serve on, host:port or :port. Repeatable."`
-	Drain  time.Duration `name:"drain" default:"10s" placeholder:"DURATION" group:"Serving:" help:"On SIGTERM, time over which open streams are sent away in slices. 0 ends them at once."`
+	Listen         []string       `name:"listen" default:":8080" placeholder:"ADDRESS" group:"Serving:" help:"Address to serve on, host:port or :port. Repeatable."`
+	TrustedProxies []netip.Prefix `name:"trusted-proxy" placeholder:"ADDRESS" group:"Serving:" help:"Proxy whose X-Forwarded-For says who the client is: an IP address, or a range such as 10.0.0.0/8 with nobody in it but proxies. Repeatable. Without it the client is whoever connects."`
+	Drain          time.Duration  `name:"drain" default:"10s" placeholder:"DURATION" group:"Serving:" help:"On SIGTERM, time over which open streams are sent away in slices. 0 ends them at once."`
 
 	Data           string        `name:"data" default:"freshet-data" placeholder:"FOLDER" group:"Log:" help:"Folder of the embedded log and of the publish token."`
 	RetainAge      time.Duration `name:"retain-age" default:"24h" placeholder:"DURATION" group:"Log:" help:"Events older than this are dropped. 0 keeps them whatever their age."`
@@ -29,10 +31,12 @@ type Config struct {
 	Retry           Retry         `name:"retry" default:"1s-3s" placeholder:"MIN-MAX" group:"Stream:" help:"Reconnection time that browsers are told, drawn from this range for each connection. A single duration fixes it."`
 	WindowBytes     Bytes         `name:"window-bytes" default:"64MiB" placeholder:"BYTES" group:"Stream:" help:"Memory for the newest events, from which streams are served without reading the log."`
 
-	MaxConnections int   `name:"max-connections" default:"100000" placeholder:"N" group:"Limits:" help:"Event streams open at once. 0 sets no bound."`
-	MaxTopics      int   `name:"max-topics" default:"100" placeholder:"N" group:"Limits:" help:"Topics that one stream may name. 0 sets no bound."`
-	MaxReplays     int   `name:"max-replays" default:"64" placeholder:"N" group:"Limits:" help:"Readers that replay from the log at once; further ones wait."`
-	MaxBody        Bytes `name:"max-body" default:"1MiB" placeholder:"BYTES" group:"Limits:" help:"Largest body of a publish, at most 32MiB."`
+	MaxConnections           int   `name:"max-connections" default:"100000" placeholder:"N" group:"Limits:" help:"Event streams open at once. 0 sets no bound."`
+	MaxConnectionsPerAddress int   `name:"max-connections-per-address" default:"10000" placeholder:"N" group:"Limits:" help:"Event streams open at once from one client: an IPv4 address, or a /64 of IPv6. 0 sets no bound."`
+	MaxTopics                int   `name:"max-topics" default:"100" placeholder:"N" group:"Limits:" help:"Topics that one stream may name. 0 sets no bound."`
+	MaxReplays               int   `name:"max-replays" default:"64" placeholder:"N" group:"Limits:" help:"Readers that replay from the log at once; further ones wait."`
+	MaxBody                  Bytes `name:"max-body" default:"1MiB" placeholder:"BYTES" group:"Limits:" help:"Largest body of a publish, at most 32MiB."`
+	PublishRate              int   `name:"publish-rate" default:"0" placeholder:"N" group:"Limits:" help:"Events a second that one client address may publish, ten seconds' worth of them at once. 0 sets no bound."`
 
 	PublishToken Secret   `name:"publish-token" placeholder:"TOKEN" group:"Publishing and origins:" help:"Bearer token that publishes: at least 16 printable ASCII characters, no space. Without it a random one is made at first start and kept in the data folder. Prefer the variable: other users of the machine can see flags."`
 	CORSOrigins  []string `name:"cors-origin" default:"*" placeholder:"ORIGIN" group:"Publishing and origins:" help:"Origin whose pages may read, and if listed by name may publish too: scheme://host[:port], or * for reading by all. Repeatable."`

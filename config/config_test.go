@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"freshet/config"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 const token = "correct-horse-battery"
@@ -31,73 +33,81 @@ func TestDefaults(t *testing.T) {
 	// Parse reads getenv, not the environment of the process.
 	t.Setenv("FRESHET_DATA", "elsewhere")
 	want := config.Config{
-		Listen:          []string{":8080"},
-		Drain:           10 * time.Second,
-		Data:            "freshet-data",
-		RetainAge:       24 * time.Hour,
-		RetainBytes:     1 << 30,
-		Sync:            config.Sync{Always: true},
-		Replicas:        1,
-		CounterInterval: time.Second,
-		Heartbeat:       15 * time.Second,
-		Retry:           config.Retry{Min: time.Second, Max: 3 * time.Second},
-		WindowBytes:     64 << 20,
-		MaxConnections:  100000,
-		MaxTopics:       100,
-		MaxReplays:      64,
-		MaxBody:         1 << 20,
-		CORSOrigins:     []string{"*"},
-		Log:             "text",
+		Listen:                   []string{":8080"},
+		Drain:                    10 * time.Second,
+		Data:                     "freshet-data",
+		RetainAge:                24 * time.Hour,
+		RetainBytes:              1 << 30,
+		Sync:                     config.Sync{Always: true},
+		Replicas:                 1,
+		CounterInterval:          time.Second,
+		Heartbeat:                15 * time.Second,
+		Retry:                    config.Retry{Min: time.Second, Max: 3 * time.Second},
+		WindowBytes:              64 << 20,
+		MaxConnections:           100000,
+		MaxConnectionsPerAddress: 10000,
+		MaxTopics:                100,
+		MaxReplays:               64,
+		MaxBody:                  1 << 20,
+		CORSOrigins:              []string{"*"},
+		Log:                      "text",
 	}
-	if diff := cmp.Diff(want, parse(t, nil)); diff != "" {
+	if diff := cmp.Diff(want, parse(t, nil), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestEverythingByFlagAndByVariable(t *testing.T) {
 	values := map[string]string{
-		"listen":           "127.0.0.1:80,[::1]:443",
-		"drain":            "0",
-		"data":             "/var/lib/freshet",
-		"retain-age":       "1h30m",
-		"retain-bytes":     "500kb",
-		"retain-per-topic": "7",
-		"sync":             "2s",
-		"nats":             "nats://user:hunter2@a:4222,tls://b",
-		"nats-creds":       "f.creds",
-		"replicas":         "3",
-		"counter-interval": "250ms",
-		"heartbeat":        "0",
-		"retry":            "2s",
-		"window-bytes":     "3MiB",
-		"max-connections":  "0",
-		"max-topics":       "0",
-		"max-replays":      "1",
-		"max-body":         "32MiB",
-		"publish-token":    token,
-		"cors-origin":      "HTTPS://App.example:443,http://localhost:3000,http://b:80,capacitor://localhost",
-		"log":              "json",
-		"log-level":        "debug",
+		"listen":                      "127.0.0.1:80,[::1]:443",
+		"drain":                       "0",
+		"trusted-proxy":               "192.0.2.7,10.1.2.3/8,::ffff:192.0.2.8,2001:db8::1,fd00::/8",
+		"data":                        "/var/lib/freshet",
+		"retain-age":                  "1h30m",
+		"retain-bytes":                "500kb",
+		"retain-per-topic":            "7",
+		"sync":                        "2s",
+		"nats":                        "nats://user:hunter2@a:4222,tls://b",
+		"nats-creds":                  "f.creds",
+		"replicas":                    "3",
+		"counter-interval":            "250ms",
+		"heartbeat":                   "0",
+		"retry":                       "2s",
+		"window-bytes":                "3MiB",
+		"max-connections":             "0",
+		"max-connections-per-address": "3",
+		"max-topics":                  "0",
+		"max-replays":                 "1",
+		"max-body":                    "32MiB",
+		"publish-rate":                "100",
+		"publish-token":               token,
+		"cors-origin":                 "HTTPS://App.example:443,http://localhost:3000,http://b:80,capacitor://localhost",
+		"log":                         "json",
+		"log-level":                   "debug",
 	}
 	want := config.Config{
-		Listen:          []string{"127.0.0.1:80", "[::1]:443"},
-		Data:            "/var/lib/freshet",
-		RetainAge:       90 * time.Minute,
-		RetainBytes:     500_000,
-		RetainPerTopic:  7,
-		Sync:            config.Sync{Interval: 2 * time.Second},
-		NATS:            "nats://user:hunter2@a:4222,tls://b",
-		NATSCreds:       "f.creds",
-		Replicas:        3,
-		CounterInterval: 250 * time.Millisecond,
-		Retry:           config.Retry{Min: 2 * time.Second, Max: 2 * time.Second},
-		WindowBytes:     3 << 20,
-		MaxReplays:      1,
-		MaxBody:         32 << 20,
-		PublishToken:    token,
-		CORSOrigins:     []string{"https://app.example", "http://localhost:3000", "http://b", "capacitor://localhost"},
-		Log:             "json",
-		LogLevel:        slog.LevelDebug,
+		Listen: []string{"127.0.0.1:80", "[::1]:443"},
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("10.0.0.0/8"),
+			netip.MustParsePrefix("192.0.2.8/32"), netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("fd00::/8")},
+		Data:                     "/var/lib/freshet",
+		RetainAge:                90 * time.Minute,
+		RetainBytes:              500_000,
+		RetainPerTopic:           7,
+		Sync:                     config.Sync{Interval: 2 * time.Second},
+		NATS:                     "nats://user:hunter2@a:4222,tls://b",
+		NATSCreds:                "f.creds",
+		Replicas:                 3,
+		CounterInterval:          250 * time.Millisecond,
+		Retry:                    config.Retry{Min: 2 * time.Second, Max: 2 * time.Second},
+		WindowBytes:              3 << 20,
+		MaxConnectionsPerAddress: 3,
+		MaxReplays:               1,
+		MaxBody:                  32 << 20,
+		PublishRate:              100,
+		PublishToken:             token,
+		CORSOrigins:              []string{"https://app.example", "http://localhost:3000", "http://b", "capacitor://localhost"},
+		Log:                      "json",
+		LogLevel:                 slog.LevelDebug,
 	}
 	var args []string
 	env := map[string]string{}
@@ -105,10 +115,10 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		args = append(args, "--"+name+"="+value)
 		env["FRESHET_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = value
 	}
-	if diff := cmp.Diff(want, parse(t, nil, args...)); diff != "" {
+	if diff := cmp.Diff(want, parse(t, nil, args...), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("by flags: %s", diff)
 	}
-	if diff := cmp.Diff(want, parse(t, env)); diff != "" {
+	if diff := cmp.Diff(want, parse(t, env), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("by variables: %s", diff)
 	}
 }
@@ -161,6 +171,14 @@ func TestRefusals(t *testing.T) {
 		{"listen", "", "want host:port or :port"},
 		{"drain", "-1s", "want 0 or a duration"},
 		{"drain", "10", "want 0 or a duration"},
+		{"trusted-proxy", "localhost", "want an IP address"},
+		{"trusted-proxy", "10.0.0.1:80", "want an IP address"},
+		{"trusted-proxy", "10.0.0.0/33", "want an IP address"},
+		{"trusted-proxy", "0.0.0.0/0", "want an IP address"},
+		{"trusted-proxy", "::/0", "want an IP address"},
+		{"trusted-proxy", "::ffff:10.0.0.0/104", "want an IP address"},
+		{"trusted-proxy", "fe80::1%eth0", "want an IP address"},
+		{"trusted-proxy", "10.0.0.1,caddy", "want an IP address"},
 		{"data", "", "want the path"},
 		{"retain-age", "500ms", "want 0 or at least 1s"},
 		{"retain-age", "-24h", "want 0 or a duration"},
@@ -194,6 +212,9 @@ func TestRefusals(t *testing.T) {
 		{"retry", "-1s", "want a range"},
 		{"window-bytes", "0", "at least 1B"},
 		{"max-connections", "-1", "want a whole number"},
+		{"max-connections-per-address", "-1", "want a whole number"},
+		{"publish-rate", "10/s", "want a whole number"},
+		{"publish-rate", "-1", "want a whole number"},
 		{"max-topics", "many", "want a whole number"},
 		{"max-replays", "0", "at least 1"},
 		{"max-body", "0", "want 1B to 32MiB"},

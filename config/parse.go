@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"runtime/debug"
 	"strconv"
@@ -37,6 +38,7 @@ func Parse(args []string, getenv func(string) string, stdout io.Writer) (Config,
 		kong.TypeMapper(reflect.TypeFor[Bytes](), mapper(parseBytes)),
 		kong.TypeMapper(reflect.TypeFor[Retry](), mapper(parseRetry)),
 		kong.TypeMapper(reflect.TypeFor[Sync](), mapper(parseSync)),
+		kong.TypeMapper(reflect.TypeFor[netip.Prefix](), mapper(parseProxy)),
 		kong.TypeMapper(reflect.TypeFor[slog.Level](), mapper(parseLevel)),
 		kong.KindMapper(reflect.Int, mapper(parseCount)),
 		kong.KindMapper(reflect.String, mapper(func(text string) (string, error) { return text, nil })),
@@ -124,6 +126,20 @@ func parseCount(text string) (int, error) {
 		return 0, fmt.Errorf("%q is not allowed: want a whole number, 0 or more", text)
 	}
 	return int(n), nil
+}
+
+// parseProxy gives an address as the range of it alone. An IPv4 address in the form of IPv6 is not taken as it stands, as most
+// would match it with nothing. Nor is a range of all addresses: whoever is a proxy's client could be who they like.
+func parseProxy(text string) (netip.Prefix, error) {
+	proxies, err := netip.ParsePrefix(text)
+	if addr, single := netip.ParseAddr(text); single == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		proxies, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	if err != nil || proxies.Bits() == 0 || proxies.Addr().Is4In6() {
+		return netip.Prefix{}, fmt.Errorf("%q is not allowed: want an IP address, or a range of some such as 10.0.0.0/8 or fd00::/8", text)
+	}
+	return proxies.Masked(), nil
 }
 
 func parseLevel(text string) (slog.Level, error) {

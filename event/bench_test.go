@@ -23,6 +23,22 @@ func BenchmarkAppendFrame(b *testing.B) {
 	}
 }
 
+func BenchmarkScanner(b *testing.B) {
+	const frames = 1000
+	stream := strings.Repeat("event: orders.new\ndata: "+strings.Repeat("x", 128)+"\nid: mwrzeraj-1842\n\n", frames)
+	b.ReportAllocs()
+	for b.Loop() {
+		s, n := event.NewScanner(strings.NewReader(stream), 1000), 0
+		for s.Scan() {
+			n++
+		}
+		if n != frames {
+			b.Fatalf("%d frames", n)
+		}
+	}
+	b.ReportMetric(float64(frames*b.N)/b.Elapsed().Seconds(), "frames/s")
+}
+
 func BenchmarkMatch(b *testing.B) {
 	topic, err := event.ParseTopic("orders.eu.new")
 	if err != nil {

@@ -2,10 +2,11 @@ package event
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -32,8 +33,11 @@ type Scanner struct {
 	max    int
 	frame  Frame
 	lastID string
-	begun  bool // the byte order mark, if any, is behind us
-	skipLF bool // the last line ended with CR: a LF that follows belongs to it
+	typ    string // the last type, as types come again and again
+	data   []byte // of the frame that is being read
+	line   []byte // of which the reader's buffer holds a part only
+	begun  bool   // the byte order mark, if any, is behind us
+	skipLF bool   // the last line ended with CR: a LF that follows belongs to it
 	err    error
 }
 
@@ -51,46 +55,46 @@ func (s *Scanner) Scan() bool {
 	var (
 		frame  = Frame{Type: "message"}
 		id     = s.lastID
-		data   strings.Builder
 		fields bool
 		size   int
 	)
+	s.data = s.data[:0]
 	for {
 		text, err := s.readLine(s.max - size)
 		if err != nil {
 			s.err = err
 			return false
 		}
-		if text == "" {
+		if len(text) == 0 {
 			s.lastID = id
 			if !fields {
 				frame, size = Frame{Type: "message"}, 0
 				continue
 			}
 			frame.ID = id
-			frame.Data = strings.TrimSuffix(data.String(), "\n")
+			frame.Data = string(bytes.TrimSuffix(s.data, []byte("\n")))
 			s.frame = frame
 			return true
 		}
 		size += len(text)
-		name, value, _ := strings.Cut(text, ":")
-		value = strings.TrimPrefix(value, " ")
-		switch name {
+		name, value, _ := bytes.Cut(text, []byte(":"))
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch string(name) {
 		case "event":
-			frame.Type = value
-			if value == "" {
-				frame.Type = "message"
+			if s.typ != string(value) {
+				s.typ = string(value)
 			}
+			frame.Type = cmp.Or(s.typ, "message")
 		case "data":
-			data.WriteString(value)
-			data.WriteByte('\n')
+			s.data = append(s.data, value...)
+			s.data = append(s.data, '\n')
 			frame.HasData, fields = true, true
 		case "id":
-			if !strings.Contains(value, "\x00") {
-				id, fields = value, true
+			if bytes.IndexByte(value, 0) < 0 {
+				id, fields = string(value), true
 			}
 		case "retry":
-			if ms, err := strconv.ParseUint(value, 10, 31); err == nil {
+			if ms, err := strconv.ParseUint(string(value), 10, 31); err == nil {
 				frame.Retry, frame.HasRetry, fields = time.Duration(ms)*time.Millisecond, true, true
 			}
 		}
@@ -109,32 +113,47 @@ func (s *Scanner) Err() error {
 	return s.err
 }
 
-// readLine reads a line of at most limit bytes without its end. A line that the end of
-// the stream cuts off is dropped with it.
-func (s *Scanner) readLine(limit int) (string, error) {
-	var text strings.Builder
+// readLine reads a line of at most limit bytes without its end; it is valid until the next
+// call. A line that the end of the stream cuts off is dropped with it.
+func (s *Scanner) readLine(limit int) ([]byte, error) {
+	s.line = s.line[:0]
 	for {
-		c, err := s.r.ReadByte()
-		if err != nil {
-			return "", err
+		if _, err := s.r.Peek(1); err != nil {
+			return nil, err
 		}
+		text, _ := s.r.Peek(s.r.Buffered()) // as much as there is
 		if s.skipLF {
 			s.skipLF = false
-			if c == '\n' {
+			if text[0] == '\n' {
+				_, _ = s.r.Discard(1) // it is there
 				continue
 			}
 		}
-		if c == '\n' || c == '\r' {
-			s.skipLF = c == '\r'
-			if !s.begun {
-				s.begun = true
-				return strings.TrimPrefix(text.String(), "\ufeff"), nil
-			}
-			return text.String(), nil
+		end := bytes.IndexByte(text, '\n')
+		if end >= 0 {
+			text = text[:end]
 		}
-		if text.Len() >= limit {
-			return "", ErrFrameTooLong
+		if cr := bytes.IndexByte(text, '\r'); cr >= 0 {
+			text, end, s.skipLF = text[:cr], cr, true
 		}
-		text.WriteByte(c)
+		if len(s.line)+len(text) > limit {
+			return nil, ErrFrameTooLong
+		}
+		if end < 0 || len(s.line) > 0 {
+			s.line = append(s.line, text...)
+		}
+		if end < 0 {
+			_, _ = s.r.Discard(len(text))
+			continue
+		}
+		if len(s.line) > 0 {
+			text = s.line
+		}
+		_, _ = s.r.Discard(end + 1)
+		if !s.begun {
+			s.begun = true
+			text = bytes.TrimPrefix(text, []byte("\ufeff"))
+		}
+		return text, nil
 	}
 }

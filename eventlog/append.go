@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"freshet/event"
@@ -135,6 +136,7 @@ func (l *Log) commit(ctx context.Context, entries []Entry) (first uint64, err er
 	batch := nuid.Next()
 	for i, entry := range entries {
 		m := encode(entry)
+		m.Header.Set(jetstream.ExpectedStreamHeader, streamName)
 		m.Header.Set("Nats-Batch-Id", batch)
 		m.Header.Set("Nats-Batch-Sequence", strconv.Itoa(i+1))
 		if i < len(entries)-1 {
@@ -188,7 +190,11 @@ func encode(entry Entry) *nats.Msg {
 // decode makes the event of a JetStream message. What a NATS client sent that is no valid
 // event becomes one with an ID but no topic, which no pattern selects; invalid says why.
 func (l *Log) decode(subject string, header nats.Header, data []byte, seq uint64, at time.Time) (e event.Event, invalid error) {
-	topic, invalid := event.ParseTopic(subject[len(subjectPrefix):])
+	name, ours := strings.CutPrefix(subject, subjectPrefix)
+	if !ours { // from before the stream was the log's
+		name = ""
+	}
+	topic, invalid := event.ParseTopic(name)
 	typ := event.TypeOf(topic)
 	if name := header.Get(typeHeader); name != "" && invalid == nil {
 		typ, invalid = event.ParseType(name)

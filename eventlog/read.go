@@ -77,23 +77,29 @@ func (l *Log) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(e
 // end is reached, ctx is done, or fn returns an error, which it returns. Every selected
 // event up to and including the sequence upto has been read; upto is never below after.
 func (l *Log) Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
-	r := l.parked.take(after, patterns)
-	begun := r != nil
-	for {
-		if r == nil {
-			if r, err = l.replay(ctx, fromSeq(after), after, patterns); err != nil {
-				return after, err
-			}
+	if r := l.parked.take(after, patterns); r != nil {
+		if upto, err = l.readOn(ctx, r, limit, fn); !errors.Is(err, errBroken) {
+			return upto, err
 		}
-		more, err := r.read(ctx, limit, fn)
-		if !more || !l.parked.put(r) {
-			r.end()
-		}
-		if !begun || r.upto > after || !errors.Is(err, errBroken) {
-			return r.upto, err
-		}
-		begun, r = false, nil // its consumer went while it was parked
 	}
+	r, err := l.replay(ctx, fromSeq(after), after, patterns)
+	if err != nil {
+		return after, err
+	}
+	return l.readOn(ctx, r, limit, fn)
+}
+
+// readOn reads from where the replay is, and parks it for the next piece if there is more.
+func (l *Log) readOn(ctx context.Context, r *replay, limit int, fn func(event.Event) error) (upto uint64, err error) {
+	after := r.upto
+	more, err := r.read(ctx, limit, fn)
+	if upto = r.upto; upto > after && errors.Is(err, errBroken) {
+		err = nil // what was read stands
+	}
+	if !more || !l.parked.put(r) {
+		r.end()
+	}
+	return upto, err
 }
 
 // ReadLast is [Log.Read] of only the newest event of each topic.

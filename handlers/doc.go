@@ -45,9 +45,15 @@ type Config struct {
 	CounterInterval    time.Duration // between the counts of a connection; 0: no counter
 	Heartbeat          time.Duration // after so long without an ID a stream sends its cursor; 0: never
 	RetryMin, RetryMax time.Duration // reconnection time, drawn for each connection; 0 means 1 s and 3 s
-	MaxConnections     int           // open streams; 0: no limit
-	MaxTopics          int           // topics of one stream; 0: no limit
-	MaxBody            int64         // bytes of a published body; 0 means 1 MiB
+
+	// A client's address is what the router's ClientIP says, so the router has to be told
+	// which proxies to trust, or none: gin.Engine trusts all unless SetTrustedProxies is
+	// called. IPv6 addresses count by their /64.
+	MaxConnections           int   // open streams; 0: no limit
+	MaxConnectionsPerAddress int   // open streams of one client address; 0: no limit
+	MaxTopics                int   // topics of one stream; 0: no limit
+	MaxBody                  int64 // bytes of a published body; 0 means 1 MiB
+	PublishRate              int   // events a second of one client address, ten seconds' worth at once; 0: no limit
 
 	Node    string       // this server's name in stats
 	Version string       // shown on the page
@@ -63,7 +69,10 @@ type Handlers struct {
 	gate   gate
 	stats  stats
 	assets map[string]asset
+	rates  *rates
 	pages  chan struct{} // one token for each page of history that is being answered
+	// readers are those who ask for a page, or wait for it.
+	readers *addresses
 }
 
 // New returns handlers for the configuration, or an error that names what is wrong in it.
@@ -77,12 +86,19 @@ func New(cfg Config) (*Handlers, error) {
 	switch {
 	case cfg.Log == nil || cfg.Hub == nil:
 		return nil, errors.New("handlers: a log and a hub are needed")
-	case cfg.CounterInterval < 0 || cfg.Heartbeat < 0 || cfg.MaxConnections < 0 || cfg.MaxTopics < 0 || cfg.MaxBody < 0:
+	case cfg.CounterInterval < 0 || cfg.Heartbeat < 0 || cfg.MaxConnections < 0 || cfg.MaxConnectionsPerAddress < 0 ||
+		cfg.MaxTopics < 0 || cfg.MaxBody < 0 || cfg.PublishRate < 0:
 		return nil, errors.New("handlers: an interval or limit is negative")
 	case cfg.RetryMin < 0 || cfg.RetryMax < cfg.RetryMin:
 		return nil, errors.New("handlers: the reconnection times are not a span")
 	}
-	h := &Handlers{cfg: cfg, log: cfg.Log, hub: cfg.Hub, logger: cfg.Logger, gate: newGate(cfg.MaxConnections), pages: make(chan struct{}, maxPages)}
+	h := &Handlers{
+		cfg: cfg, log: cfg.Log, hub: cfg.Hub, logger: cfg.Logger,
+		gate:    newGate(cfg.MaxConnections, cfg.MaxConnectionsPerAddress),
+		rates:   newRates(cfg.PublishRate),
+		pages:   make(chan struct{}, maxPages),
+		readers: newAddresses(maxAddressPages),
+	}
 	if cfg.Assets != nil {
 		var err error
 		if h.assets, err = loadAssets(cfg.Assets); err != nil {

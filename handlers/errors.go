@@ -3,7 +3,9 @@ package handlers
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"freshet/auth"
@@ -15,9 +17,15 @@ import (
 
 var (
 	errBusy     = errors.New("all connections are taken")
+	errCrowded  = errors.New("all connections of this address are taken")
+	errPages    = errors.New("too many pages of history at once for this address")
+	errHistory  = errors.New("too many pages of history at once")
+	errRate     = errors.New("too many events a second from this address")
+	errBulk     = errors.New("too many events at once")
 	errDraining = errors.New("the server is closing")
 	errNotReady = errors.New("the server is not ready")
 	errRequest  = errors.New("the request is malformed")
+	errSlow     = errors.New("the body did not arrive in time")
 	errNotFound = errors.New("nothing is served here")
 	// errUncertain is eventlog.ErrUnavailable as a publisher has to hear it.
 	errUncertain = errors.New("the log does not answer: the event may or may not be stored")
@@ -35,14 +43,20 @@ var table = []struct {
 	{auth.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", ""},
 	{auth.ErrForbidden, http.StatusForbidden, "forbidden", ""},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
+	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive whole within 30 s; send less at a time"},
 	{errNotFound, http.StatusNotFound, "not_found", "nothing is served here: the event stream is at /event or /event/{topic}, without a slash at the end, and a topic has no slash"},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", ""},
 	{errUncertain, http.StatusServiceUnavailable, "log_unavailable", "the log does not answer: the event may or may not be stored; send it again with the same Idempotency-Key"},
 	{eventlog.ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large", "the event is larger than the log takes"},
-	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log cannot store the event: make room on its disk, restart the server, and send the event again"},
+	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log cannot store the event: make room on its disk, and send the event again; no restart is needed"},
 	{eventlog.ErrUnavailable, http.StatusServiceUnavailable, "log_unavailable", "the log does not answer; try again in a moment"},
 	{eventlog.ErrRenewed, http.StatusServiceUnavailable, "log_unavailable", "the log was made anew; the server is about to follow it"},
 	{errBusy, http.StatusServiceUnavailable, "busy", "all connections are taken; come back later, or raise --max-connections"},
+	{errCrowded, http.StatusTooManyRequests, "too_many_connections", "all connections of your address are taken; close some, or raise --max-connections-per-address; if many share a proxy's address, name it with --trusted-proxy"},
+	{errPages, http.StatusTooManyRequests, "too_many_pages", "other pages of history are on their way to your address; take them first, then ask again"},
+	{errHistory, http.StatusServiceUnavailable, "busy", "too many pages of history are on their way to readers who are slow in taking them; come back in a moment"},
+	{errRate, http.StatusTooManyRequests, "rate_limited", "your address publishes too fast, nothing of this request was stored; send it again after the seconds of Retry-After, or raise --publish-rate"},
+	{errBulk, http.StatusRequestEntityTooLarge, "too_many_events", ""},
 	{errDraining, http.StatusServiceUnavailable, "draining", "the server is closing; come back in a moment"},
 	{errNotReady, http.StatusServiceUnavailable, "not_ready", "the server is not ready: its log does not answer or cannot be written; the server's own log says why"},
 }
@@ -84,7 +98,8 @@ const statusGone = 499
 
 // fail answers a request that has not been answered yet with the error.
 func fail(c *gin.Context, err error) {
-	if c.Request.Context().Err() != nil { // nobody is there to be answered
+	// Nobody is there to be answered. But a body that is slow ends the context, too.
+	if c.Request.Context().Err() != nil && !errors.Is(err, errSlow) {
 		c.Abort()
 		c.Status(statusGone)
 		return
@@ -93,12 +108,21 @@ func fail(c *gin.Context, err error) {
 	switch status {
 	case http.StatusUnauthorized:
 		c.Header("WWW-Authenticate", "Bearer")
-	case http.StatusServiceUnavailable:
-		c.Header("Retry-After", "5")
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		c.Header("Retry-After", strconv.Itoa(retryAfter(err)))
 	}
 	_ = c.Error(err) // for the request log
 	c.Abort()
 	c.PureJSON(status, problemBody{p})
+}
+
+// retryAfter is the number of seconds after which a refused caller should come back.
+func retryAfter(err error) int {
+	var limited *rateError
+	if errors.As(err, &limited) {
+		return max(1, int(math.Ceil(limited.after.Seconds())))
+	}
+	return 5
 }
 
 // NoRoute answers requests that no route takes; give it to gin.Engine.NoRoute.

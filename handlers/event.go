@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -39,6 +40,10 @@ type stream struct {
 
 // stream serves GET /event and GET /event/{topic}.
 func (h *Handlers) stream(c *gin.Context) {
+	if c.Request.ContentLength != 0 { // the server would wait for it, for as long as the stream is open
+		fail(c, fmt.Errorf("%w: a request for a stream has no body", errRequest))
+		return
+	}
 	patterns, counter, stats, err := h.parseTopics(c)
 	if err != nil {
 		fail(c, err)
@@ -49,11 +54,12 @@ func (h *Handlers) stream(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	if err := h.gate.enter(); err != nil {
+	address := addressOf(c)
+	if err := h.gate.enter(address); err != nil {
 		h.refuse(c, err)
 		return
 	}
-	defer h.gate.leave()
+	defer h.gate.leave(address)
 
 	s := &stream{
 		h:        h,
@@ -177,10 +183,14 @@ func (s *stream) sendStats() {
 // sent flushes, and ends the stream if that failed.
 func (s *stream) sent() bool {
 	s.wire.flush()
-	if s.wire.err != nil {
-		return s.end(s.wire.reason())
+	if s.wire.err == nil {
+		return true
 	}
-	return true
+	if s.wire.stalled() {
+		s.h.stats.stalled.Add(1)
+		return s.end("stalled")
+	}
+	return s.end("gone")
 }
 
 func (s *stream) end(reason string) bool {

@@ -2,14 +2,17 @@ package handlers
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 )
 
-// gate counts the open streams, refuses more than it may hold, and closes for good.
+// gate counts the open streams, refuses more than it may hold, in all or of one client
+// address, and closes for good.
 type gate struct {
-	most     int
-	draining chan struct{} // closed when the drain begins
+	most      int
+	addresses *addresses
+	draining  chan struct{} // closed when the drain begins
 
 	mu     sync.Mutex
 	open   int
@@ -19,12 +22,13 @@ type gate struct {
 	empty  chan struct{} // closed when the last stream of a closed gate has left
 }
 
-func newGate(most int) gate {
-	return gate{most: most, draining: make(chan struct{}), empty: make(chan struct{})}
+func newGate(most, mostOfAddress int) gate {
+	return gate{most: most, addresses: newAddresses(mostOfAddress), draining: make(chan struct{}), empty: make(chan struct{})}
 }
 
-// enter admits a stream, or returns errBusy or errDraining. Each that entered leaves.
-func (g *gate) enter() error {
+// enter admits a stream of the address, or returns errDraining, errBusy or errCrowded.
+// Each that entered leaves.
+func (g *gate) enter(address netip.Prefix) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
@@ -32,14 +36,17 @@ func (g *gate) enter() error {
 		return errDraining
 	case g.most > 0 && g.open >= g.most:
 		return errBusy
+	case !g.addresses.enter(address):
+		return errCrowded
 	}
 	g.open++
 	return nil
 }
 
-func (g *gate) leave() {
+func (g *gate) leave(address netip.Prefix) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.addresses.leave(address)
 	if g.open--; g.open == 0 && g.closed {
 		close(g.empty)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"time"
 
 	"freshet/event"
 	"freshet/hub"
@@ -17,7 +18,11 @@ const (
 	pageEvents    = 100
 	maxPageEvents = 1000
 	maxPageBytes  = 1 << 20
-	maxPages      = 64 // answered at once, so that readers who take nothing cannot fill the memory
+	// Pages answered at once, so that readers who take nothing cannot fill the memory; and
+	// those of one address, so that such a reader does not keep the others waiting.
+	maxPages        = 64
+	maxAddressPages = 16
+	pageWait        = 10 * time.Second // at most, to be among them
 )
 
 // historyPage is the answer of GET /history.
@@ -50,11 +55,20 @@ func (h *Handlers) history(c *gin.Context) {
 			return
 		}
 	}
+	address := addressOf(c)
+	if !h.readers.enter(address) {
+		fail(c, errPages)
+		return
+	}
+	defer h.readers.leave(address)
 	select {
 	case h.pages <- struct{}{}:
 		defer func() { <-h.pages }()
 	case <-c.Request.Context().Done():
 		fail(c, c.Request.Context().Err())
+		return
+	case <-time.After(pageWait):
+		fail(c, errHistory)
 		return
 	}
 	sub, err := h.hub.Subscribe(c.Request.Context(), hub.Request{

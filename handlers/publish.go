@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -91,6 +92,10 @@ func (h *Handlers) publishMany(c *gin.Context) {
 
 // answer appends one event and answers with its ID.
 func (h *Handlers) answer(c *gin.Context, entry eventlog.Entry) {
+	if err := h.rates.take(addressOf(c), 1); err != nil {
+		fail(c, err)
+		return
+	}
 	// The log is asked to the end even if the publisher goes away.
 	receipt := h.log.Append(context.WithoutCancel(c.Request.Context()), entry)
 	if receipt.Err != nil {
@@ -137,6 +142,10 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 		}
 		entries = append(entries, entry)
 	}
+	if err := h.rates.take(addressOf(c), len(entries)); err != nil {
+		fail(c, err)
+		return
+	}
 	receipts := h.log.AppendAll(context.WithoutCancel(c.Request.Context()), entries)
 
 	var answer bytes.Buffer
@@ -177,9 +186,13 @@ func (h *Handlers) readPublish(c *gin.Context) (body []byte, key string, err err
 	control := http.NewResponseController(c.Writer)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, err = io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, h.cfg.MaxBody))
-	_ = control.SetReadDeadline(time.Time{})
+	if err == nil { // else it holds for the rest of the body, which the server still reads
+		_ = control.SetReadDeadline(time.Time{})
+	}
 	var tooLarge *http.MaxBytesError
-	if err != nil && !errors.As(err, &tooLarge) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errSlow
+	} else if err != nil && !errors.As(err, &tooLarge) {
 		err = fmt.Errorf("%w: the body did not arrive whole", errRequest)
 	}
 	return body, key, err

@@ -14,6 +14,7 @@ import (
 
 	"freshet/event"
 	"freshet/handlers"
+	"freshet/ssetest"
 
 	"github.com/gin-gonic/gin"
 )
@@ -62,6 +63,10 @@ func TestAReaderThatTakesNothingIsClosed(t *testing.T) {
 		synctest.Wait()
 		if n := s.hub.Stats().Subscribers; n != 1 {
 			t.Errorf("%d subscribers are left, want the healthy one", n)
+		}
+		pass(2 * time.Second) // until stats are taken
+		if f := ssetest.Get(t, s, "/event/stats").NextEvent(); !strings.Contains(f.Data, `"stalled":1}`) {
+			t.Errorf("stats %s", f.Data)
 		}
 		// Deadlines of the stream must not end one that is merely quiet.
 		s.log.Publish(t, "n", "later")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
@@ -31,10 +32,15 @@ type figures struct {
 	LogBytes   uint64   `json:"log_bytes"`       // on disk
 	LogEvents  uint64   `json:"log_events"`      //
 	Memory     uint64   `json:"memory_bytes"`    // that the Go runtime holds of the system
+	Goroutines int      `json:"goroutines"`      //
+	Stalled    uint64   `json:"stalled"`         // streams closed since the start because their readers took nothing
 }
 
-// stats holds what was taken last.
-type stats struct{ latest atomic.Pointer[event.Event] }
+// stats holds what was taken last, and what is counted for the next.
+type stats struct {
+	latest  atomic.Pointer[event.Event]
+	stalled atomic.Uint64
+}
 
 // Run takes the stats that streams of the topic stats send, until ctx is done. It returns
 // [eventlog.ErrRenewed] once it finds that the log is another one.
@@ -54,6 +60,9 @@ func (h *Handlers) Run(ctx context.Context) error {
 			P50:       milliseconds(now.P50),
 			P99:       milliseconds(now.P99),
 			Memory:    memory(),
+
+			Goroutines: runtime.NumGoroutine(),
+			Stalled:    h.stats.stalled.Load(),
 		}
 		if elapsed > 0 {
 			f.PublishedR = float64(now.Published-before.Published) / elapsed

@@ -20,6 +20,9 @@ const stall = 30 * time.Second
 // pieceBytes is how much is written under one deadline.
 const pieceBytes = 32 << 10
 
+// gatherBytes is how much of small frames is written at once.
+const gatherBytes = 16 << 10
+
 // wire writes frames to one connection, as an event stream or as NDJSON.
 type wire struct {
 	out      gin.ResponseWriter
@@ -82,17 +85,27 @@ func (w *wire) event(e event.Event) {
 	}
 }
 
-// entries writes the hub's entries: their shared frames as they are.
+// entries writes the hub's entries: their shared frames as they are. Small ones are
+// gathered, since many writes cost more than a copy.
 func (w *wire) entries(entries []*hub.Entry) {
+	gathered := w.buf[:0]
 	for _, e := range entries {
 		if w.ndjson {
 			w.event(e.Event)
 			continue
 		}
-		if w.write(e.Frame); w.err == nil {
-			w.events++
+		if len(gathered)+len(e.Frame) > gatherBytes {
+			w.write(gathered)
+			gathered = gathered[:0]
 		}
+		if len(entries) == 1 || len(e.Frame) > gatherBytes {
+			w.write(e.Frame)
+		} else {
+			gathered = append(gathered, e.Frame...)
+		}
+		w.events++
 	}
+	w.write(gathered)
 }
 
 func (w *wire) write(p []byte) {
@@ -127,10 +140,5 @@ func (w *wire) extend() {
 	_ = w.control.SetWriteDeadline(w.deadline) // where there is none, the transport has its own
 }
 
-// reason says why writing ended.
-func (w *wire) reason() string {
-	if errors.Is(w.err, os.ErrDeadlineExceeded) {
-		return "stalled"
-	}
-	return "gone"
-}
+// stalled says that writing ended because the connection took nothing.
+func (w *wire) stalled() bool { return errors.Is(w.err, os.ErrDeadlineExceeded) }

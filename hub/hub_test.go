@@ -243,6 +243,41 @@ func TestRetentionThatOvertakesAReplayIsTold(t *testing.T) {
 	}
 }
 
+// What retention takes from the midst of what is being read is told where it is missing.
+func TestRetentionThatOvertakesTheMidstOfAReplay(t *testing.T) {
+	log := &expiringLog{Memory: eventlogtest.NewMemory(), at: 150, first: 500}
+	for i := range 3000 {
+		log.Publish(t, "a", strconv.Itoa(i+1))
+	}
+	h := start(t, log, hub.Config{WindowBytes: 10_000})
+	r := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, ">"), LastEventID: "10-100"})
+	defer r.Close()
+	got := r.readN(2 + 3000 - 500)
+	if got[0].Event.Type() != event.TypeGap {
+		t.Errorf("first came %v", got[0].Event)
+	}
+	for i, e := range got {
+		if seq := uint64(499 + i); e.Event.ID().Seq() != seq {
+			t.Fatalf("handed %v as number %d, not %d", e.Event, i, seq)
+		}
+	}
+}
+
+// expiringLog lets the events below first go once the one at a sequence is read.
+type expiringLog struct {
+	*eventlogtest.Memory
+	at, first uint64
+}
+
+func (l *expiringLog) Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (uint64, error) {
+	return l.Memory.Read(ctx, after, patterns, limit, func(e event.Event) error {
+		if e.ID().Seq() == l.at {
+			l.Expire(l.first)
+		}
+		return fn(e)
+	})
+}
+
 // One that never reads costs the hub and the others nothing: the window's bound holds.
 func TestASubscriberThatNeverReadsHoldsUpNobody(t *testing.T) {
 	log := eventlogtest.NewMemory()

@@ -113,13 +113,21 @@ func (s *Subscriber) replayPiece(ctx context.Context) (entries []*Entry, more bo
 	if err != nil {
 		return nil, false, err
 	}
-	// Looked at after the read: retention may have overtaken it.
-	first, last, err := s.hub.log.Bounds(ctx)
-	if err != nil {
-		return nil, false, err
+	first, last := start+1, upto+1
+	if uint64(len(read)) < max(upto-start, 1) { // else no sequence is missing
+		// Looked at after the read: retention may have overtaken it.
+		if first, last, err = s.hub.log.Bounds(ctx); err != nil {
+			return nil, false, err
+		}
 	}
 	entries, s.opening = s.opening, nil
 	if start+1 < first {
+		// Between those that retention has taken since, others may be missing already: the
+		// gap is over all of them, and behind it is everything.
+		for len(read) > 0 && read[0].seq() < first {
+			read = read[1:]
+		}
+		upto = max(upto, first-1)
 		resumed := upto
 		if len(read) > 0 {
 			resumed = read[0].seq() - 1

@@ -105,7 +105,13 @@ func (r record) LogValue() slog.Value {
 	if r.failure != nil {
 		text("error", r.failure.Error())
 	}
-	return slog.GroupValue(append(attrs, r.more...)...)
+	for _, attr := range r.more { // a handler may hand on what it was sent
+		if attr.Value.Kind() == slog.KindString {
+			attr.Value = slog.StringValue(clean(attr.Value.String()))
+		}
+		attrs = append(attrs, attr)
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // redact replaces the values of parameters that carry credentials, or might: by any name with ticket or token in it.

@@ -29,6 +29,29 @@ func (b *Books) Len() int {
 	return len(b.acked)
 }
 
+// Last is the highest sequence that was acknowledged.
+func (b *Books) Last() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var last uint64
+	for _, seq := range b.acked {
+		last = max(last, seq)
+	}
+	return last
+}
+
+// Between is how many events after one sequence and up to another were acknowledged.
+func (b *Books) Between(after, upto uint64) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, seq := range b.acked {
+		if seq > after && seq <= upto {
+			n++
+		}
+	}
+	return n
+}
+
 // Account is what one reader has seen. It is safe for concurrent use.
 type Account struct {
 	mu    sync.Mutex
@@ -70,6 +93,13 @@ func (a *Account) Len() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.count
+}
+
+// Last is the highest sequence that was seen.
+func (a *Account) Last() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last
 }
 
 // Gaps are the data of the gap events that were seen.

@@ -87,6 +87,9 @@ func parseAnswer(text []byte) (event.ID, error) {
 	return event.ParseID(answer.ID)
 }
 
+// CloseIdle closes the connections that are kept for the next request.
+func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
+
 // Get returns the body of what the server serves at the path.
 func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+path, nil)
@@ -98,11 +101,11 @@ func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
 
 func (c *Client) do(r *http.Request) ([]byte, error) {
 	r.Header.Set("Authorization", "Bearer "+c.Token)
-	answer, err := c.http.Do(r)
+	answer, err := c.http.Do(r) //nolint:gosec // to the server that the caller drives
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }() // it was read
 	body, err := io.ReadAll(answer.Body)
 	if err != nil || answer.StatusCode < 300 {
 		return body, err
@@ -135,6 +138,9 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) {
 		return stats, err
 	}
 	defer r.Close()
+	if r.Status != http.StatusOK {
+		return stats, &Refusal{Status: r.Status}
+	}
 	for range 2 {
 		for {
 			f, err := r.Next()

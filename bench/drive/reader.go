@@ -70,7 +70,7 @@ func Open(ctx context.Context, r Request) (*Reader, error) {
 		s.Close()
 		return nil, err
 	}
-	answer, err := http.ReadResponse(bufio.NewReader(conn), request)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), request) //nolint:bodyclose // Close ends the connection
 	if err != nil {
 		s.Close()
 		return nil, err

@@ -1,0 +1,245 @@
+package eventlog_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"freshet/event"
+	"freshet/eventlog"
+	"freshet/eventlog/eventlogtest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+func jetStream(t *testing.T, url string) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	must(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	must(t, err)
+	return js
+}
+
+// A stream that had other subjects before it was Freshet's may still hold their messages.
+func TestAStreamThatHeldOtherSubjects(t *testing.T) {
+	url := externalNATS(t)
+	js := jetStream(t, url)
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "freshet", Subjects: []string{"x", "eventually"}, AllowAtomicPublish: true})
+	must(t, err)
+	for _, subject := range []string{"x", "eventually"} {
+		_, err = js.Publish(t.Context(), subject, []byte("old"))
+		must(t, err)
+	}
+	l := open(t, eventlog.Config{NATS: url})
+	id := appendOne(t, l, "news", "new", "")
+	var got []string
+	err = l.Tail(t.Context(), 0, func() {}, func(e event.Event) error {
+		got = append(got, fmt.Sprintf("%v %v", e.ID().Seq(), e.Topic()))
+		if e.ID() == id {
+			return io.EOF
+		}
+		return nil
+	})
+	if diff := cmp.Diff([]string{"1 ", "2 ", "3 news"}, got); diff != "" || !errors.Is(err, io.EOF) {
+		t.Errorf("the tail ended with %v, it had:\n%s", err, diff)
+	}
+	if diff := cmp.Diff([]string{id.String() + " news news new"}, read(t, l, 0, ">")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// An operator who gives Freshet's subjects to another stream must not have events go there: nobody would read them.
+func TestAnotherStreamHasTakenTheSubjects(t *testing.T) {
+	url := externalNATS(t)
+	l := open(t, eventlog.Config{NATS: url})
+	js := jetStream(t, url)
+	must(t, js.DeleteStream(t.Context(), "freshet"))
+	other, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "other", Subjects: []string{"event.>"}, AllowAtomicPublish: true})
+	must(t, err)
+	entry := eventlog.Entry{Event: eventlogtest.NewEvent(t, "a", "a", "x")}
+	for n, entries := range [][]eventlog.Entry{{entry}, {entry, entry}} {
+		for _, r := range l.AppendAll(t.Context(), entries) {
+			if !errors.Is(r.Err, eventlog.ErrUnavailable) {
+				t.Errorf("of %d: %+v", n+1, r)
+			}
+		}
+	}
+	info, err := other.Info(t.Context())
+	if err != nil || info.State.Msgs != 0 {
+		t.Errorf("the other stream holds %d events, %v", info.State.Msgs, err)
+	}
+}
+
+// A batch whose answer cannot be understood may be stored, so it is not sent again.
+func TestABatchIsNotSentTwice(t *testing.T) {
+	for name, replace := range map[string][2]string{"another count": {`"count":2`, `"count":0`}, "no JSON": {`{"stream"`, `?"stream"`}} {
+		t.Run(name, func(t *testing.T) {
+			url := externalNATS(t)
+			l := open(t, eventlog.Config{NATS: garbled(t, url, replace[0], replace[1])})
+			entries := []eventlog.Entry{{Event: eventlogtest.NewEvent(t, "a", "a", "1")}, {Event: eventlogtest.NewEvent(t, "a", "a", "2")}}
+			for _, r := range l.AppendAll(t.Context(), entries) {
+				if !errors.Is(r.Err, eventlog.ErrUnavailable) {
+					t.Errorf("receipt %+v", r)
+				}
+			}
+			if got := read(t, open(t, eventlog.Config{NATS: url}), 0, ">"); len(got) != 2 {
+				t.Errorf("stored %q", got)
+			}
+		})
+	}
+}
+
+// garbled is the URL of a way to NATS on which the answer to a batch is changed.
+func garbled(t *testing.T, to, text, by string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	var ways sync.WaitGroup
+	t.Cleanup(func() { must(t, listener.Close()); ways.Wait() })
+	ways.Go(func() {
+		for {
+			ours, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			theirs, err := net.Dial("tcp", strings.TrimPrefix(to, "nats://"))
+			if err != nil {
+				t.Error(err)
+				ours.Close()
+				return
+			}
+			ways.Go(func() {
+				_, _ = io.Copy(theirs, ours)
+				theirs.Close()
+			})
+			ways.Go(func() {
+				defer ours.Close()
+				for lines := bufio.NewReader(theirs); ; {
+					line, err := lines.ReadString('\n')
+					if strings.Contains(line, `"batch":`) {
+						line = strings.Replace(line, text, by, 1)
+					}
+					if _, errWrite := io.WriteString(ours, line); err != nil || errWrite != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	return "nats://" + listener.Addr().String()
+}
+
+// Whatever a NATS client publishes: the tail goes on, hands it out as a valid event or as none, and logs printable lines.
+func FuzzNATS(f *testing.F) {
+	f.Add("news", "note", []byte("hello"))
+	f.Add("a.b", "message", []byte("\xff"))
+	f.Add("größe.\u202e", "a\u009b31m", []byte{})
+	f.Add("a/b", "\x1b[31m", []byte("\r\n\r\n"))
+	f.Add("counter", "gap", []byte("\x00"))
+	f.Add(strings.Repeat("a.", 150)+"a", strings.Repeat("ü", 200), []byte("x"))
+	var logged lockedBuffer
+	server, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: f.TempDir(), NoSigs: true, NoLog: true})
+	fatal(f, err)
+	server.Start()
+	f.Cleanup(func() { server.Shutdown(); server.WaitForShutdown() })
+	if !server.ReadyForConnections(10 * time.Second) {
+		f.Fatal("nats-server does not start")
+	}
+	l, err := eventlog.Open(f.Context(), eventlog.Config{NATS: server.ClientURL(), RetainBytes: 1 << 20, Logger: slog.New(slog.NewJSONHandler(&logged, nil))})
+	fatal(f, err)
+	f.Cleanup(func() { fatal(f, l.Close()) })
+	nc, err := nats.Connect(server.ClientURL())
+	fatal(f, err)
+	f.Cleanup(nc.Close)
+	ctx, events := f.Context(), make(chan event.Event)
+	done := make(chan error, 1)
+	go func() {
+		defer close(done)
+		done <- l.Tail(ctx, 0, func() {}, func(e event.Event) error { events <- e; return nil })
+	}()
+	f.Cleanup(func() {
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			f.Error(err)
+		}
+	})
+	f.Fuzz(func(t *testing.T, subject, typ string, data []byte) {
+		m := nats.NewMsg("event." + subject)
+		m.Header.Set("Event-Type", typ)
+		m.Data = data
+		answer, err := nc.RequestMsg(m, 5*time.Second)
+		if err != nil || bytes.Contains(answer.Data, []byte(`"error"`)) {
+			return // refused by NATS itself
+		}
+		var e event.Event
+		select {
+		case e = <-events:
+		case err := <-done:
+			t.Fatalf("the tail ended: %v", err)
+		}
+		logged := logged.take()
+		if (logged == "") != (e.Topic().String() == subject) {
+			t.Errorf("subject %q is topic %q, logged %q", subject, e.Topic(), logged)
+		}
+		for line := range strings.Lines(logged) {
+			line, ended := strings.CutSuffix(line, "\n")
+			if !ended || len(line) > 1000 || !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("logged %q", line)
+			}
+		}
+		if e.Topic().String() == "" {
+			return
+		}
+		want := event.TypeOf(e.Topic())
+		if typ != "" {
+			if want, err = event.ParseType(typ); err != nil {
+				want = e.Type() // NATS cuts off spaces, and makes one of a line end
+			}
+		}
+		if _, err := event.New(e.Topic(), e.Type(), e.Data()); err != nil || e.Type() != want || e.Data() != string(data) {
+			t.Errorf("%q of type %q is the event %q of type %q: %v", data, typ, e.Data(), e.Type(), err)
+		}
+	})
+}
+
+// lockedBuffer is what several goroutines may write to.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+// take empties the buffer.
+func (b *lockedBuffer) take() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.buf.Reset()
+	return b.buf.String()
+}
+
+func fatal(f *testing.F, err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatal(err)
+	}
+}

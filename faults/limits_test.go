@@ -1,0 +1,319 @@
+package faults_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"freshet/bench/drive"
+)
+
+// from is a caller's place: its address on the loopback network, and what it says of the
+// client that it is a proxy of, if it is one.
+type from struct{ address, forwarded string }
+
+func (f from) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(f.address)}}
+	return dialer.DialContext(ctx, network, address)
+}
+
+func (f from) header() http.Header {
+	h := http.Header{}
+	if f.forwarded != "" {
+		h.Set("X-Forwarded-For", f.forwarded)
+	}
+	return h
+}
+
+// browser opens a stream as a browser does. It is one that stays open if its first frame
+// has an ID; a refused one has none, and is checked to be what makes a browser come back.
+func (f from) browser(ctx context.Context, t *testing.T, url string) (_ *drive.Reader, refused bool) {
+	t.Helper()
+	r, err := drive.Open(ctx, drive.Request{URL: url, Header: f.header(), Dial: f.dial})
+	must(t, err)
+	t.Cleanup(r.Close)
+	first, err := r.Next()
+	must(t, err)
+	if r.Status != http.StatusOK {
+		t.Fatalf("a browser gets %d, and stops for good", r.Status)
+	}
+	if first.ID != "" {
+		return r, false
+	}
+	if _, err := r.Next(); first.Retry < 5*time.Second || first.Retry > 30*time.Second || !errors.Is(err, io.EOF) {
+		t.Errorf("a refused browser gets %+v, then %v", first, err)
+	}
+	return nil, true
+}
+
+// opens opens streams as browsers do, all of which stay open.
+func (f from) opens(ctx context.Context, t *testing.T, url string, n int) (streams []*drive.Reader) {
+	t.Helper()
+	for range n {
+		r, refused := f.browser(ctx, t, url)
+		if refused {
+			t.Fatalf("%v: refused", f)
+		}
+		streams = append(streams, r)
+	}
+	return streams
+}
+
+// refused asserts that neither a browser nor another caller gets a stream.
+func (f from) refused(ctx context.Context, t *testing.T, url string, status int, code string) {
+	t.Helper()
+	if _, refused := f.browser(ctx, t, url); !refused {
+		t.Errorf("%v: a browser's stream was opened", f)
+	}
+	answer, body := f.do(ctx, t, http.MethodGet, url, "")
+	if answer.StatusCode != status || answer.Header.Get("Retry-After") != "5" || !strings.Contains(body, code) {
+		t.Errorf("%v: %d %v %s", f, answer.StatusCode, answer.Header, body)
+	}
+}
+
+// comesBack waits until a browser gets a stream.
+func (f from) comesBack(ctx context.Context, t *testing.T, url string) {
+	t.Helper()
+	must(t, drive.Until(ctx, func() bool {
+		_, refused := f.browser(ctx, t, url)
+		return !refused
+	}))
+}
+
+// do sends a request as a caller that is no browser. Headers are pairs of name and value.
+func (f from) do(ctx context.Context, t *testing.T, method, url, body string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	must(t, err)
+	r.Header = f.header()
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	transport := &http.Transport{DialContext: f.dial, DisableKeepAlives: true}
+	answer, err := transport.RoundTrip(r)
+	must(t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	must(t, err)
+	return answer, string(text)
+}
+
+func TestConnectionsInAllAreLimited(t *testing.T) {
+	ctx := begin(t)
+	s := start(ctx, t, t.TempDir(), "--max-connections", "3")
+	open := from{"127.0.0.1", ""}.opens(ctx, t, s.URL+"/event", 2)
+	from{"127.0.0.2", ""}.opens(ctx, t, s.URL+"/event", 1)
+	late := from{"127.0.0.3", ""}
+	late.refused(ctx, t, s.URL+"/event", http.StatusServiceUnavailable, "busy")
+	// Only streams are counted.
+	if answer, _ := late.do(ctx, t, http.MethodGet, s.URL+"/history", ""); answer.StatusCode != http.StatusOK {
+		t.Errorf("history: %s", answer.Status)
+	}
+	open[0].Close()
+	late.comesBack(ctx, t, s.URL+"/event")
+	if f, err := open[1].Event(""); err != nil || f.Data == "" {
+		t.Errorf("an open stream: %+v, %v", f, err)
+	}
+}
+
+func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
+	ctx := begin(t)
+	s := start(ctx, t, t.TempDir(), "--max-connections-per-address", "2", "--trusted-proxy", "127.0.0.1")
+	url := s.URL + "/event/news"
+	const status, code = http.StatusTooManyRequests, "too_many_connections"
+	type client struct{ first, again, neighbour from }
+	for name, c := range map[string]client{
+		"connected":      {from{"127.0.0.2", ""}, from{"127.0.0.2", ""}, from{"127.0.0.3", ""}},
+		"that forges":    {from{"127.0.0.4", "203.0.113.1"}, from{"127.0.0.4", "203.0.113.2"}, from{"127.0.0.5", "203.0.113.1"}},
+		"IPv4, proxied":  {from{"127.0.0.1", "203.0.113.7"}, from{"127.0.0.1", "6.6.6.6, ::ffff:203.0.113.7"}, from{"127.0.0.1", "203.0.113.8"}},
+		"IPv6, proxied":  {from{"127.0.0.1", "2001:db8:0:1::1"}, from{"127.0.0.1", "2001:db8:0:1:ffff::1"}, from{"127.0.0.1", "2001:db8:0:2::1"}},
+		"proxied twice":  {from{"127.0.0.1", "198.51.100.1, 127.0.0.1"}, from{"127.0.0.1", "::1, 198.51.100.1, 127.0.0.1"}, from{"127.0.0.1", "198.51.100.2"}},
+		"a silent proxy": {from{"127.0.0.1", ""}, from{"127.0.0.1", "unknown"}, from{"127.0.0.1", "198.51.100.9"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			streams := c.first.opens(ctx, t, url, 2)
+			c.again.refused(ctx, t, url, status, code)
+			c.neighbour.opens(ctx, t, url, 2)
+			streams[0].Close()
+			c.again.comesBack(ctx, t, url)
+			c.first.refused(ctx, t, url, status, code)
+		})
+	}
+}
+
+func TestTopicsAndBodiesAreLimited(t *testing.T) {
+	ctx := begin(t)
+	s := start(ctx, t, t.TempDir(), "--max-topics", "2", "--max-body", "1000")
+	client := from{"127.0.0.1", ""}
+	client.opens(ctx, t, s.URL+"/event?topic=a&topic=b", 1)
+	for _, path := range []string{"/event?topic=a&topic=b&topic=c", "/event/a?topic=b&topic=c", "/history?topic=a&topic=b&topic=c"} {
+		answer, body := client.do(ctx, t, http.MethodGet, s.URL+path, "", "Accept", "text/event-stream")
+		if answer.StatusCode != http.StatusBadRequest || !strings.Contains(body, "invalid_topic") { // coming back would not help
+			t.Errorf("%s: %s %s", path, answer.Status, body)
+		}
+	}
+	_, err := s.Publish(ctx, "news", strings.Repeat("x", 1000), "")
+	must(t, err)
+	for _, body := range []string{strings.Repeat("x", 1001), strings.Repeat("x", 2_000_000)} {
+		_, err := s.Publish(ctx, "news", body, "")
+		var refusal *drive.Refusal
+		if !errors.As(err, &refusal) || refusal.Status != http.StatusRequestEntityTooLarge || refusal.Code != "too_large" {
+			t.Errorf("%d bytes: %v", len(body), err)
+		}
+	}
+	_, err = s.PublishMany(ctx, strings.Repeat(`{"topic":"news","data":1}`+"\n", 40)) // 26 bytes each
+	if err == nil || !strings.Contains(err.Error(), "413") {
+		t.Errorf("many: %v", err)
+	}
+	if body, err := s.Get(ctx, "/history"); err != nil || bytes.Count(body, []byte(`"id"`)) != 1 {
+		t.Errorf("stored: %.200s, %v", body, err)
+	}
+}
+
+func TestPublishingIsLimited(t *testing.T) {
+	ctx := begin(t)
+	s := start(ctx, t, t.TempDir(), "--publish-rate", "10", "--trusted-proxy", "127.0.0.1")
+	bearer := []string{"Authorization", "Bearer " + s.Token, "Content-Type", "application/x-ndjson"}
+	publish := func(f from, n int) (*http.Response, string) {
+		return f.do(ctx, t, http.MethodPost, s.URL+"/event", strings.Repeat(`{"topic":"news","data":1}`+"\n", n), bearer...)
+	}
+	wild := from{"127.0.0.2", ""}
+	if answer, body := publish(wild, 100); answer.StatusCode != http.StatusOK || strings.Count(body, `"id"`) != 100 {
+		t.Fatalf("ten seconds' worth: %s %s", answer.Status, body)
+	}
+	answer, body := publish(wild, 20)
+	wait, err := strconv.Atoi(answer.Header.Get("Retry-After"))
+	if err != nil || answer.StatusCode != http.StatusTooManyRequests || wait < 1 || wait > 2 || !strings.Contains(body, "rate_limited") {
+		t.Fatalf("more: %s, Retry-After %q, %s", answer.Status, answer.Header.Get("Retry-After"), body)
+	}
+	if answer, body := publish(wild, 101); answer.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(body, "too_many_events") {
+		t.Errorf("more than ever passes: %s %s", answer.Status, body)
+	}
+	for _, other := range []from{{"127.0.0.3", ""}, {"127.0.0.1", "203.0.113.7"}} {
+		if answer, body := publish(other, 100); answer.StatusCode != http.StatusOK {
+			t.Errorf("%v: %s %s", other, answer.Status, body)
+		}
+	}
+	<-time.After(time.Duration(wait) * time.Second)
+	if answer, body := publish(wild, 20); answer.StatusCode != http.StatusOK {
+		t.Errorf("after Retry-After: %s %s", answer.Status, body)
+	}
+	if body, err := s.Get(ctx, "/history?limit=1000"); err != nil || bytes.Count(body, []byte(`"id"`)) != 320 {
+		t.Errorf("%d events are stored, %v", bytes.Count(body, []byte(`"id"`)), err)
+	}
+}
+
+// One replay at a time, and yet all are served in the end.
+func TestReplaysAreLimited(t *testing.T) {
+	const readers, events = 12, 1000
+	ctx := begin(t)
+	s := start(ctx, t, t.TempDir(), "--max-replays", "1", "--window-bytes", "1B", "--counter-interval", "0")
+	line := `{"topic":"news","data":"` + strings.Repeat("x", 400) + `"}` + "\n"
+	var books drive.Books
+	ids, err := s.PublishMany(ctx, strings.Repeat(line, events))
+	must(t, err)
+	books.Acknowledge(ids...)
+
+	var reading sync.WaitGroup
+	for n := range readers {
+		reading.Go(func() {
+			r, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event/news?since=all"})
+			if err != nil {
+				t.Errorf("reader %d: %v", n, err)
+				return
+			}
+			defer r.Close()
+			var account drive.Account
+			for account.Len() < events {
+				f, err := r.Event("")
+				if err != nil {
+					t.Errorf("reader %d, after %d events: %v", n, account.Len(), err)
+					return
+				}
+				account.See(f)
+			}
+			if err := account.Err(); err != nil || books.Missing(&account, 0) > 0 {
+				t.Errorf("reader %d: misses %d, %v", n, books.Missing(&account, 0), err)
+			}
+		})
+	}
+	reading.Wait()
+}
+
+// Readers who take nothing of their pages of history make nobody wait but themselves.
+func TestPagesOfHistoryAreLimited(t *testing.T) {
+	ctx := begin(t)
+	s := start(ctx, t, t.TempDir())
+	_, err := s.Publish(ctx, "news", strings.Repeat("x", 1<<20), "") // more than the system buffers
+	must(t, err)
+	wild, other := from{"127.0.0.2", ""}, from{"127.0.0.3", ""}
+	var stuck []net.Conn
+	deadline, _ := ctx.Deadline()
+	for range 20 {
+		conn, err := wild.dial(ctx, "tcp", strings.TrimPrefix(s.URL, "http://"))
+		must(t, err)
+		defer conn.Close()
+		must(t, errors.Join(conn.SetDeadline(deadline), conn.(*net.TCPConn).SetReadBuffer(4096)))
+		_, err = fmt.Fprint(conn, "GET /history HTTP/1.1\r\nHost: x\r\n\r\n")
+		must(t, err)
+		stuck = append(stuck, conn)
+	}
+	answers := map[string]int{}
+	for _, conn := range stuck {
+		status := make([]byte, len("HTTP/1.1 200")) // and no more of it
+		_, err := io.ReadFull(conn, status)
+		must(t, err)
+		answers[string(status)]++
+	}
+	if answers["HTTP/1.1 200"] != 16 || answers["HTTP/1.1 429"] != 4 {
+		t.Errorf("answers: %v", answers)
+	}
+	page := func(f from) (int, string) {
+		answer, body := f.do(ctx, t, http.MethodGet, s.URL+"/history?topic=none", "")
+		return answer.StatusCode, answer.Header.Get("Retry-After") + " " + body
+	}
+	if status, body := page(wild); status != http.StatusTooManyRequests || !strings.HasPrefix(body, "5 ") || !strings.Contains(body, "too_many_pages") {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, body := page(other); status != http.StatusOK {
+		t.Errorf("another reader: %d %s", status, body)
+	}
+	for _, conn := range stuck {
+		must(t, conn.Close())
+	}
+	must(t, drive.Until(ctx, func() bool { status, _ := page(wild); return status == http.StatusOK }))
+}
+
+// A client that does not finish its headers is cut off; an open stream is left alone. What
+// else is slow is tested in fake time.
+func TestSlowHeadersAreCutOff(t *testing.T) {
+	ctx := begin(t)
+	s := start(ctx, t, t.TempDir())
+	stream := from{"127.0.0.1", ""}.opens(ctx, t, s.URL+"/event/news", 1)[0]
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(s.URL, "http://"))
+	must(t, err)
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	must(t, conn.SetDeadline(deadline))
+	began := time.Now()
+	_, err = fmt.Fprint(conn, "GET /event HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+	must(t, err)
+	answer, err := io.ReadAll(conn)
+	if took := time.Since(began); err != nil || took < 9*time.Second {
+		t.Errorf("cut off after %v with %q, %v", took, answer, err)
+	}
+	id, err := s.Publish(ctx, "news", "x", "")
+	must(t, err)
+	if f, err := stream.Event("news"); err != nil || f.ID != id.String() {
+		t.Errorf("event %+v, %v; want %s", f, err, id)
+	}
+}

@@ -1,0 +1,223 @@
+package faults_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"freshet/bench/drive"
+)
+
+// proxyKind is a proxy whose configuration is in deploy/. Tests take that file as it is but for a
+// text and what replaces it, in turns.
+type proxyKind struct {
+	program, file string
+	moved         func(p *proxy, upstream string) []string // to where the test has things
+	hasty         []string                                 // a second of silence is too much
+}
+
+var proxyKinds = []proxyKind{{
+	program: "nginx",
+	file:    "../deploy/nginx/freshet.conf",
+	moved: func(p *proxy, upstream string) []string {
+		return []string{
+			"server 127.0.0.1:8080 ", "server " + upstream + " ",
+			"listen 80;", "listen " + p.plain + ";",
+			"listen [::]:80;", "",
+			"listen 443 ", "listen " + p.secure + " ",
+			"listen [::]:443 ssl http2;", "",
+			"/etc/ssl/certs/freshet.pem", p.identity,
+			"/etc/ssl/private/freshet.key", p.identity,
+			// Here the operator's nginx.conf has a liking for compression.
+			"upstream freshet {", "gzip on; gzip_types *; gzip_min_length 0; gzip_proxied any; upstream freshet {",
+		}
+	},
+	hasty: []string{"proxy_read_timeout 60s;", "proxy_read_timeout 1s;"},
+}, {
+	program: "haproxy",
+	file:    "../deploy/haproxy/haproxy.cfg",
+	moved: func(p *proxy, upstream string) []string {
+		return []string{
+			"server a 127.0.0.1:8080 ", "server a " + upstream + " ",
+			"bind :80\n", "bind " + p.plain + "\n",
+			"bind :443 ", "bind " + p.secure + " ",
+			"/etc/haproxy/freshet.pem", p.identity,
+			// What this user may do.
+			"maxconn 20000\n", "maxconn 500\n",
+			"user haproxy\n", "\n",
+			"group haproxy\n", "\n",
+			"chroot /var/lib/haproxy\n", "\n",
+		}
+	},
+	hasty: []string{"timeout server 60s\n", "timeout server 1s\n", "timeout client 60s\n", "timeout client 1s\n"},
+}}
+
+// eachProxy runs the test with each proxy whose configuration is in deploy/.
+func eachProxy(t *testing.T, test func(*testing.T, proxyKind)) {
+	t.Parallel()
+	for _, k := range proxyKinds {
+		t.Run(k.program, func(t *testing.T) {
+			t.Parallel()
+			test(t, k)
+		})
+	}
+}
+
+// start starts the proxy before the server at the address upstream, with further changes.
+func (k proxyKind) start(ctx context.Context, t *testing.T, upstream string, changes ...string) *proxy {
+	t.Helper()
+	text, err := os.ReadFile(k.file)
+	must(t, err)
+	p := newProxy(t, k.program)
+	p.configure(t, replaceEach(t, string(text), append(k.moved(p, upstream), changes...)))
+	p.start(ctx, t)
+	return p
+}
+
+func replaceEach(t *testing.T, text string, changes []string) string {
+	t.Helper()
+	for change := range slices.Chunk(changes, 2) {
+		if !strings.Contains(text, change[0]) {
+			t.Fatalf("the configuration that is shipped has no %q", change[0])
+		}
+		text = strings.ReplaceAll(text, change[0], change[1])
+	}
+	return text
+}
+
+// proxy is a proxy before the server, in a folder and on ports of its own.
+type proxy struct {
+	URL    string       // https
+	Client *http.Client // trusts it; speaks HTTP/2
+
+	program  string
+	dir      string
+	plain    string // address without TLS
+	secure   string // address with TLS
+	identity string // file of a certificate and its key
+	cmd      *exec.Cmd
+	exited   chan struct{}
+}
+
+// newProxy looks for the program, and makes a place for it. The caller configures and starts it.
+func newProxy(t *testing.T, program string) *proxy {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil { // on Debian it is where only root looks
+		path, err = exec.LookPath("/usr/sbin/" + program)
+	}
+	if err != nil {
+		missing(t, "%s, on Debian the package of that name", program)
+	}
+	host := ownHost()
+	p := &proxy{program: path, dir: t.TempDir(), plain: host + ":10080", secure: host + ":10443"}
+	p.URL = "https://" + p.secure
+
+	// A test server of net/http has all that takes: a certificate, and a client that trusts it.
+	server := httptest.NewUnstartedServer(nil)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	p.Client = server.Client()
+	p.tls().ServerName = "example.com" // as the certificate says
+	certificate := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	must(t, err)
+	p.identity = filepath.Join(p.dir, "identity.pem")
+	must(t, os.WriteFile(p.identity, slices.Concat(
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), 0o600))
+	return p
+}
+
+// ownHost returns an address of this machine that nobody else uses. A port that is given up
+// for a while stays free there; and HAProxy would share one with others, unnoticed.
+func ownHost() string {
+	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+}
+
+// nginxConf is what the operator's nginx.conf has around ours.
+const nginxConf = `
+events {}
+error_log stderr;
+pid nginx.pid;
+http {
+	access_log off;
+	client_body_temp_path body;
+	proxy_temp_path proxy;
+	fastcgi_temp_path fastcgi;
+	uwsgi_temp_path uwsgi;
+	scgi_temp_path scgi;
+	include freshet.conf;
+}
+`
+
+// configure has the proxy read the text at its start.
+func (p *proxy) configure(t *testing.T, text string) {
+	t.Helper()
+	must(t, os.WriteFile(filepath.Join(p.dir, "nginx.conf"), []byte(nginxConf), 0o600))
+	must(t, os.WriteFile(filepath.Join(p.dir, "freshet.conf"), []byte(text), 0o600))
+}
+
+// start starts the process and returns once it takes connections. It ends with the test.
+func (p *proxy) start(ctx context.Context, t *testing.T) {
+	t.Helper()
+	args := []string{"-db", "-f", "freshet.conf"}
+	if filepath.Base(p.program) == "nginx" {
+		// One process, which can be killed.
+		args = []string{"-p", p.dir, "-c", filepath.Join(p.dir, "nginx.conf"), "-g", "daemon off; master_process off;"}
+	}
+	p.cmd = exec.CommandContext(ctx, p.program, args...)
+	p.cmd.Dir = p.dir
+	p.cmd.Stdout, p.cmd.Stderr = t.Output(), t.Output()
+	must(t, p.cmd.Start())
+	exited := make(chan struct{})
+	p.exited = exited
+	go func() {
+		defer close(exited)
+		_ = p.cmd.Wait() // it is killed, if it does not end too early
+	}()
+	t.Cleanup(p.kill)
+	must(t, drive.Until(ctx, func() bool {
+		select {
+		case <-exited:
+			t.Fatalf("%s has ended", p.program)
+		default:
+		}
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.plain)
+		return err == nil && conn.Close() == nil
+	}))
+}
+
+// kill ends the process at once, as SIGKILL does.
+func (p *proxy) kill() {
+	_ = p.cmd.Process.Kill() // it may be gone
+	<-p.exited
+}
+
+// tls is the client's.
+func (p *proxy) tls() *tls.Config { return p.Client.Transport.(*http.Transport).TLSClientConfig }
+
+// from returns how to connect to the proxy from an address of this machine, over TLS, for
+// HTTP/1.1; from any address if it is empty.
+func (p *proxy) from(address string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	config := p.tls().Clone()
+	config.NextProtos = []string{"http/1.1"}
+	dialer := &net.Dialer{}
+	if address != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(address)}
+	}
+	return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext
+}

@@ -1,0 +1,172 @@
+package handlers_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet/handlers"
+	"freshet/ssetest"
+)
+
+// The router of the tests trusts everybody, as Gin does, so this header makes the address.
+const forwarded = "X-Forwarded-For"
+
+func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, func(cfg *handlers.Config) { cfg.MaxConnectionsPerAddress = 2 })
+		for _, address := range []struct{ first, again, neighbour string }{
+			{"203.0.113.7", "::ffff:203.0.113.7", "203.0.113.8"},
+			{"2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:db8:0:2::1"},
+			{"::ffff:198.51.100.1", "198.51.100.1", "::ffff:198.51.100.2"},
+		} {
+			first := ssetest.Get(t, s, "/event/n", forwarded, address.first)
+			first.Next()
+			ssetest.Get(t, s, "/event/n", forwarded, address.again).Next()
+
+			refused := ssetest.Get(t, s, "/event/n", forwarded, address.again)
+			if f := refused.Next(); f.ID != "" || refused.Status() != http.StatusOK || f.Retry < 5*time.Second || f.Retry > 30*time.Second {
+				t.Fatalf("a browser at %s: %d %+v", address.again, refused.Status(), f)
+			}
+			if more := refused.Rest(); len(more) > 0 {
+				t.Errorf("a refused stream goes on: %+v", more)
+			}
+			w := s.do("GET", "/event/n", "", forwarded, address.again, "Accept", "application/x-ndjson")
+			if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "5" || !strings.Contains(w.Body.String(), "too_many_connections") {
+				t.Errorf("another caller at %s: %d %v %s", address.again, w.Code, w.Header(), w.Body)
+			}
+			ssetest.Get(t, s, "/event/n", forwarded, address.neighbour).Next()
+
+			// One leaves, one comes, and no more than one.
+			first.Close()
+			ssetest.Get(t, s, "/event/n", forwarded, address.first).Next()
+			if f := ssetest.Get(t, s, "/event/n", forwarded, address.first).Next(); f.ID != "" {
+				t.Errorf("%s has three streams", address.first)
+			}
+		}
+	})
+}
+
+// Those whose address the server does not know are one client.
+func TestConnectionsWithoutAnAddressAreLimited(t *testing.T) {
+	s := newServer(t, func(cfg *handlers.Config) { cfg.MaxConnectionsPerAddress = 1 })
+	open := func(remote string) *ssetest.Stream {
+		r := httptest.NewRequest(http.MethodGet, "/event/n", nil)
+		r.RemoteAddr = remote
+		return ssetest.Open(t, s, r)
+	}
+	first := open("@")
+	first.Next()
+	if w := open("pipe"); w.Status() != http.StatusTooManyRequests {
+		t.Errorf("a second one: %d", w.Status())
+	}
+	first.Close()
+	open("pipe").Next()
+}
+
+func TestPublishRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, func(cfg *handlers.Config) { cfg.PublishRate = 2 })
+		stored := uint64(0)
+		want := func(w *httptest.ResponseRecorder, status int, code, retryAfter string, events uint64) {
+			t.Helper()
+			if w.Code != status || !strings.Contains(w.Body.String(), code) || w.Header().Get("Retry-After") != retryAfter {
+				t.Errorf("%d, Retry-After %q, %s", w.Code, w.Header().Get("Retry-After"), w.Body)
+			}
+			stored += events
+			if state, err := s.log.State(t.Context()); err != nil || state.Events != stored {
+				t.Errorf("%d events are stored, want %d, %v", state.Events, stored, err)
+			}
+		}
+		single := func(address string) *httptest.ResponseRecorder {
+			return s.do("POST", "/event/n", "x", forwarded, address)
+		}
+		many := func(address string, n int) *httptest.ResponseRecorder {
+			body := strings.Repeat("nonsense\n", 3) + strings.Repeat(`{"topic":"n","data":1}`+"\n", n)
+			return s.do("POST", "/event", body, forwarded, address, "Content-Type", "application/x-ndjson")
+		}
+		const wild, other = "203.0.113.7", "2001:db8::1"
+		for range 20 { // ten seconds' worth
+			want(single(wild), 201, "id", "", 1)
+		}
+		want(single(wild), 429, "rate_limited", "1", 0)
+		want(s.do("POST", "/event", `{"topic":"n","data":1}`, forwarded, wild), 429, "rate_limited", "1", 0)
+		want(many(wild, 15), 429, "rate_limited", "8", 0)
+		want(many(other, 20), 200, "id", "", 20)
+		want(many(other, 21), 413, "too_many_events", "", 0)
+		want(many(other, 0), 200, "malformed", "", 0)
+
+		// What was refused has used up nothing, and Retry-After is the truth.
+		pass(7 * time.Second)
+		want(many(wild, 15), 429, "rate_limited", "1", 0)
+		pass(time.Second)
+		want(many(wild, 15), 200, "id", "", 15)
+		want(single(wild), 201, "id", "", 1)
+		want(single(wild), 429, "rate_limited", "1", 0)
+
+		// However many addresses there are, one that has used up its own gets no more.
+		for i := range 3000 {
+			want(single(fmt.Sprintf("2001:db8:1:%x::1", i)), 201, "id", "", 1)
+		}
+		want(single(wild), 429, "rate_limited", "1", 0)
+		pass(time.Hour)
+		want(many(wild, 20), 200, "id", "", 20)
+		want(single(wild), 429, "rate_limited", "1", 0)
+	})
+}
+
+// Readers who take nothing of their pages of history make nobody wait but themselves.
+func TestPagesOfHistoryOfOneAddressAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, nil)
+		s.log.Publish(t, "n", "x")
+		taken := make(chan struct{})
+		stick := func(address string) {
+			for range 16 {
+				go func() {
+					r := httptest.NewRequest(http.MethodGet, "/history", nil)
+					r.Header.Set(forwarded, address)
+					s.ServeHTTP(stuckWriter{httptest.NewRecorder(), taken}, r)
+				}()
+			}
+			synctest.Wait()
+		}
+		stick("203.0.113.7")
+		w := s.do("GET", "/history", "", forwarded, "203.0.113.7")
+		if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "5" || !strings.Contains(w.Body.String(), "too_many_pages") {
+			t.Errorf("a 17th page: %d %v %s", w.Code, w.Header(), w.Body)
+		}
+		if w := s.do("GET", "/history", "", forwarded, "203.0.113.8"); w.Code != http.StatusOK {
+			t.Errorf("another reader: %d %s", w.Code, w.Body)
+		}
+		// A conspiracy of four is felt, but all are told.
+		for _, address := range []string{"203.0.113.9", "203.0.113.10", "203.0.113.11"} {
+			stick(address)
+		}
+		began := time.Now()
+		w = s.do("GET", "/history", "", forwarded, "203.0.113.8")
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "5" || time.Since(began) != 10*time.Second {
+			t.Errorf("after %v: %d %v %s", time.Since(began), w.Code, w.Header(), w.Body)
+		}
+		close(taken)
+		synctest.Wait()
+		if w := s.do("GET", "/history", "", forwarded, "203.0.113.7"); w.Code != http.StatusOK {
+			t.Errorf("afterwards: %d %s", w.Code, w.Body)
+		}
+	})
+}
+
+// stuckWriter is the connection of a reader who takes nothing before taken is closed.
+type stuckWriter struct {
+	*httptest.ResponseRecorder
+	taken chan struct{}
+}
+
+func (w stuckWriter) Write(p []byte) (int, error) {
+	<-w.taken
+	return w.ResponseRecorder.Write(p)
+}
