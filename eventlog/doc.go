@@ -15,6 +15,10 @@
 // is found to lack some of those gets another epoch, so that no ID is given twice and
 // whoever resumes by one of the old is told a gap.
 //
+// Who reads on from where a read ended within a second finds its JetStream consumer there,
+// with the next events under way. Beside those of reads and tails under way, a Log has at
+// most 64 consumers.
+//
 // A Log is safe for concurrent use. Callers own nothing of it; events are values.
 package eventlog
 

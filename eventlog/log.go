@@ -68,6 +68,7 @@ type Log struct {
 	embedded *embedded // nil: the NATS is external
 	mark     *mark     // nil: the NATS is external
 	parked   parked
+	large    chan struct{} // one token for each event that comes alone because of its size
 }
 
 // Open opens the log, making the data folder and the stream where they are missing. It
@@ -116,6 +117,7 @@ func (l *Log) connect(ctx context.Context, options []nats.Option, cfg Config) er
 	if l.nc, err = nats.Connect(cfg.NATS, options...); err != nil {
 		return fmt.Errorf("NATS at %s: %w: %w", redacted(cfg.NATS), ErrUnavailable, err)
 	}
+	l.large = make(chan struct{}, max(1, largeBytes/l.nc.MaxPayload()))
 	if l.js, err = jetstream.New(l.nc); err != nil {
 		return err
 	}

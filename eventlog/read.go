@@ -3,7 +3,6 @@ package eventlog
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"freshet/event"
@@ -14,63 +13,6 @@ import (
 
 // idleConsumer is how long JetStream keeps a consumer whose reader is gone.
 const idleConsumer = 30 * time.Second
-
-// Tail calls fn for every event after the sequence, in order and each once, until ctx is
-// done or fn returns an error, which it returns; and caughtUp whenever it is at the log's
-// end. A lost connection is taken up again where it broke. What is no valid event comes as
-// one without a topic. fn holds up the tail, nothing else.
-func (l *Log) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error {
-	state, err := l.State(ctx)
-	if err != nil {
-		return err
-	}
-	asking, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	c, err := l.stream.OrderedConsumer(asking, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, InactiveThreshold: idleConsumer,
-	})
-	if err != nil {
-		return answer(err)
-	}
-	if c.CachedInfo().NumPending == 0 {
-		caughtUp()
-	}
-	// About 4 MiB of events of the log's mean size are sent ahead.
-	ahead := int(max(1, min(512, 4<<20/(state.Bytes/max(state.Events, 1)+1))))
-	messages, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(ahead, inFlight))
-	if err != nil {
-		return answer(err)
-	}
-	defer messages.Stop()
-	// Next gives up a lost connection only when it is stopped.
-	defer context.AfterFunc(ctx, messages.Stop)()
-	for {
-		m, err := messages.Next()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-			return fmt.Errorf("%w: the connection is closed", ErrUnavailable)
-		}
-		if err != nil {
-			return answer(err)
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return answer(err)
-		}
-		e, invalid := l.decode(m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp)
-		if invalid != nil {
-			l.logger.Warn("a NATS client published what is no event", "event", e, "error", invalid)
-		}
-		if err := fn(e); err != nil {
-			return err
-		}
-		if meta.NumPending == 0 {
-			caughtUp()
-		}
-	}
-}
 
 // Read calls fn for the events after the sequence that the patterns select, in order and
 // each once, until limit events are read, many times as many were passed over, the log's
@@ -208,10 +150,6 @@ func (l *Log) drop(name string) {
 		l.logger.Debug("drop a consumer", "error", err)
 	}
 }
-
-// inFlight bounds the bytes that JetStream sends ahead of the tail. It is above the largest
-// event that any server takes, which would never come otherwise.
-const inFlight = 66 << 20
 
 // everything is the filter of all events: JetStream, which knows it, then looks up nothing.
 const everything = ">"

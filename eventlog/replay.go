@@ -13,10 +13,12 @@ import (
 )
 
 // What JetStream is asked for at once, and so sends ahead of a reader. One event larger
-// than that comes alone.
+// than that comes alone, and of those so many bytes at a time at most: a NATS server closes
+// a connection that it owes more than 64 MiB, and the others may be owed 32.
 const (
 	pullEvents = 1024
 	pullBytes  = 256 << 10
+	largeBytes = 24 << 20
 )
 
 // replay is a consumer that reads a part of the log. It belongs to one read at a time;
@@ -37,6 +39,10 @@ type replay struct {
 	askedSize int          // and how many bytes
 	held      *event.Event // was refused by the reader, and is its next one
 	parked    *time.Timer  // ends the replay if it is not taken up again
+
+	// live is not nil for a replay that goes on at the log's end: the tail's. It tells that
+	// the connection was lost and is back.
+	live <-chan nats.Status
 }
 
 // errBroken: the consumer is gone, or has lost something on the way.
@@ -53,20 +59,28 @@ func (l *Log) replay(ctx context.Context, cfg jetstream.ConsumerConfig, after ui
 	if state.Last <= after {
 		return r, nil // there is nothing to consume
 	}
-	c, err := l.consumer(ctx, cfg, patterns)
-	if err != nil {
+	if err := r.open(ctx, cfg); err != nil {
 		return nil, err
 	}
+	return r, nil
+}
+
+// open makes the consumer.
+func (r *replay) open(ctx context.Context, cfg jetstream.ConsumerConfig) error {
+	c, err := r.log.consumer(ctx, cfg, r.patterns)
+	if err != nil {
+		return err
+	}
 	r.name, r.pending = c.CachedInfo().Name, c.CachedInfo().NumPending
-	if r.pending > 0 {
+	if r.pending > 0 || r.live != nil {
 		r.messages = make(chan *nats.Msg, pullEvents+2) // and a status of this pull and of the last
-		r.inbox, err = l.nc.ChanSubscribe(l.nc.NewInbox(), r.messages)
+		r.inbox, err = r.log.nc.ChanSubscribe(r.log.nc.NewInbox(), r.messages)
 	}
 	if err != nil {
 		r.end()
-		return nil, answer(err)
+		return answer(err)
 	}
-	return r, nil
+	return nil
 }
 
 // end lets the consumer go at once rather than when JetStream finds it idle.
@@ -86,9 +100,22 @@ func (r *replay) next(ctx context.Context, most int) (e event.Event, ok bool, er
 		e, r.held = *r.held, nil
 		return e, true, nil
 	}
-	size := pullBytes
-	for r.pending > 0 {
+	size, large := pullBytes, false
+	defer func() {
+		if large {
+			<-r.log.large
+		}
+	}()
+	for r.pending > 0 || r.live != nil {
 		if r.asked == 0 {
+			if size == 0 && !large {
+				select {
+				case r.log.large <- struct{}{}:
+					large = true
+				case <-ctx.Done():
+					return event.Event{}, false, ctx.Err()
+				}
+			}
 			if err := r.pull(min(most, pullEvents), size); err != nil {
 				return event.Event{}, false, err
 			}
@@ -102,6 +129,8 @@ func (r *replay) next(ctx context.Context, most int) (e event.Event, ok bool, er
 		}
 		// A status ends the pull, but where it only says that the pull is complete.
 		switch status, text := m.Header.Get("Status"), m.Header.Get("Description"); {
+		case status == "100": // there is nothing yet
+			continue
 		case status == "409" && text == "Batch Completed":
 			continue
 		case status == "409" && text == "Message Size Exceeds MaxBytes":
@@ -123,13 +152,21 @@ func (r *replay) next(ctx context.Context, most int) (e event.Event, ok bool, er
 	return event.Event{}, false, nil
 }
 
-// pull asks for what there is now, up to so many events and bytes.
+// pull asks for what there is now, or for the live replay what comes, up to so many events
+// and bytes.
 func (r *replay) pull(events, size int) error {
 	request := struct {
-		Batch    int  `json:"batch"`
-		MaxBytes int  `json:"max_bytes,omitempty"`
-		NoWait   bool `json:"no_wait"`
-	}{events, size, true}
+		Batch     int           `json:"batch"`
+		MaxBytes  int           `json:"max_bytes,omitempty"`
+		NoWait    bool          `json:"no_wait,omitempty"`
+		Expires   time.Duration `json:"expires,omitempty"`
+		Heartbeat time.Duration `json:"idle_heartbeat,omitempty"`
+	}{Batch: events, MaxBytes: size}
+	if r.live == nil {
+		request.NoWait = true
+	} else {
+		request.Expires, request.Heartbeat = idleConsumer, answerTimeout/3
+	}
 	text, err := json.Marshal(request)
 	if err != nil {
 		return err
@@ -159,6 +196,8 @@ func (r *replay) receive(ctx context.Context) (*nats.Msg, error) {
 		return m, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	case <-r.live:
+		return nil, errBroken
 	case <-patience.C:
 		return nil, errBroken
 	}
@@ -190,7 +229,10 @@ func (r *replay) take(m *nats.Msg) (event.Event, bool, error) {
 			r.asked = 0
 		}
 	}
-	e, _ := r.log.decode(m.Subject, m.Header, m.Data, meta.Sequence.Stream, meta.Timestamp)
+	e, invalid := r.log.decode(m.Subject, m.Header, m.Data, meta.Sequence.Stream, meta.Timestamp)
+	if invalid != nil && r.live != nil { // told once, and not at each replay
+		r.log.logger.Warn("a NATS client published what is no event", "event", e, "error", invalid)
+	}
 	return e, true, nil
 }
 
