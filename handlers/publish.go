@@ -26,6 +26,9 @@ import (
 // bodyTimeout bounds how long a publisher may take to send its body.
 const bodyTimeout = 30 * time.Second
 
+// maxLines bounds the answer to a body of short lines, which is many times as long.
+const maxLines = 100_000
+
 // published is the answer to an event that the log has.
 type published struct {
 	ID    event.ID `json:"id"`
@@ -124,7 +127,12 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 		entries []eventlog.Entry
 		errs    []error // of every line; nil for those in entries
 	)
-	for n, line := range bytes.Split(bytes.TrimRight(body, "\r\n"), []byte{'\n'}) {
+	body = bytes.TrimRight(body, "\r\n")
+	if n := bytes.Count(body, []byte{'\n'}) + 1; n > maxLines {
+		fail(c, fmt.Errorf("%w: %d lines; send at most %d at once", errBulk, n, maxLines))
+		return
+	}
+	for n, line := range bytes.Split(body, []byte{'\n'}) {
 		e, err := parseEvent(line)
 		if err == nil {
 			err = mayPublish(c, e.Topic())
@@ -150,6 +158,7 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 
 	var answer bytes.Buffer
 	lines := json.NewEncoder(&answer)
+	lines.SetEscapeHTML(false)
 	for _, err := range errs {
 		var result any
 		if err == nil {
@@ -159,7 +168,7 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 		}
 		if err != nil {
 			status, p := problemOf(err)
-			if status == http.StatusInternalServerError {
+			if status >= http.StatusInternalServerError {
 				_ = c.Error(err)
 			}
 			result = problemBody{p}
