@@ -1,0 +1,245 @@
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"freshet/bench/drive"
+)
+
+// grace is how long after the drain the server may end, as is promised; the race detector makes it slower.
+func grace() time.Duration {
+	if raceEnabled {
+		return 5 * time.Second
+	}
+	return 2 * time.Second
+}
+
+// drained is what a reader has seen of a drain.
+type drained struct {
+	at    time.Time
+	retry time.Duration // its own; 0 if it was not told
+	err   error         // if its stream did not end as it should
+}
+
+// SIGTERM with 2,000 readers and publishing under way: the server is not ready first, then
+// sends the readers away one after the other, answers every publish truly and ends in time.
+func TestDrain(t *testing.T) {
+	const readers, drain = 2000, 3 * time.Second
+	ctx := begin(t)
+	dir := t.TempDir()
+	s := start(ctx, t, dir, "--drain", drain.String(), "--retry", "1s-3s")
+	streams := make([]*drive.Reader, readers)
+	for n := range streams {
+		r, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event/news"})
+		must(t, err)
+		defer r.Close()
+		streams[n] = r
+	}
+	publishing := publish(ctx, s)
+	must(t, drive.Until(ctx, func() bool { return publishing.answered() >= 100 }))
+
+	// Whoever is sent away finds the server not ready.
+	ready := sync.OnceValue(func() error { _, err := s.Get(ctx, "/readyz"); return err })
+	all := make([]drained, readers)
+	var reading sync.WaitGroup
+	for n, r := range streams {
+		reading.Go(func() {
+			all[n] = readToDrain(r)
+			_ = ready()
+		})
+	}
+	began := time.Now()
+	must(t, s.Signal(syscall.SIGTERM))
+	if err := s.Wait(ctx); err != nil {
+		t.Errorf("ended with %v\n%s", err, lastOf(s.Log()))
+	}
+	if took := time.Since(began); took > drain+grace() {
+		t.Errorf("ended after %v\n%s", took, lastOf(s.Log()))
+	}
+	reading.Wait()
+
+	var refusal *drive.Refusal
+	if err := ready(); !errors.As(err, &refusal) || refusal.Status != http.StatusServiceUnavailable || refusal.Code != "draining" {
+		t.Errorf("readyz after the first was sent away: %v", err)
+	}
+	retries, tenths := map[time.Duration]bool{}, map[time.Duration]int{}
+	for n, d := range all {
+		if d.err != nil || d.retry < time.Second || d.retry > 3*time.Second {
+			t.Errorf("reader %d was sent away with %+v", n, d)
+		}
+		retries[d.retry] = true
+		tenths[d.at.Sub(began)/(drain/10)]++
+	}
+	// Drawn evenly from 2,001 milliseconds, 2,000 readers have about 1,265 different ones.
+	if len(retries) < 1000 {
+		t.Errorf("%d readers have only %d different reconnection times", readers, len(retries))
+	}
+	for tenth, n := range tenths {
+		if n > readers/3 {
+			t.Errorf("%d of %d readers were sent away in tenth %d of the drain", n, readers, tenth)
+		}
+	}
+	publishing.check(ctx, t, start(ctx, t, dir))
+}
+
+// A reader that takes nothing does not make the end later, and a second signal makes it now.
+func TestDrainWithAReaderThatStopped(t *testing.T) {
+	for name, c := range map[string]struct {
+		drain  time.Duration
+		twice  bool
+		within time.Duration
+	}{
+		"one signal":      {drain: time.Second, within: time.Second + grace()},
+		"a second signal": {drain: time.Minute, twice: true, within: grace()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := begin(t)
+			s := start(ctx, t, t.TempDir(), "--drain", c.drain.String())
+			r, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event/news"})
+			must(t, err)
+			defer r.Close()
+			for range 20 { // more than any buffer on the way takes
+				_, err := s.Publish(ctx, "news", strings.Repeat("x", 1_000_000), "")
+				must(t, err)
+			}
+			began := time.Now()
+			must(t, s.Signal(syscall.SIGTERM))
+			must(t, drive.Until(ctx, func() bool { _, err := s.Get(ctx, "/readyz"); return err != nil }))
+			if c.twice {
+				began = time.Now()
+				must(t, s.Signal(syscall.SIGTERM))
+			}
+			err = s.Wait(ctx)
+			if took := time.Since(began); took > c.within {
+				t.Errorf("ended after %v\n%s", took, lastOf(s.Log()))
+			}
+			var exit *exec.ExitError
+			killed := errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM
+			if killed != c.twice || !killed && err != nil {
+				t.Errorf("ended with %v\n%s", err, lastOf(s.Log()))
+			}
+		})
+	}
+}
+
+// lastOf is the end of a log of thousands of streams.
+func lastOf(log string) string { return log[max(0, len(log)-2000):] }
+
+// readToDrain reads a stream to its end, which is the event drain and nothing after it.
+func readToDrain(r *drive.Reader) (d drained) {
+	for {
+		f, err := r.Next()
+		if err != nil {
+			if d.at.IsZero() {
+				d.err = fmt.Errorf("no drain: %w", err)
+			}
+			return d
+		}
+		switch {
+		case !d.at.IsZero():
+			d.err = fmt.Errorf("after the drain came %+v", f)
+		case f.Type == "drain":
+			d.at = time.Now()
+		case f.HasRetry:
+			d.retry = f.Retry
+		}
+	}
+}
+
+// underWay is publishing with four publishers as fast as it goes to a topic that nobody
+// reads, and with one, slowly, to the readers' topic.
+type underWay struct {
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	acked   map[string]string // by data, the ID that was answered
+	refused []string          // the data of what was answered with an error
+}
+
+func publish(ctx context.Context, s *drive.Server) *underWay {
+	ctx, cancel := context.WithCancel(ctx)
+	u := &underWay{cancel: cancel, acked: map[string]string{}}
+	for n, topic := range []string{"news", "other", "other", "other", "other"} {
+		u.running.Go(func() {
+			tick := time.NewTicker(100 * time.Millisecond)
+			defer tick.Stop()
+			for i := 0; ctx.Err() == nil; i++ {
+				if topic == "news" {
+					<-tick.C
+				}
+				if !u.publish(ctx, s, topic, fmt.Sprintf("%d/%d", n, i)) {
+					return
+				}
+			}
+		})
+	}
+	return u
+}
+
+// publish publishes and takes down the answer. It returns false when the server is gone.
+func (u *underWay) publish(ctx context.Context, s *drive.Server, topic, data string) bool {
+	id, err := s.Publish(ctx, topic, data, data)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var refusal *drive.Refusal
+	switch {
+	case err == nil:
+		u.acked[data] = id.String()
+	case errors.As(err, &refusal):
+		u.refused = append(u.refused, data)
+	default: // no answer: it may be stored or not
+		return !errors.Is(err, syscall.ECONNREFUSED)
+	}
+	return true
+}
+
+func (u *underWay) answered() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.acked) + len(u.refused)
+}
+
+// check ends the publishing and compares its answers with what the server has stored.
+func (u *underWay) check(ctx context.Context, t *testing.T, s *drive.Server) {
+	t.Helper()
+	u.cancel()
+	u.running.Wait()
+	last, err := s.Publish(ctx, "news", "the last", "")
+	must(t, err)
+	r, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event/>?since=all"})
+	must(t, err)
+	defer r.Close()
+	stored := map[string]string{}
+	for {
+		f, err := r.Event("")
+		must(t, err)
+		if f.ID == last.String() {
+			break
+		}
+		if had, twice := stored[f.Data]; twice {
+			t.Errorf("%s is stored as %s and %s", f.Data, had, f.ID)
+		}
+		stored[f.Data] = f.ID
+	}
+	for data, id := range u.acked {
+		if stored[data] != id {
+			t.Errorf("%s was answered with %s and is stored as %q", data, id, stored[data])
+		}
+	}
+	for _, data := range u.refused {
+		if stored[data] != "" {
+			t.Errorf("%s was refused and is stored as %s", data, stored[data])
+		}
+	}
+	t.Logf("%d events were acknowledged, %d refused, %d are stored", len(u.acked), len(u.refused), len(stored))
+}

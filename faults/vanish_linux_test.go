@@ -1,0 +1,94 @@
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"freshet/bench/drive"
+
+	"golang.org/x/sys/unix"
+)
+
+// A peer that vanishes without a word is reaped within a minute: by what it does not
+// acknowledge of the heartbeats, or, without these, of the system's probes.
+func TestPeersThatVanish(t *testing.T) {
+	t.Parallel()
+	ctx := begin(t)
+	var both sync.WaitGroup
+	for _, heartbeat := range []string{"15s", "0"} {
+		s := start(ctx, t, t.TempDir(), "--heartbeat", heartbeat)
+		both.Go(func() {
+			if err := vanishAndStay(ctx, t, s); err != nil {
+				t.Errorf("with --heartbeat %s: %v", heartbeat, err)
+			}
+		})
+	}
+	both.Wait()
+}
+
+// vanishAndStay opens streams, lets the peers of half of them vanish, and waits until the
+// server has noticed and has every other.
+func vanishAndStay(ctx context.Context, t *testing.T, s *drive.Server) error {
+	const vanishing, staying = 20, 20
+	var readers []*drive.Reader
+	for n := range vanishing + staying {
+		r, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event/news"})
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		if _, err := r.Next(); err != nil { // the opening
+			return err
+		}
+		if n < vanishing {
+			if err := vanish(r.Conn()); err != nil {
+				return err
+			}
+			continue
+		}
+		readers = append(readers, r)
+	}
+	began := time.Now()
+	minute, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	reaped := func() int { return strings.Count(s.Log(), "reason=gone") }
+	if err := drive.Until(minute, func() bool { return reaped() == vanishing }); err != nil {
+		return fmt.Errorf("of %d peers that vanished %d were reaped: %w", vanishing, reaped(), err)
+	}
+	t.Logf("reaped after %v", time.Since(began))
+
+	id, err := s.Publish(ctx, "news", "hello", "")
+	if err != nil {
+		return err
+	}
+	for _, r := range readers {
+		if f, err := r.Event(""); err != nil || f.ID != id.String() {
+			return fmt.Errorf("a peer that stayed got %+v, %w", f, err)
+		}
+	}
+	stats, err := s.Stats(ctx)
+	if err == nil && (stats.Connections != staying+1 || stats.Delivered != staying || stats.Stalled != 0) { // the one that asks too
+		err = fmt.Errorf("%+v", stats)
+	}
+	return err
+}
+
+// vanish makes the system drop whatever arrives for the connection, unanswered.
+func vanish(conn net.Conn) error {
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	nothing := unix.SockFprog{Len: 1, Filter: &unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}} // takes 0 bytes of a packet
+	var attached error
+	err = raw.Control(func(fd uintptr) {
+		attached = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &nothing)
+	})
+	return errors.Join(err, attached)
+}
