@@ -198,6 +198,7 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *app
 		MaxTopics:                cfg.MaxTopics,
 		MaxBody:                  int64(cfg.MaxBody),
 		PublishRate:              cfg.PublishRate,
+		Park:                     cfg.Park == "on",
 		Node:                     node,
 		Version:                  config.Version(),
 		Logger:                   logger,

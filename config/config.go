@@ -30,6 +30,7 @@ type Config struct {
 	Heartbeat       time.Duration `name:"heartbeat" default:"15s" placeholder:"DURATION" group:"Stream:" help:"Silence after which a stream sends a heartbeat. 0 turns it off."`
 	Retry           Retry         `name:"retry" default:"1s-3s" placeholder:"MIN-MAX" group:"Stream:" help:"Reconnection time that browsers are told, drawn from this range for each connection. A single duration fixes it."`
 	WindowBytes     Bytes         `name:"window-bytes" default:"64MiB" placeholder:"BYTES" group:"Stream:" help:"Memory for the newest events, from which streams are served without reading the log."`
+	Park            string        `name:"park" default:"on" enum:"on,off" placeholder:"WHEN" group:"Stream:" help:"Whether caught-up streams over plain HTTP/1.1 are held without a goroutine each, on Linux: on or off."`
 
 	MaxConnections           int   `name:"max-connections" default:"100000" placeholder:"N" group:"Limits:" help:"Event streams open at once. 0 sets no bound."`
 	MaxConnectionsPerAddress int   `name:"max-connections-per-address" default:"10000" placeholder:"N" group:"Limits:" help:"Event streams open at once from one client: an IPv4 address, or a /64 of IPv6. 0 sets no bound."`

@@ -22,6 +22,7 @@ import (
 	"freshet/event"
 	"freshet/eventlog"
 	"freshet/hub"
+	"freshet/park"
 
 	"github.com/gin-gonic/gin"
 )
@@ -55,6 +56,10 @@ type Config struct {
 	MaxBody                  int64 // bytes of a published body; 0 means 1 MiB
 	PublishRate              int   // events a second of one client address, ten seconds' worth at once; 0: no limit
 
+	// Park holds caught-up streams over plain HTTP/1.1 without a goroutine each, where the
+	// system has the means. [Handlers.Run] is what serves them.
+	Park bool
+
 	Node    string       // this server's name in stats
 	Version string       // shown on the page
 	Logger  *slog.Logger // nil: logs nothing
@@ -67,6 +72,7 @@ type Handlers struct {
 	hub    *hub.Hub
 	logger *slog.Logger
 	gate   gate
+	park   *park.Park // nil: streams stay with their goroutines
 	stats  stats
 	assets map[string]asset
 	rates  *rates
@@ -99,8 +105,13 @@ func New(cfg Config) (*Handlers, error) {
 		pages:   make(chan struct{}, maxPages),
 		readers: newAddresses(maxAddressPages),
 	}
+	var err error
+	if cfg.Park {
+		if h.park, err = h.newPark(); err != nil && !errors.Is(err, park.ErrUnsupported) {
+			return nil, err
+		}
+	}
 	if cfg.Assets != nil {
-		var err error
 		if h.assets, err = loadAssets(cfg.Assets); err != nil {
 			return nil, err
 		}

@@ -7,12 +7,14 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"freshet/event"
 	"freshet/hub"
+	"freshet/park"
 
 	"github.com/gin-gonic/gin"
 )
@@ -36,6 +38,38 @@ type stream struct {
 	count  uint64
 	sentID time.Time // when an ID was last sent
 	reason string    // why the stream ended
+
+	owner    *parked                  // of the stream when it is parked; nil: it never is
+	takeOver func() (net.Conn, error) // takes the connection from net/http
+	timers   []func()                 // what stops them
+}
+
+// reasonParked: the stream goes on without its goroutine.
+const reasonParked = "parked"
+
+// newStream returns a stream without its wire and its place. The caller stops it.
+func (h *Handlers) newStream(ctx context.Context, sub *hub.Subscriber, counter, stats bool) *stream {
+	s := &stream{h: h, ctx: ctx, sub: sub, ready: make(chan struct{}, 1), draining: h.gate.draining}
+	if d := h.cfg.CounterInterval; counter && d > 0 {
+		ticker := time.NewTicker(d)
+		s.counter, s.timers = ticker.C, append(s.timers, ticker.Stop)
+	}
+	if stats {
+		ticker := time.NewTicker(statsInterval)
+		s.stats, s.timers = ticker.C, append(s.timers, ticker.Stop)
+	}
+	s.heartbeat = time.NewTimer(h.cfg.Heartbeat)
+	s.timers = append(s.timers, func() { s.heartbeat.Stop() })
+	if h.cfg.Heartbeat == 0 {
+		s.heartbeat.Stop()
+	}
+	return s
+}
+
+func (s *stream) stop() {
+	for _, stop := range s.timers {
+		stop()
+	}
 }
 
 // stream serves GET /event and GET /event/{topic}.
@@ -59,49 +93,43 @@ func (h *Handlers) stream(c *gin.Context) {
 		h.refuse(c, err)
 		return
 	}
-	defer h.gate.leave(address)
-
-	s := &stream{
-		h:        h,
-		ctx:      c.Request.Context(),
-		ready:    make(chan struct{}, 1),
-		draining: h.gate.draining,
-	}
+	s := h.newStream(c.Request.Context(), nil, counter, stats)
+	defer s.stop()
 	s.sub, err = h.hub.Subscribe(s.ctx, hub.Request{Patterns: patterns, LastEventID: lastEventID, Since: since, Wake: s.wake})
 	if err != nil {
+		h.gate.leave(address)
 		h.refuse(c, err)
 		return
 	}
-	defer s.sub.Close()
-	if d := h.cfg.CounterInterval; counter && d > 0 {
-		ticker := time.NewTicker(d)
-		defer ticker.Stop()
-		s.counter = ticker.C
-	}
-	if stats {
-		ticker := time.NewTicker(statsInterval)
-		defer ticker.Stop()
-		s.stats = ticker.C
-	}
-	s.heartbeat = time.NewTimer(h.cfg.Heartbeat)
-	defer s.heartbeat.Stop()
-	if h.cfg.Heartbeat == 0 {
-		s.heartbeat.Stop()
-	}
+	defer func() {
+		if s.reason != reasonParked {
+			s.sub.Close()
+			h.gate.leave(address)
+		}
+	}()
 
-	c.Writer = notifyless{c.Writer}
+	out := c.Writer
+	c.Writer = streamWriter{out}
 	s.wire = newWire(c)
 	attrs := []slog.Attr{slog.String("topics", describe(patterns, counter, stats)), slog.String("from", s.sub.Cursor().String())}
 	c.Set("log", attrs) // what the request log adds to its record
-	s.wire.open()
+	s.wire.open(out)
 	s.wire.cursor(s.sub.Cursor(), h.jitter(h.cfg.RetryMin, h.cfg.RetryMax))
 	s.sentID = time.Now()
 	if stats {
 		s.sendStats()
 	}
-	c.Writer.Flush()
+	out.Flush()
+	s.owner = h.parkable(c, s, address)
 	c.Stream(s.step)
-	c.Set("log", append(attrs, slog.Int("events", s.wire.events), slog.String("reason", s.reason)))
+	switch {
+	case s.reason == reasonParked:
+	case s.wire.taken != nil:
+		s.wire.close(s.reason == string(park.Drained))
+		s.owner.done(s.wire.sent, slog.Int("events", s.wire.events), slog.String("reason", s.reason))
+	default:
+		c.Set("log", append(attrs, slog.Int("events", s.wire.events), slog.String("reason", s.reason)))
+	}
 }
 
 // step waits for what comes first and writes it. It returns false when the stream is over.
@@ -144,11 +172,17 @@ func (s *stream) deliver() bool {
 		return s.end("log unavailable")
 	}
 	if len(entries) == 0 {
+		if s.park() {
+			return s.end(reasonParked)
+		}
 		return true
 	}
 	s.wire.entries(entries)
 	if !s.sent() {
 		return false
+	}
+	if s.owner != nil {
+		s.wake() // to look once more, and be parked
 	}
 	s.sentID = time.Now()
 	s.sub.Delivered(entries, s.sentID)
@@ -214,7 +248,7 @@ func (h *Handlers) refuse(c *gin.Context, err error) {
 	}
 	_ = c.Error(err) // for the request log
 	w := newWire(c)
-	w.open()
+	w.open(c.Writer)
 	wait := h.jitter(5*time.Second, 30*time.Second)
 	if errors.Is(err, errDraining) { // who comes after the drain finds the next server
 		wait = h.gate.rest() + h.jitter(h.cfg.RetryMin, h.cfg.RetryMax)
@@ -240,12 +274,15 @@ func describe(patterns event.Patterns, counter, stats bool) string {
 	return strings.Join(names, " ")
 }
 
-// notifyless is a Gin writer that c.Stream takes anywhere: Gin's own panics on a writer
-// without CloseNotify. The stream watches its request's context instead.
-type notifyless struct{ gin.ResponseWriter }
+// streamWriter is a Gin writer that c.Stream takes anywhere: Gin's own panics on a writer
+// without CloseNotify, and on a Flush once the connection is taken over.
+type streamWriter struct{ gin.ResponseWriter }
 
-// CloseNotify never notifies.
-func (notifyless) CloseNotify() <-chan bool { return nil }
+// CloseNotify never notifies: the stream watches its request's context instead.
+func (streamWriter) CloseNotify() <-chan bool { return nil }
+
+// Flush is what c.Stream calls after each step, which has flushed already.
+func (streamWriter) Flush() {}
 
 // Unwrap lets http.ResponseController through.
-func (w notifyless) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w streamWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

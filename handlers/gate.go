@@ -86,6 +86,9 @@ func (g *gate) rest() time.Duration {
 // once the last has ended, or with ctx's error.
 func (h *Handlers) Drain(ctx context.Context, span time.Duration) error {
 	h.gate.close(span)
+	if h.park != nil {
+		h.park.Drain(h.gate.span)
+	}
 	select {
 	case <-h.gate.empty:
 		return nil

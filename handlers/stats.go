@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"freshet/event"
 	"freshet/eventlog"
 	"freshet/hub"
@@ -32,6 +34,7 @@ type figures struct {
 	LogBytes   uint64   `json:"log_bytes"`       // on disk
 	LogEvents  uint64   `json:"log_events"`      //
 	Memory     uint64   `json:"memory_bytes"`    // that the Go runtime holds of the system
+	Parked     int      `json:"parked"`          // of the connections, those without a goroutine
 	Goroutines int      `json:"goroutines"`      //
 	Stalled    uint64   `json:"stalled"`         // streams closed since the start because their readers took nothing
 }
@@ -42,9 +45,27 @@ type stats struct {
 	stalled atomic.Uint64
 }
 
-// Run takes the stats that streams of the topic stats send, until ctx is done. It returns
+// Run holds the parked streams, and takes the stats that streams of the topic stats send,
+// until ctx is done. It returns
 // [eventlog.ErrRenewed] once it finds that the log is another one.
 func (h *Handlers) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.takeStats(ctx) })
+	if h.park != nil {
+		g.Go(func() error { return h.park.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+// Parked is how many of the open streams are held without a goroutine each.
+func (h *Handlers) Parked() int {
+	if h.park == nil {
+		return 0
+	}
+	return h.park.Len()
+}
+
+func (h *Handlers) takeStats(ctx context.Context) error {
 	started, before := time.Now(), hub.Stats{}
 	ticker := time.NewTicker(statsInterval)
 	defer ticker.Stop()
@@ -61,6 +82,7 @@ func (h *Handlers) Run(ctx context.Context) error {
 			P99:       milliseconds(now.P99),
 			Memory:    memory(),
 
+			Parked:     h.Parked(),
 			Goroutines: runtime.NumGoroutine(),
 			Stalled:    h.stats.stalled.Load(),
 		}

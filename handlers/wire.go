@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -25,13 +27,22 @@ const gatherBytes = 16 << 10
 
 // wire writes frames to one connection, as an event stream or as NDJSON.
 type wire struct {
-	out      gin.ResponseWriter
-	control  *http.ResponseController // of the writer under Gin's, which reports flush errors
+	out      io.Writer
+	control  controller
+	response *http.ResponseController // of the writer under Gin's, which reports flush errors; nil once taken over
+	taken    net.Conn                 // the connection, once it was taken over
 	ndjson   bool
 	deadline time.Time // of the writes now
 	buf      []byte
 	events   int
+	sent     int   // bytes, since the connection was taken over
 	err      error // the first error; nothing is written after it
+}
+
+// controller is what the wire needs of a connection beside writing.
+type controller interface {
+	Flush() error
+	SetWriteDeadline(deadline time.Time) error
 }
 
 func newWire(c *gin.Context) *wire {
@@ -43,7 +54,33 @@ func newWire(c *gin.Context) *wire {
 		}
 		under = u.Unwrap()
 	}
-	return &wire{out: c.Writer, control: http.NewResponseController(under), ndjson: wantsNDJSON(c)}
+	control := http.NewResponseController(under)
+	return &wire{out: c.Writer, control: control, response: control, ndjson: wantsNDJSON(c)}
+}
+
+// take has the wire write to the connection itself, in the middle of a chunked answer.
+func (w *wire) take(conn net.Conn) {
+	out := &chunked{conn: conn}
+	w.out, w.control, w.response, w.taken = out, out, nil, conn
+	w.deadline = time.Time{}
+}
+
+// plain writes bytes to a connection that was taken over as they are.
+func (w *wire) plain(p []byte) {
+	for len(p) > 0 && w.err == nil {
+		piece := p[:min(len(p), pieceBytes)]
+		p = p[len(piece):]
+		w.extend()
+		_, w.err = w.taken.Write(piece)
+	}
+}
+
+// close closes a connection that was taken over; whole says that its answer is.
+func (w *wire) close(whole bool) {
+	if whole && w.err == nil {
+		w.plain([]byte("0\r\n\r\n"))
+	}
+	_ = w.taken.Close() // nothing is to be done about it
 }
 
 func wantsNDJSON(c *gin.Context) bool {
@@ -51,15 +88,15 @@ func wantsNDJSON(c *gin.Context) bool {
 }
 
 // open sends the headers. The answer's status is 200 from here on.
-func (w *wire) open() {
-	header := w.out.Header()
+func (w *wire) open(out gin.ResponseWriter) {
+	header := out.Header()
 	header.Set("Content-Type", "text/event-stream")
 	if w.ndjson {
 		header.Set("Content-Type", "application/x-ndjson")
 	}
 	header.Set("Cache-Control", "no-cache, no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no") // nginx: pass on at once
-	w.out.WriteHeader(http.StatusOK)
+	out.WriteHeader(http.StatusOK)
 }
 
 // cursor writes a frame that only moves the reader's last event ID, and sets its
@@ -115,6 +152,9 @@ func (w *wire) write(p []byte) {
 		p = p[len(piece):]
 		w.extend()
 		_, w.err = w.out.Write(piece)
+		if w.taken != nil {
+			w.sent += len(piece)
+		}
 	}
 }
 

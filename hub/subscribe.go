@@ -21,7 +21,8 @@ type Request struct {
 // Subscribe returns a subscriber, and has called its Wake. The error is the log's. The
 // caller closes the subscriber.
 func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
-	s := &Subscriber{hub: h, wake: r.Wake}
+	s := &Subscriber{hub: h}
+	s.waker.Store(&r.Wake)
 	for i, p := range r.Patterns {
 		if !slices.Contains(r.Patterns[:i], p) {
 			s.patterns = append(s.patterns, p)

@@ -24,7 +24,7 @@ const (
 type Subscriber struct {
 	hub      *Hub
 	patterns event.Patterns
-	wake     func()
+	waker    atomic.Pointer[func()] // what wake calls
 	joined   uint64 // the hub's newest event when the subscriber came
 
 	// mark is 0 while the subscriber has been handed all that it is due; else no event
@@ -83,6 +83,21 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 	}
 	s.cursor = max(s.cursor, head)
 	return dst, nil
+}
+
+func (s *Subscriber) wake() { (*s.waker.Load())() }
+
+// Rewake has another function called from now on when there is more to read, and calls it.
+func (s *Subscriber) Rewake(wake func()) {
+	s.waker.Store(&wake)
+	wake()
+}
+
+// Return gives back an entry that Next has handed out, and those behind it: the next Next
+// hands them out again. Nothing is waked.
+func (s *Subscriber) Return(e *Entry) {
+	s.cursor = e.seq() - 1
+	s.mark.Store(e.seq()) // below any mark that the hub may have set meanwhile
 }
 
 // Replay returns what the subscriber is due next from the log, at most about a thousand

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"strconv"
 	"sync/atomic"
 
 	"freshet/event"
@@ -11,20 +12,32 @@ import (
 type Entry struct {
 	Event event.Event
 	Frame []byte // the event as one frame of an event stream
+	Chunk []byte // the frame as one chunk of a chunked answer (RFC 9112, 7.1); Frame is a part of it
 }
 
 // entryOverhead is about what an entry costs beside its payload and frame.
 const entryOverhead = 160
 
+// chunkHead is room for a chunk's size in hexadecimal digits and a line end.
+const chunkHead = 10
+
 func newEntry(e event.Event) *Entry {
-	frame := make([]byte, 0, len(e.Data())+len(e.Type().String())+64)
-	return &Entry{Event: e, Frame: event.AppendFrame(frame, e)}
+	var room [chunkHead]byte
+	buf := make([]byte, 0, chunkHead+len(e.Data())+len(e.Type().String())+64)
+	buf = event.AppendFrame(append(buf, room[:]...), e)
+	end := len(buf)
+	buf = append(buf, "\r\n"...)
+	size := strconv.AppendUint(room[:0], uint64(end-chunkHead), 16)
+	start := chunkHead - len(size) - 2
+	copy(buf[start:], size)
+	copy(buf[chunkHead-2:], "\r\n")
+	return &Entry{Event: e, Frame: buf[chunkHead:end:end], Chunk: buf[start:]}
 }
 
 func (e *Entry) seq() uint64 { return e.Event.ID().Seq() }
 
 func (e *Entry) size() int64 {
-	return int64(len(e.Event.Data()) + cap(e.Frame) + entryOverhead)
+	return int64(len(e.Event.Data()) + cap(e.Chunk) + entryOverhead)
 }
 
 // window holds the log's newest entries in a ring indexed by sequence. One writer

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -26,9 +27,22 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 		}
 		w := &writer{ResponseWriter: c.Writer, beforeFlush: func() { write("stream opened", false, false) }}
 		c.Writer = w
+		detached := false
+		// A handler that leaves a stream to others calls it: what it returns completes the record, whenever the stream ends.
+		c.Set("log.detach", func() func(int, ...slog.Attr) {
+			detached = true
+			r := recordOf(c).compact()
+			return func(bytes int, more ...slog.Attr) {
+				r.done, r.bytes, r.duration, r.more = true, bytes, time.Since(start), append(r.more, more...)
+				logger.LogAttrs(context.Background(), r.level(), "stream closed", slog.Any("", r))
+			}
+		})
 		aborted := true
 		// Deferred for the handler that panics: the connection is cut then.
 		defer func() {
+			if detached && !aborted {
+				return
+			}
 			text := "request"
 			if w.flushed {
 				text = "stream closed"
@@ -66,6 +80,21 @@ func recordOf(c *gin.Context) record {
 	}
 	if more, ok := c.Get("log"); ok {
 		r.more, _ = more.([]slog.Attr)
+	}
+	return r
+}
+
+// compact returns the record with strings of its own: what it was made of may be large.
+func (r record) compact() record {
+	fields := []*string{&r.id, &r.method, &r.path, &r.query, &r.client, &r.userAgent, &r.origin}
+	var all strings.Builder
+	for _, field := range fields {
+		*field = clean(*field)
+		all.WriteString(*field)
+	}
+	for rest, i := all.String(), 0; i < len(fields); i++ {
+		n := len(*fields[i])
+		*fields[i], rest = rest[:n], rest[n:]
 	}
 	return r
 }
