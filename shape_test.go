@@ -163,6 +163,40 @@ func TestReadmeShowsTheExample(t *testing.T) {
 	t.Errorf("%s has no function mount", name)
 }
 
+// A guarantee is as good as its test: each that is named is there.
+func TestGuaranteesAreHeldByTests(t *testing.T) {
+	there := map[string]bool{}
+	for _, file := range goFiles(t) {
+		for _, decl := range file.syntax.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && file.test {
+				there["`"+f.Name.Name+"`"] = true
+			}
+		}
+		there["`go run ./"+file.dir+"`"] = true
+	}
+	name := regexp.MustCompile("`(Test|Fuzz|go run )[^`]+`")
+	promises := 0
+	for line := range strings.Lines(read(t, "docs/guarantees.md")) {
+		columns := strings.Split(line, "|")
+		if len(columns) != 5 || strings.HasPrefix(columns[1], "-") || columns[1] == " promise " {
+			continue
+		}
+		promises++
+		tests := name.FindAllString(columns[3], -1)
+		if len(tests) == 0 {
+			t.Errorf("nothing holds the promise%s", columns[1])
+		}
+		for _, test := range tests {
+			if !there[test] {
+				t.Errorf("%s is not there, of the promise%s", test, columns[1])
+			}
+		}
+	}
+	if promises < 10 {
+		t.Errorf("only %d promises were found", promises)
+	}
+}
+
 // goFile is a parsed file of this module.
 type goFile struct {
 	path   string // with slashes, from the top

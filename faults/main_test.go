@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -63,7 +64,7 @@ func start(ctx context.Context, t *testing.T, dir string, flags ...string) *driv
 
 func tryStart(ctx context.Context, dir string, flags ...string) (*drive.Server, error) {
 	args := append([]string{"--data", dir}, flags...)
-	for _, preset := range [][]string{{"--listen", "127.0.0.1:0"}, {"--retry", "10ms-50ms"}} {
+	for _, preset := range [][]string{{"--listen", "127.0.0.1:0"}, {"--retry", "10ms-50ms"}, {"--park", cmp.Or(os.Getenv("FRESHET_TEST_PARK"), "on")}} {
 		if !slices.Contains(flags, preset[0]) {
 			args = append(args, preset...)
 		}
