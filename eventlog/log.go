@@ -67,7 +67,7 @@ type Log struct {
 	logger   *slog.Logger
 	embedded *embedded // nil: the NATS is external
 	mark     *mark     // nil: the NATS is external
-	parked   parked
+	kept     kept
 	large    chan struct{} // one token for each event that comes alone because of its size
 }
 
@@ -255,7 +255,7 @@ func (l *Log) Epoch() uint64 { return l.epoch }
 
 // Close closes the log. Nothing may be under way in it. A second call does nothing.
 func (l *Log) Close() error {
-	l.parked.close()
+	l.kept.close()
 	if l.nc != nil {
 		l.nc.Close()
 	}

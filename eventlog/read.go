@@ -19,7 +19,7 @@ const idleConsumer = 30 * time.Second
 // end is reached, ctx is done, or fn returns an error, which it returns. Every selected
 // event up to and including the sequence upto has been read; upto is never below after.
 func (l *Log) Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
-	if r := l.parked.take(after, patterns); r != nil {
+	if r := l.kept.take(after, patterns); r != nil {
 		if upto, err = l.readOn(ctx, r, limit, fn); !errors.Is(err, errBroken) {
 			return upto, err
 		}
@@ -31,14 +31,14 @@ func (l *Log) Read(ctx context.Context, after uint64, patterns event.Patterns, l
 	return l.readOn(ctx, r, limit, fn)
 }
 
-// readOn reads from where the replay is, and parks it for the next piece if there is more.
+// readOn reads from where the replay is, and keeps it for the next piece if there is more.
 func (l *Log) readOn(ctx context.Context, r *replay, limit int, fn func(event.Event) error) (upto uint64, err error) {
 	after := r.upto
 	more, err := r.read(ctx, limit, fn)
 	if upto = r.upto; upto > after && errors.Is(err, errBroken) {
 		err = nil // what was read stands
 	}
-	if !more || !l.parked.put(r) {
+	if !more || !l.kept.put(r) {
 		r.end()
 	}
 	return upto, err

@@ -38,7 +38,7 @@ type replay struct {
 	asked     int          // how many of the last pull may still come,
 	askedSize int          // and how many bytes
 	held      *event.Event // was refused by the reader, and is its next one
-	parked    *time.Timer  // ends the replay if it is not taken up again
+	expiry    *time.Timer  // ends the replay if it is not taken up again
 
 	// live is not nil for a replay that goes on at the log's end: the tail's. It tells that
 	// the connection was lost and is back.

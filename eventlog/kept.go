@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// parkedReplays bounds the consumers that JetStream has beside those that are read.
-	parkedReplays = 64
-	// parkedFor is how long a reader may take to come back for the next piece.
-	parkedFor = time.Second
+	// keptReplays bounds the consumers that JetStream has beside those that are read.
+	keptReplays = 64
+	// keptFor is how long a reader may take to come back for the next piece.
+	keptFor = time.Second
 )
 
-// parked keeps replays between two pieces of a reader who is fast: a consumer costs
+// kept holds replays between two pieces of a reader who is fast: a consumer costs
 // JetStream more than a piece. A place that is taken stays taken: among more readers than
 // places each would else find that its own was given to the next.
-type parked struct {
+type kept struct {
 	mu      sync.Mutex
 	replays []*replay
 	closed  bool
@@ -26,13 +26,13 @@ type parked struct {
 }
 
 // take returns the replay that goes on behind the sequence, or nil.
-func (p *parked) take(after uint64, patterns event.Patterns) *replay {
+func (p *kept) take(after uint64, patterns event.Patterns) *replay {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, r := range p.replays {
 		if r.upto == after && slices.Equal(r.patterns, patterns) {
 			p.replays = slices.Delete(p.replays, i, i+1)
-			r.parked.Stop()
+			r.expiry.Stop()
 			return r
 		}
 	}
@@ -41,19 +41,19 @@ func (p *parked) take(after uint64, patterns event.Patterns) *replay {
 
 // put keeps the replay for a while, and lets JetStream send the next piece meanwhile. It is
 // false if there is no place for it.
-func (p *parked) put(r *replay) bool {
+func (p *kept) put(r *replay) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || len(p.replays) >= parkedReplays || r.ahead() != nil {
+	if p.closed || len(p.replays) >= keptReplays || r.ahead() != nil {
 		return false
 	}
 	p.replays = append(p.replays, r)
-	r.parked = time.AfterFunc(parkedFor, func() { p.expire(r) })
+	r.expiry = time.AfterFunc(keptFor, func() { p.expire(r) })
 	return true
 }
 
 // expire ends a replay that nobody has taken.
-func (p *parked) expire(r *replay) {
+func (p *kept) expire(r *replay) {
 	p.mu.Lock()
 	i := slices.Index(p.replays, r)
 	if i < 0 {
@@ -68,14 +68,14 @@ func (p *parked) expire(r *replay) {
 }
 
 // close ends all, and waits for those that are ending.
-func (p *parked) close() {
+func (p *kept) close() {
 	p.mu.Lock()
 	p.closed = true
 	left := p.replays
 	p.replays = nil
 	p.mu.Unlock()
 	for _, r := range left {
-		r.parked.Stop()
+		r.expiry.Stop()
 		r.end()
 	}
 	p.ending.Wait()
