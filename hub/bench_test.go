@@ -45,3 +45,46 @@ func BenchmarkFanOut(b *testing.B) {
 		})
 	}
 }
+
+// Waking those whose topic it is, among many who wait for other topics: the cost is that
+// of the matches.
+func BenchmarkWake(b *testing.B) {
+	for _, others := range []int{0, 1000, 100_000} {
+		for _, matches := range []int{1, 100} {
+			b.Run(fmt.Sprintf("others=%d/matches=%d", others, matches), func(b *testing.B) {
+				log := eventlogtest.NewMemory()
+				h := start(b, log, hub.Config{})
+				woken := make(chan *hub.Subscriber, matches)
+				subscribe := func(pattern string) {
+					var s *hub.Subscriber
+					s, err := h.Subscribe(context.Background(), hub.Request{Patterns: eventlogtest.Patterns(b, pattern), Wake: func() {
+						if s != nil {
+							woken <- s
+						}
+					}})
+					must(b, err)
+					b.Cleanup(s.Close)
+					_, err = s.Next(nil)
+					must(b, err)
+				}
+				for i := range others {
+					subscribe(fmt.Sprintf("other.t%d", i))
+				}
+				for range matches {
+					subscribe("hot")
+				}
+				buf := make([]*hub.Entry, 0, 16)
+				b.ReportAllocs()
+				for b.Loop() {
+					log.Publish(b, "hot", "x")
+					for range matches {
+						var err error
+						if buf, err = (<-woken).Next(buf[:0]); err != nil || len(buf) != 1 {
+							b.Fatalf("handed %d entries, %v", len(buf), err)
+						}
+					}
+				}
+			})
+		}
+	}
+}
