@@ -25,17 +25,17 @@ type Subscriber struct {
 	hub      *Hub
 	patterns event.Patterns
 	waker    atomic.Pointer[func()] // what wake calls
-	joined   uint64 // the hub's newest event when the subscriber came
+	joined   uint64                 // the hub's newest event when the subscriber came
 
 	// mark is 0 while the subscriber has been handed all that it is due; else no event
 	// below it is due. The hub sets it from 0, the reader takes it back to 0.
 	mark atomic.Uint64
 
 	// The reader's.
-	cursor   uint64   // everything due up to here has been handed out
-	opening  []*Entry // a gap to tell first
-	lastFrom uint64   // how far the newest of each topic have been handed out,
-	lastUpto uint64   // of those up to here; 0 if they were not asked for
+	cursor   uint64 // everything due up to here has been handed out
+	opening  *Entry // a gap to tell first
+	lastFrom uint64 // how far the newest of each topic have been handed out,
+	lastUpto uint64 // of those up to here; 0 if they were not asked for
 }
 
 // Next appends to dst what the subscriber is due from the window, at most about a
@@ -43,8 +43,8 @@ type Subscriber struct {
 // there is more; when Next leaves something for the next call, it calls wake itself. The
 // error is [ErrBehind] or nil.
 func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
-	if len(s.opening) > 0 {
-		dst = append(dst, s.opening...)
+	if s.opening != nil {
+		dst = append(dst, s.opening)
 		s.opening = nil
 		s.wake()
 		return dst, nil
@@ -86,6 +86,9 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 }
 
 func (s *Subscriber) wake() { (*s.waker.Load())() }
+
+// Patterns are what the subscriber selects, each once.
+func (s *Subscriber) Patterns() event.Patterns { return s.patterns }
 
 // Rewake has another function called from now on when there is more to read, and calls it.
 func (s *Subscriber) Rewake(wake func()) {
@@ -135,7 +138,9 @@ func (s *Subscriber) replayPiece(ctx context.Context) (entries []*Entry, more bo
 			return nil, false, err
 		}
 	}
-	entries, s.opening = s.opening, nil
+	if s.opening != nil {
+		entries, s.opening = append(entries, s.opening), nil
+	}
 	if start+1 < first {
 		// Between those that retention has taken since, others may be missing already: the
 		// gap is over all of them, and behind it is everything.
