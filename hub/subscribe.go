@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"slices"
+	"unique"
 
 	"freshet/event"
 )
@@ -25,7 +26,8 @@ func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
 	s.waker.Store(&r.Wake)
 	for i, p := range r.Patterns {
 		if !slices.Contains(r.Patterns[:i], p) {
-			s.patterns = append(s.patterns, p)
+			// A copy: what the caller's was cut from may be large.
+			s.patterns = append(s.patterns, unique.Make(p).Value())
 		}
 	}
 	if err := s.place(ctx, r); err != nil {
@@ -97,6 +99,6 @@ func (s *Subscriber) resume(ctx context.Context, requested string, now uint64) e
 		s.cursor = first - 1
 	}
 	gap.Resumed = s.hub.id(s.cursor)
-	s.opening = []*Entry{newEntry(gap.Event())}
+	s.opening = newEntry(gap.Event())
 	return nil
 }
