@@ -2,6 +2,7 @@ package eventlog_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,9 @@ func TestAnEventThatLooksLikeAnAnswerOfJetStream(t *testing.T) {
 				t.Errorf("read %q", got)
 			}
 			cancel()
-			<-done
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Errorf("the tail ended with %v", err)
+			}
 		})
 	}
 }
