@@ -11,8 +11,11 @@ import (
 
 // Memory is the process's proportional set size in bytes, as Linux counts it: what is
 // resident, with shared pages by their share.
-func (s *Server) Memory() (uint64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", s.Pid()))
+func (s *Server) Memory() (uint64, error) { return Memory(s.Pid()) }
+
+// Memory is the same of any process.
+func Memory(pid int) (uint64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -22,7 +25,7 @@ func (s *Server) Memory() (uint64, error) {
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("process %d has no proportional set size", s.Pid())
+	return 0, fmt.Errorf("process %d has no proportional set size", pid)
 }
 
 // Descriptors is how many descriptors the process has open.
@@ -32,8 +35,11 @@ func (s *Server) Descriptors() (int, error) {
 }
 
 // CPU is the processor time that the process has used.
-func (s *Server) CPU() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Pid()))
+func (s *Server) CPU() (time.Duration, error) { return CPU(s.Pid()) }
+
+// CPU is the same of any process.
+func CPU(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -41,7 +47,7 @@ func (s *Server) CPU() (time.Duration, error) {
 	// of a hundredth of a second.
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 	if len(fields) < 13 {
-		return 0, fmt.Errorf("process %d has no times", s.Pid())
+		return 0, fmt.Errorf("process %d has no times", pid)
 	}
 	var ticks int64
 	for _, field := range fields[11:13] {
