@@ -39,8 +39,27 @@ type Receipt struct {
 
 // Append stores the event and answers once that is for good. The Receipt's Err is
 // [ErrTooLarge] or [ErrFull] where nothing was stored, and [ErrUnavailable] where that
-// cannot be known.
+// cannot be known. Appends that come while many are under way are committed together.
 func (l *Log) Append(ctx context.Context, entry Entry) Receipt {
+	if !l.shared || len(entry.Event.Data()) > maxShared {
+		return l.appendAlone(ctx, entry)
+	}
+	if err := l.broken(); err != nil {
+		return Receipt{Err: err}
+	}
+	if w := l.queue.join(entry); w != nil {
+		var cancel func()
+		ctx, cancel = l.appending(ctx, answerTimeout)
+		defer cancel()
+		if r := l.queue.wait(ctx, w); !errors.Is(r.Err, errAlone) {
+			return r
+		}
+	}
+	defer l.next()
+	return l.appendAlone(ctx, entry)
+}
+
+func (l *Log) appendAlone(ctx context.Context, entry Entry) Receipt {
 	if err := l.broken(); err != nil {
 		return Receipt{Err: err}
 	}
@@ -111,7 +130,7 @@ func (l *Log) appendBatch(ctx context.Context, entries []Entry, receipts []Recei
 		}
 	}
 	for _, entry := range entries {
-		r := l.Append(ctx, entry)
+		r := l.appendAlone(ctx, entry)
 		if receipts = append(receipts, r); lost(r.Err) {
 			break
 		}

@@ -1,7 +1,10 @@
 package eventlog_test
 
 import (
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +23,30 @@ func BenchmarkAppend(b *testing.B) {
 					b.Fatal(r.Err)
 				}
 			}
+		})
+	}
+}
+
+// As many publishers at a time, each of which waits for its answer.
+func BenchmarkAppendTogether(b *testing.B) {
+	for _, publishers := range []int{1, 4, 16, 32, 64, 256} {
+		b.Run(strconv.Itoa(publishers), func(b *testing.B) {
+			l := openBench(b, 0)
+			entry := eventlog.Entry{Event: eventlogtest.NewEvent(b, "news", "news", strings.Repeat("x", 128))}
+			var appended atomic.Int64
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for range publishers {
+				wg.Go(func() {
+					for appended.Add(1) <= int64(b.N) {
+						if r := l.Append(b.Context(), entry); r.Err != nil {
+							b.Error(r.Err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 		})
 	}
 }

@@ -19,6 +19,10 @@
 // with the next events under way. Beside those of reads and tails under way, a Log has at
 // most 64 consumers.
 //
+// Where each append by itself would cost an fsync, or a round of the cluster, those that come
+// while many are under way are committed together, each with an answer of its own. An append
+// that is alone waits for no others, and at most 65,536 wait: the next is [ErrUnavailable].
+//
 // A Log is safe for concurrent use. Callers own nothing of it; events are values.
 package eventlog
 

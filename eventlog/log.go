@@ -68,6 +68,8 @@ type Log struct {
 	embedded *embedded // nil: the NATS is external
 	mark     *mark     // nil: the NATS is external
 	kept     kept
+	shared   bool // appends are committed together: each alone costs an fsync, or a round of the cluster
+	queue    queue
 	large    chan struct{} // one token for each event that comes alone because of its size
 }
 
@@ -79,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{logger: cfg.Logger}
+	l := &Log{logger: cfg.Logger, shared: cfg.NATS == "" && cfg.SyncInterval == 0 || cfg.Replicas > 1}
 	options := []nats.Option{
 		nats.Name("freshet"),
 		nats.MaxReconnects(-1),
@@ -259,6 +261,7 @@ func (l *Log) Close() error {
 	if l.nc != nil {
 		l.nc.Close()
 	}
+	l.queue.batches.Wait()
 	if l.embedded == nil {
 		return nil
 	}

@@ -15,7 +15,7 @@ import (
 // Every event that was answered with 201 reaches every reader once and in order, however
 // often the server is killed while publishers publish and readers come back.
 func TestKilledAtAnyMoment(t *testing.T) {
-	const rounds, publishers, readers = 20, 3, 5
+	const rounds, publishers, readers = 20, 48, 5 // so many that they are committed together
 	ctx := begin(t)
 	dir := t.TempDir()
 	address, err := drive.QuietAddress(ctx)
@@ -64,7 +64,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		})
 	}
 	for range rounds {
-		goal := books.Len() + 10 + rand.IntN(60)
+		goal := books.Len() + 100 + rand.IntN(600)
 		must(t, drive.Until(ctx, func() bool { return books.Len() >= goal }))
 		s.Kill()
 		s = start(ctx, t, dir, "--listen", address)

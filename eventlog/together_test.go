@@ -1,0 +1,276 @@
+package eventlog_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"freshet/event"
+	"freshet/eventlog"
+	"freshet/eventlog/eventlogtest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Of many publishers at a time each has its own answer: some send what is too large, and
+// each key is sent by two of them.
+func TestAppendsTogetherAreEachAnswered(t *testing.T) {
+	const publishers, rounds = 64, 20
+	dir := t.TempDir()
+	l := open(t, eventlog.Config{Dir: dir, MaxEvent: 1000})
+	receipts := map[string][]eventlog.Receipt{} // by data
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for p := range publishers {
+		wg.Go(func() {
+			for round := range rounds {
+				data, key := fmt.Sprintf("%d of %d", round, p), ""
+				switch {
+				case p%8 == 0:
+					data += strings.Repeat("x", 200_000)
+				case p%8 < 3 && round%4 == 0:
+					key = fmt.Sprintf("%d of pair %d", round, p/8)
+					data = key
+				}
+				r := l.Append(t.Context(), eventlog.Entry{Event: eventlogtest.NewEvent(t, "n."+strconv.Itoa(p/8), "n", data), Key: key})
+				mu.Lock()
+				receipts[data] = append(receipts[data], r)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+
+	var want, stored []string
+	ids := map[event.ID]string{}
+	for data, rs := range receipts {
+		if len(data) > 1000 {
+			if len(rs) != 1 || !errors.Is(rs[0].Err, eventlog.ErrTooLarge) {
+				t.Errorf("an event of %d bytes: %+v", len(data), rs)
+			}
+			continue
+		}
+		first := 0
+		for _, r := range rs {
+			if r.Err != nil || r.ID != rs[0].ID {
+				t.Errorf("%q is answered %+v", data, rs)
+			}
+			if !r.Repeat {
+				first++
+			}
+		}
+		if first != 1 {
+			t.Errorf("%q is stored %d times: %+v", data, first, rs)
+		}
+		ids[rs[0].ID] = data
+	}
+	for seq := range uint64(len(ids)) { // no two events have one ID, and no ID is left out
+		id := event.NewID(l.Epoch(), seq+1)
+		want = append(want, fmt.Sprintf("%v %s", id, ids[id]))
+	}
+	_, err := l.Read(t.Context(), 0, eventlogtest.Patterns(t, ">"), 1<<30, func(e event.Event) error {
+		stored = append(stored, fmt.Sprintf("%v %s", e.ID(), e.Data()))
+		return nil
+	})
+	must(t, err)
+	if diff := cmp.Diff(want, stored); diff != "" || len(stored) != 56*rounds-8*rounds/4 {
+		t.Errorf("%d events are stored: %s", len(stored), diff)
+	}
+	must(t, l.Close())
+	if !batched(t, dir) {
+		t.Error("nothing was committed together")
+	}
+}
+
+// More than one batch takes: all are stored, and the last ID is noted.
+func TestMoreAppendsTogetherThanOneBatchTakes(t *testing.T) {
+	const publishers = 2500
+	dir := t.TempDir()
+	l := open(t, eventlog.Config{Dir: dir})
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for p := range publishers {
+		wg.Go(func() {
+			<-start
+			if r := l.Append(t.Context(), eventlog.Entry{Event: eventlogtest.NewEvent(t, "a", "a", strconv.Itoa(p))}); r.Err != nil {
+				t.Error(r.Err)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	if n := len(read(t, l, 0, "a")); n != publishers {
+		t.Errorf("%d events are stored", n)
+	}
+	must(t, l.Close())
+	last, err := os.ReadFile(filepath.Join(dir, "last-id"))
+	if want := event.NewID(l.Epoch(), publishers).String(); err != nil || strings.TrimSpace(string(last)) != want {
+		t.Errorf("the last ID noted is %q, %v; want %s", last, err, want)
+	}
+}
+
+// A publisher that is alone does not wait for others: its events are no batches.
+func TestALoneAppendIsNoBatch(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, eventlog.Config{Dir: dir})
+	for range 20 {
+		appendOne(t, l, "a", "x", "")
+	}
+	must(t, l.Close())
+	if batched(t, dir) {
+		t.Error("a lone append was committed as a batch")
+	}
+}
+
+// batched reports whether any stored event has the header of a batch.
+func batched(t *testing.T, dir string) bool {
+	t.Helper()
+	blocks, err := filepath.Glob(filepath.Join(dir, "jetstream", "$G", "streams", "freshet", "msgs", "*.blk"))
+	must(t, err)
+	if len(blocks) == 0 {
+		t.Fatal("no events are stored")
+	}
+	for _, name := range blocks {
+		text, err := os.ReadFile(name)
+		must(t, err)
+		if bytes.Contains(text, []byte("Nats-Batch-Id")) {
+			return true
+		}
+	}
+	return false
+}
+
+// Those in a batch whose answer cannot be understood are told so, and are not sent again.
+func TestAppendsTogetherAreNotSentTwice(t *testing.T) {
+	url := clusterNATS(t)
+	l := open(t, eventlog.Config{NATS: garbled(t, url, `"count":`, `"tnuoc":`), Replicas: 3})
+	const publishers, rounds = 64, 10
+	var lost, answered sync.Map // data → ID
+	var wg sync.WaitGroup
+	for p := range publishers {
+		wg.Go(func() {
+			for round := range rounds {
+				data := fmt.Sprintf("%d of %d", round, p)
+				r := l.Append(t.Context(), eventlog.Entry{Event: eventlogtest.NewEvent(t, "a", "a", data)})
+				switch {
+				case r.Err == nil:
+					answered.Store(data, r.ID)
+				case errors.Is(r.Err, eventlog.ErrUnavailable):
+					lost.Store(data, r.ID)
+				default:
+					t.Errorf("%q is answered %+v", data, r)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	stored := map[string]event.ID{}
+	_, err := open(t, eventlog.Config{NATS: url, Replicas: 3}).Read(t.Context(), 0, eventlogtest.Patterns(t, ">"), 1<<30, func(e event.Event) error {
+		if id, twice := stored[e.Data()]; twice {
+			t.Errorf("%q is stored as %v and %v", e.Data(), id, e.ID())
+		}
+		stored[e.Data()] = e.ID()
+		return nil
+	})
+	must(t, err)
+	batched := 0
+	lost.Range(func(any, any) bool { batched++; return true })
+	answered.Range(func(data, id any) bool {
+		if stored[data.(string)] != id {
+			t.Errorf("%q was answered %v and is %v", data, id, stored[data.(string)])
+		}
+		return true
+	})
+	if len(stored) != publishers*rounds || batched == 0 {
+		t.Errorf("%d events are stored, %d were in batches", len(stored), batched)
+	}
+}
+
+// While the log does not answer, whoever waits may leave, and then nothing was stored; and
+// no more than so many wait.
+func TestAppendsThatWaitForALogThatHangs(t *testing.T) {
+	url := clusterNATS(t)
+	way, gate := gated(t, url)
+	l, direct := open(t, eventlog.Config{NATS: way, Replicas: 3}), open(t, eventlog.Config{NATS: url, Replicas: 3})
+	gate.Lock()
+	var wg sync.WaitGroup
+	const alone = 16
+	for range alone {
+		wg.Go(func() {
+			if r := l.Append(t.Context(), eventlog.Entry{Event: eventlogtest.NewEvent(t, "a", "a", "sent")}); r.Err != nil {
+				t.Error(r.Err)
+			}
+		})
+	}
+	for {
+		if _, last, err := direct.Bounds(t.Context()); err == nil && last == alone {
+			break
+		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	left := eventlog.Entry{Event: eventlogtest.NewEvent(t, "a", "a", "left")}
+	for n := range 1 << 16 {
+		if r := l.Append(gone, left); !errors.Is(r.Err, eventlog.ErrUnavailable) || !errors.Is(r.Err, context.Canceled) {
+			t.Fatalf("the append that waits as number %d: %+v", n+1, r)
+		}
+	}
+	if r := l.Append(t.Context(), left); !errors.Is(r.Err, eventlog.ErrUnavailable) || !strings.Contains(r.Err.Error(), "65536") {
+		t.Errorf("beyond what may wait: %+v", r)
+	}
+	gate.Unlock()
+	wg.Wait()
+	if id := appendOne(t, l, "a", "after", ""); id.Seq() != alone+1 {
+		t.Errorf("the next event is %v", id)
+	}
+}
+
+// gated is the URL of a way to NATS on which nothing comes back while the gate is locked.
+func gated(t *testing.T, to string) (string, *sync.Mutex) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	var ways sync.WaitGroup
+	gate := &sync.Mutex{}
+	t.Cleanup(func() { must(t, listener.Close()); ways.Wait() })
+	ways.Go(func() {
+		for {
+			ours, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			theirs, err := net.Dial("tcp", strings.TrimPrefix(to, "nats://"))
+			if err != nil {
+				t.Error(err)
+				ours.Close()
+				return
+			}
+			ways.Go(func() {
+				_, _ = io.Copy(theirs, ours)
+				theirs.Close()
+			})
+			ways.Go(func() {
+				defer ours.Close()
+				_, _ = io.Copy(writer(func(p []byte) (int, error) {
+					gate.Lock()
+					defer gate.Unlock()
+					return ours.Write(p)
+				}), theirs)
+			})
+		}
+	})
+	return "nats://" + listener.Addr().String(), gate
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
