@@ -111,8 +111,8 @@ func (h *Handlers) stream(c *gin.Context) {
 	out := c.Writer
 	c.Writer = streamWriter{out}
 	s.wire = newWire(c)
-	attrs := []slog.Attr{slog.String("topics", describe(patterns, counter, stats)), slog.String("from", s.sub.Cursor().String())}
-	c.Set("log", attrs) // what the request log adds to its record
+	p := &parked{h: h, sub: s.sub, counter: counter, stats: stats, address: address, from: s.sub.Cursor()}
+	c.Set("log", p.attrs()) // what the request log adds to its record
 	s.wire.open(out)
 	s.wire.cursor(s.sub.Cursor(), h.jitter(h.cfg.RetryMin, h.cfg.RetryMax))
 	s.sentID = time.Now()
@@ -120,15 +120,17 @@ func (h *Handlers) stream(c *gin.Context) {
 		s.sendStats()
 	}
 	out.Flush()
-	s.owner = h.parkable(c, s, address)
+	if h.parkable(c, s) {
+		s.owner, s.takeOver = p, func() (net.Conn, error) { return p.takeOver(c, s.wire) }
+	}
 	c.Stream(s.step)
 	switch {
 	case s.reason == reasonParked:
 	case s.wire.taken != nil:
 		s.wire.close(s.reason == string(park.Drained))
-		s.owner.done(s.wire.sent, slog.Int("events", s.wire.events), slog.String("reason", s.reason))
+		p.done(s.wire.sent, p.attrs(slog.Int("events", s.wire.events), slog.String("reason", s.reason))...)
 	default:
-		c.Set("log", append(attrs, slog.Int("events", s.wire.events), slog.String("reason", s.reason)))
+		c.Set("log", p.attrs(slog.Int("events", s.wire.events), slog.String("reason", s.reason)))
 	}
 }
 
@@ -138,7 +140,7 @@ func (s *stream) step(io.Writer) bool {
 	case <-s.ctx.Done():
 		return s.end("gone")
 	case <-s.draining:
-		s.draining, s.over = nil, time.After(rand.N(s.h.gate.span+1)) //nolint:gosec // spread, not secret
+		s.draining, s.over = nil, time.After(rand.N(s.h.gate.rest()+1)) //nolint:gosec // spread, not secret
 	case <-s.over:
 		s.wire.cursor(event.ID{}, s.h.jitter(s.h.cfg.RetryMin, s.h.cfg.RetryMax))
 		s.wire.event(event.Drain())
@@ -258,20 +260,6 @@ func (h *Handlers) refuse(c *gin.Context, err error) {
 
 func (h *Handlers) jitter(least, most time.Duration) time.Duration {
 	return least + rand.N(most-least+1) //nolint:gosec // spread, not secret
-}
-
-func describe(patterns event.Patterns, counter, stats bool) string {
-	var names []string
-	for _, p := range patterns {
-		names = append(names, p.String())
-	}
-	if counter {
-		names = append(names, event.TopicCounter.String())
-	}
-	if stats {
-		names = append(names, event.TopicStats.String())
-	}
-	return strings.Join(names, " ")
 }
 
 // streamWriter is a Gin writer that c.Stream takes anywhere: Gin's own panics on a writer

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"freshet/event"
@@ -16,41 +17,54 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// parked is a stream that has left its handler: while it is caught up, the park holds its
+// parked is a stream that may leave its handler: while it is caught up, the park holds its
 // connection; while it is not, a goroutine of its own does.
 type parked struct {
 	h              *Handlers
 	sub            *hub.Subscriber
 	counter, stats bool
 	address        netip.Prefix
+	from           event.ID
 	done           func(bytes int, more ...slog.Attr) // completes the request's log record
 }
 
-// parkable returns how the stream can be parked; nil if it cannot: over TLS or HTTP/2, what
-// is written to the socket is not ours, NDJSON has no shared bytes, and HTTP/1.0 no chunks.
-func (h *Handlers) parkable(c *gin.Context, s *stream, address netip.Prefix) *parked {
+// parkable says whether the stream can be parked: over TLS or HTTP/2, what is written to the
+// socket is not ours, NDJSON has no shared bytes, and HTTP/1.0 no chunks.
+func (h *Handlers) parkable(c *gin.Context, s *stream) bool {
 	r := c.Request
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if _, tcp := local.(*net.TCPAddr); !tcp { // nor can what is no socket
-		return nil
+	_, tcp := local.(*net.TCPAddr) // nor can what is no socket
+	return h.park != nil && tcp && !s.wire.ndjson && r.TLS == nil && r.ProtoMajor == 1 && r.ProtoMinor == 1
+}
+
+// takeOver takes the connection from net/http. It is nil if net/http does not give it away.
+func (p *parked) takeOver(c *gin.Context, w *wire) (net.Conn, error) {
+	conn, rw, err := w.response.Hijack()
+	if err != nil {
+		return nil, err
 	}
-	if h.park == nil || s.wire.ndjson || r.TLS != nil || r.ProtoMajor != 1 || r.ProtoMinor != 1 {
-		return nil
+	// The log's record outlives its request from here on.
+	p.done = func(int, ...slog.Attr) {}
+	if detach, ok := c.Get("log.detach"); ok {
+		p.done = detach.(func() func(int, ...slog.Attr))() // the middleware's word for it
 	}
-	p := &parked{h: h, sub: s.sub, counter: s.counter != nil, stats: s.stats != nil, address: address, done: func(int, ...slog.Attr) {}}
-	s.takeOver = func() (net.Conn, error) {
-		conn, rw, err := s.wire.response.Hijack()
-		if err != nil {
-			return nil, err
-		}
-		// The log's record outlives its request from here on.
-		if detach, ok := c.Get("log.detach"); ok {
-			p.done = detach.(func() func(int, ...slog.Attr))() //nolint:errcheck,forcetypeassert // the middleware's word for it
-		}
-		s.wire.sent += max(0, c.Writer.Size())
-		return conn, rw.Flush()
+	w.sent += max(0, c.Writer.Size())
+	return conn, rw.Flush()
+}
+
+// attrs is what the log's record has of the stream.
+func (p *parked) attrs(more ...slog.Attr) []slog.Attr {
+	var topics []string
+	for _, pattern := range p.sub.Patterns() {
+		topics = append(topics, pattern.String())
 	}
-	return p
+	if p.counter {
+		topics = append(topics, event.TopicCounter.String())
+	}
+	if p.stats {
+		topics = append(topics, event.TopicStats.String())
+	}
+	return append([]slog.Attr{slog.String("topics", strings.Join(topics, " ")), slog.String("from", p.from.String())}, more...)
 }
 
 // park hands the stream over, which has nothing to write now. It returns false if the stream
@@ -61,51 +75,42 @@ func (s *stream) park() bool {
 		return false
 	default:
 	}
-	if s.owner == nil || s.takeOver == nil {
+	if s.owner == nil {
 		return false
 	}
 	conn, err := s.takeOver()
-	if conn == nil {
-		s.owner = nil
-		return false
-	}
 	if err == nil {
 		err = s.h.park.Enter(conn, park.Stream{
 			Sub: s.sub, Counter: s.owner.counter, Stats: s.owner.stats, Owner: s.owner,
-			Account: park.Account{Count: s.count, Events: s.wire.events, Bytes: s.wire.sent, SentID: s.sentID},
+			Account: park.Account{Count: s.count, Events: s.wire.events, Bytes: s.wire.sent},
 		})
 	}
 	if err == nil {
 		return true
 	}
-	// It is ours now, and cannot be parked: go on as it is.
 	s.h.logger.Debug("a stream is not parked", "error", err)
-	s.wire.take(conn)
-	s.takeOver = nil
+	s.owner = nil // it goes on as it is
+	if conn != nil {
+		s.wire.take(conn) // it is ours now
+	}
 	return false
 }
 
-// Behind has a goroutine read from the log for the stream until it has caught up.
-func (p *parked) Behind(conn net.Conn, a park.Account, rest []byte) {
-	go func() {
-		s := p.h.newStream(context.Background(), p.sub, p.counter, p.stats)
-		defer s.stop()
-		s.count, s.sentID, s.owner = a.Count, a.SentID, p
-		s.wire = &wire{events: a.Events, sent: a.Bytes}
-		s.wire.take(conn)
-		s.wire.plain(rest)
-		s.takeOver = func() (net.Conn, error) { return conn, s.wire.err }
-		p.sub.Rewake(s.wake)
-		for s.step(nil) {
-		}
-		if s.reason != reasonParked {
-			p.finish(s)
-		}
-	}()
-}
-
-// finish ends a stream that its handler has left to a goroutine.
-func (p *parked) finish(s *stream) {
+// Behind reads from the log for the stream until it has caught up.
+func (p *parked) Behind(ctx context.Context, conn net.Conn, a park.Account) {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // no write outlasts it
+	s := p.h.newStream(ctx, p.sub, p.counter, p.stats)
+	defer s.stop()
+	s.count, s.owner = a.Count, p
+	s.wire = &wire{events: a.Events, sent: a.Bytes}
+	s.wire.take(conn)
+	s.takeOver = func() (net.Conn, error) { return conn, nil }
+	p.sub.Rewake(s.wake)
+	for s.step(nil) {
+	}
+	if s.reason == reasonParked {
+		return
+	}
 	p.sub.Close()
 	s.wire.close(s.reason == string(park.Drained))
 	p.end(s.wire.sent, s.wire.events, s.reason)
@@ -120,7 +125,7 @@ func (p *parked) Ended(a park.Account, why park.Reason) {
 }
 
 func (p *parked) end(bytes, events int, reason string) {
-	p.done(bytes, slog.Int("events", events), slog.String("reason", reason))
+	p.done(bytes, p.attrs(slog.Int("events", events), slog.String("reason", reason))...)
 	p.h.gate.leave(p.address)
 }
 

@@ -3,9 +3,11 @@ package handlers_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,16 +21,27 @@ import (
 	"freshet/eventlog/eventlogtest"
 	"freshet/handlers"
 	"freshet/hub"
+	"freshet/middleware"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/go-cmp/cmp"
 )
 
 // tcpServer is the handlers behind a real listener, in real time.
 type tcpServer struct {
 	*httptest.Server
 	*handlers.Handlers
-	log *eventlogtest.Memory
-	hub *hub.Hub
+	log     *eventlogtest.Memory
+	hub     *hub.Hub
+	records chan map[string]any // of the request log
+}
+
+// Write takes a record.
+func (s *tcpServer) Write(line []byte) (int, error) {
+	var record map[string]any
+	err := json.Unmarshal(line, &record)
+	s.records <- record
+	return len(line), err
 }
 
 // onBothPaths runs the test with streams parked and with a goroutine for each.
@@ -48,13 +61,15 @@ func onBothPaths(t *testing.T, window int64, test func(ctx context.Context, t *t
 				RetryMin: time.Second, RetryMax: 3 * time.Second,
 			})
 			must(t, err)
+			s := &tcpServer{nil, hs, log, h, make(chan map[string]any, 10_000)}
 			r := gin.New()
+			r.Use(middleware.Log(slog.New(slog.NewJSONHandler(s, nil))))
 			hs.Register(r)
 			run, end := context.WithCancel(ctx)
 			done := make(chan error, 2)
 			go func() { done <- h.Run(run) }()
 			go func() { done <- hs.Run(run) }()
-			s := &tcpServer{httptest.NewServer(r), hs, log, h}
+			s.Server = httptest.NewServer(r)
 			defer func() {
 				s.CloseClientConnections()
 				s.Close()
@@ -195,6 +210,102 @@ func TestDrainOverTCP(t *testing.T) {
 		}
 		if n := s.hub.Stats().Subscribers; n != 0 || s.Parked() != 0 {
 			t.Errorf("%d subscribers and %d parked are left", n, s.Parked())
+		}
+	})
+}
+
+// The request log's record of a stream is the same, wherever the stream has been.
+func TestTheRecordOfAStreamOverTCP(t *testing.T) {
+	onBothPaths(t, 64<<10, func(ctx context.Context, t *testing.T, s *tcpServer) {
+		long := strings.Repeat("é", 400) // the record has a part of it
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		must(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, "GET /event?topic=n&topic=n.*&topic=n&topic=counter&token=secret HTTP/1.1\r\nHost: x\r\n"+
+			"Connection: close\r\nUser-Agent: "+long+"\r\nOrigin: http://x\r\n\r\n")
+		must(t, err)
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		must(t, err)
+		s.settled(ctx, t, 1)
+		events, sent := 0, &counting{r: answer.Body}
+		frames := event.NewScanner(sent, 1<<20)
+		// More than the window holds while nothing is read, so that a parked one leaves its place and comes back.
+		for i := range 3000 {
+			s.log.Publish(t, "n", fmt.Sprint(i, strings.Repeat("x", 5000)))
+		}
+		for frames.Scan() {
+			if f := frames.Frame(); f.HasData {
+				events++
+				if f.Type == "n" && strings.HasPrefix(f.Data, "2999x") {
+					s.settled(ctx, t, 1)
+					must(t, s.Drain(ctx, 0))
+				}
+			}
+		}
+		must(t, frames.Err())
+		var got map[string]any
+		for got["msg"] != "stream closed" {
+			select {
+			case got = <-s.records:
+			case <-ctx.Done():
+				t.Fatal("no record")
+			}
+		}
+		if got["duration"] == 0.0 || events < 3001 {
+			t.Errorf("%d events in %v", events, got["duration"])
+		}
+		delete(got, "time")
+		delete(got, "duration")
+		want := map[string]any{
+			"level": "INFO", "msg": "stream closed", "request_id": "", "method": "GET", "path": "/event", "status": 200.0,
+			"query": "topic=n&topic=n.*&topic=n&topic=counter&token=[redacted]", "client": "127.0.0.1",
+			"user_agent": long[:512] + "…", "origin": "http://x", "bytes": float64(sent.n),
+			"topics": "n n.* counter", "from": event.NewID(eventlogtest.Epoch, 0).String(), "events": float64(events), "reason": "drain",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("the record, -want +got:\n%s", diff)
+		}
+	})
+}
+
+// counting counts what is read.
+type counting struct {
+	r io.Reader
+	n int
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += n
+	return n, err
+}
+
+// What parking is not for goes its way, and a place that was left is free for the next.
+func TestWhoIsNotParked(t *testing.T) {
+	onBothPaths(t, 0, func(ctx context.Context, t *testing.T, s *tcpServer) {
+		for _, request := range []string{
+			"GET /event/n HTTP/1.0\r\n\r\n",
+			"GET /event/n HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n",
+		} {
+			conn, err := net.Dial("tcp", s.Listener.Addr().String())
+			must(t, err)
+			_, err = io.WriteString(conn, request)
+			must(t, err)
+			answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			must(t, err)
+			data := "data of " + request[:20]
+			s.log.Publish(t, "n", data)
+			lines := bufio.NewScanner(answer.Body)
+			for lines.Scan() && !strings.Contains(lines.Text(), data) {
+			}
+			must(t, lines.Err())
+			if s.Parked() != 0 {
+				t.Errorf("parked: %.20q", request)
+			}
+			must(t, conn.Close())
+		}
+		if err := drive.Until(ctx, func() bool { return s.hub.Stats().Subscribers == 0 }); err != nil {
+			t.Error("readers that have gone are still subscribers")
 		}
 	})
 }

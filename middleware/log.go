@@ -28,12 +28,14 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 		w := &writer{ResponseWriter: c.Writer, beforeFlush: func() { write("stream opened", false, false) }}
 		c.Writer = w
 		detached := false
-		// A handler that leaves a stream to others calls it: what it returns completes the record, whenever the stream ends.
+		// A handler that leaves a stream to others calls it: what it returns completes the record, whenever the stream ends, with
+		// all that the handler adds to it.
 		c.Set("log.detach", func() func(int, ...slog.Attr) {
 			detached = true
-			r := recordOf(c).compact()
+			kept := pack(recordOf(c))
 			return func(bytes int, more ...slog.Attr) {
-				r.done, r.bytes, r.duration, r.more = true, bytes, time.Since(start), append(r.more, more...)
+				r := kept.record()
+				r.done, r.bytes, r.duration, r.more = true, bytes, time.Since(start), more
 				logger.LogAttrs(context.Background(), r.level(), "stream closed", slog.Any("", r))
 			}
 		})
@@ -84,17 +86,33 @@ func recordOf(c *gin.Context) record {
 	return r
 }
 
-// compact returns the record with strings of its own: what it was made of may be large.
-func (r record) compact() record {
-	fields := []*string{&r.id, &r.method, &r.path, &r.query, &r.client, &r.userAgent, &r.origin}
-	var all strings.Builder
-	for _, field := range fields {
-		*field = clean(*field)
-		all.WriteString(*field)
+// packed is the record of a request that is over and whose stream lasts: there may be half a million.
+type packed struct {
+	texts  string // one after the other
+	ends   [7]uint16
+	status uint16
+}
+
+func (r *record) texts() [7]*string {
+	return [7]*string{&r.id, &r.method, &r.path, &r.query, &r.client, &r.userAgent, &r.origin}
+}
+
+// pack copies the texts, as what they were cut from may be large, as far as clean looks at them.
+func pack(r record) packed {
+	p := packed{status: uint16(r.status)}
+	var all []byte
+	for i, text := range r.texts() {
+		all = append(all, (*text)[:min(len(*text), mostText+1)]...)
+		p.ends[i] = uint16(len(all))
 	}
-	for rest, i := all.String(), 0; i < len(fields); i++ {
-		n := len(*fields[i])
-		*fields[i], rest = rest[:n], rest[n:]
+	p.texts = string(all)
+	return p
+}
+
+func (p packed) record() record {
+	r, from := record{status: int(p.status)}, uint16(0)
+	for i, text := range r.texts() {
+		*text, from = p.texts[from:p.ends[i]], p.ends[i]
 	}
 	return r
 }
@@ -158,12 +176,14 @@ func redact(query string) string {
 	return strings.Join(pairs, "&")
 }
 
+// mostText is how much of a text a record has, in bytes.
+const mostText = 512
+
 // clean bounds what a stranger can put into a record, and keeps it printable: not every slog handler escapes all that moves a
 // terminal's cursor.
 func clean(text string) string {
-	const most = 512
-	if len(text) > most {
-		text = text[:most] + "…"
+	if len(text) > mostText {
+		text = text[:mostText] + "…"
 	}
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

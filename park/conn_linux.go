@@ -1,6 +1,8 @@
 package park
 
 import (
+	"bytes"
+	"errors"
 	"strconv"
 	"time"
 
@@ -16,20 +18,24 @@ type conn struct {
 	sub   *hub.Subscriber
 	owner Owner
 
-	rest []byte // of a frame that is partly written: nothing else may be written before it
-	fd   int32
-	bits bits
+	begun *begun // a frame that is not all written; nil: none
+	fd    int32
+	bits  bits
 
 	next, prev *conn // in the wheel
 	due        int64
 
 	// Times since the shard began.
-	counterAt, statsAt, stallAt, drainAt time.Duration
-	sentID                               time.Duration
+	counterAt, statsAt, beatAt, drainAt time.Duration
 
-	count  uint64
-	events int
-	bytes  int
+	account Account
+}
+
+// begun is a frame that the socket has not taken all of: epoll tells when it takes more, and
+// nothing else may be written before.
+type begun struct {
+	rest    []byte
+	stallAt time.Duration
 }
 
 type bits uint8
@@ -37,7 +43,6 @@ type bits uint8
 const (
 	hasCounter bits = 1 << iota
 	hasStats
-	blocked // the socket takes no more: epoll tells when it does
 	draining
 	left // it is no longer this shard's
 )
@@ -45,36 +50,48 @@ const (
 func (c *conn) is(b bits) bool { return c.bits&b != 0 }
 
 // wake is called by the hub, from its goroutine.
-func (c *conn) wake() { c.shard.ready(c) }
+func (c *conn) wake() {
+	_ = c.shard.post(func(in *inbox) error { // a closed one has ended c
+		in.ready = append(in.ready, c)
+		return nil
+	})
+}
 
-// schedule sets the wheel for what comes first.
-func (c *conn) schedule(cfg *Config) {
-	at := time.Duration(1<<63 - 1)
+// schedule sets the wheel for what comes first, or for earlier: what comes up before its
+// time is scheduled once more.
+func (c *conn) schedule() {
+	const never = time.Duration(1<<63 - 1)
+	at := never
 	if c.is(hasCounter) {
 		at = min(at, c.counterAt)
 	}
 	if c.is(hasStats) {
 		at = min(at, c.statsAt)
 	}
-	if cfg.Heartbeat > 0 {
-		at = min(at, c.sentID+cfg.Heartbeat)
+	if c.shard.park.cfg.Heartbeat > 0 {
+		at = min(at, c.beatAt)
 	}
-	if c.is(blocked) {
-		at = c.stallAt // until it takes something, nothing else can be sent
+	if c.begun != nil {
+		at = c.begun.stallAt // until it takes something, nothing else can be sent
 	}
 	if c.is(draining) {
 		at = min(at, c.drainAt)
 	}
-	if at < 1<<63-1 {
+	if at < never && (c.due == 0 || tickOf(at) < c.due) {
 		c.shard.wheel.set(c, at)
-	} else {
-		c.shard.wheel.unset(c)
 	}
+}
+
+// hasSentID puts the heartbeat off. Connections that got one event at one moment need not all
+// get a heartbeat at one moment.
+func (c *conn) hasSentID() {
+	d := c.shard.park.cfg.Heartbeat
+	c.beatAt = c.shard.now + d - spread(d/8)
 }
 
 // send writes frames of the stream's own, built in the shard's scratch, as one chunk.
 func (c *conn) send(frames []byte) error {
-	c.bytes += len(frames)
+	c.account.Bytes += len(frames)
 	s := c.shard
 	s.chunk = appendChunk(s.chunk[:0], frames)
 	n, err := write(c.fd, s.chunk)
@@ -82,45 +99,37 @@ func (c *conn) send(frames []byte) error {
 		return err
 	}
 	if n < len(s.chunk) {
-		c.rest = append([]byte(nil), s.chunk[n:]...)
-		c.block()
+		return c.block(bytes.Clone(s.chunk[n:]))
 	}
 	return nil
 }
 
-// block waits for the socket to take more.
-func (c *conn) block() {
-	c.bits |= blocked
-	c.stallAt = c.shard.now + c.shard.park.cfg.Stall
-	c.shard.interest(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP|unix.EPOLLOUT)
+// block waits for the socket to take the rest of a frame.
+func (c *conn) block(rest []byte) error {
+	c.begun = &begun{rest, c.shard.now + c.shard.park.cfg.Stall}
+	return c.shard.interest(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP|unix.EPOLLOUT)
 }
 
-func (c *conn) unblock() {
-	c.bits &^= blocked
-	c.shard.interest(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP)
-}
-
-// flush writes what is left of a frame; done is false if the socket does not take all of it.
-func (c *conn) flush() (done bool, err error) {
-	for len(c.rest) > 0 {
-		n, err := write(c.fd, c.rest)
-		if err != nil {
-			return false, err
+// proceed writes the rest of the frame, and then what else the subscriber is due.
+func (c *conn) proceed() error {
+	for b := c.begun; len(b.rest) > 0; {
+		n, err := write(c.fd, b.rest)
+		if err != nil || n == 0 {
+			return err
 		}
-		if n == 0 {
-			return false, nil
-		}
-		c.rest = c.rest[n:]
-		c.stallAt = c.shard.now + c.shard.park.cfg.Stall
+		b.rest, b.stallAt = b.rest[n:], c.shard.now+c.shard.park.cfg.Stall
 	}
-	c.rest = nil
-	return true, nil
+	c.begun = nil
+	if err := c.shard.interest(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP); err != nil {
+		return err
+	}
+	return c.deliver()
 }
 
 // deliver writes what the subscriber is due. The error is that of the connection, or
-// [hub.ErrBehind].
+// [hub.ErrBehind], when nothing of a frame is left.
 func (c *conn) deliver() error {
-	if c.is(blocked) {
+	if c.begun != nil {
 		return nil
 	}
 	s := c.shard
@@ -131,7 +140,7 @@ func (c *conn) deliver() error {
 	}
 	defer clear(s.batch) // entries that leave the window are not to live on here
 	sent := 0
-	for sent < len(s.batch) && !c.is(blocked) {
+	for sent < len(s.batch) && c.begun == nil {
 		n, err := c.writeEntries(s.batch[sent:min(sent+maxVector, len(s.batch))])
 		if err != nil {
 			return err
@@ -141,18 +150,15 @@ func (c *conn) deliver() error {
 	if sent < len(s.batch) {
 		c.sub.Return(s.batch[sent])
 	}
-	if sent > 0 {
-		c.sentID = s.now
-		c.sub.Delivered(s.batch[:sent], time.Now())
-	}
+	c.hasSentID()
+	c.sub.Delivered(s.batch[:sent], time.Now())
 	return nil
 }
 
 // maxVector is how many buffers one writev takes at most (IOV_MAX).
 const maxVector = 1024
 
-// writeEntries returns how many of the entries need not be written again: those that are
-// written, and one that is partly.
+// writeEntries returns how many of the entries are written, with one that is to be by its rest.
 func (c *conn) writeEntries(entries []*hub.Entry) (int, error) {
 	s := c.shard
 	var n int
@@ -171,16 +177,10 @@ func (c *conn) writeEntries(entries []*hub.Entry) (int, error) {
 		return 0, err
 	}
 	for i, e := range entries {
-		if n == 0 {
-			c.block()
-			return i, nil
-		}
-		c.events++
-		c.bytes += len(e.Frame)
+		c.account.Events++
+		c.account.Bytes += len(e.Frame)
 		if n < len(e.Chunk) {
-			c.rest = e.Chunk[n:]
-			c.block()
-			return i + 1, nil
+			return i + 1, c.block(e.Chunk[n:])
 		}
 		n -= len(e.Chunk)
 	}
@@ -198,11 +198,11 @@ func appendChunk(dst, frames []byte) []byte {
 func (c *conn) tick() (over Reason, err error) {
 	s, cfg := c.shard, &c.shard.park.cfg
 	if c.is(draining) && s.now >= c.drainAt {
-		if !c.is(blocked) {
+		if c.begun == nil {
 			s.frames = event.AppendCursor(s.frames[:0], event.ID{}, cfg.Retry())
 			s.frames = event.AppendFrame(s.frames, event.Drain())
-			c.events++
-			c.bytes += len(s.frames)
+			c.account.Events++
+			c.account.Bytes += len(s.frames)
 			// The chunk, and the one that ends the answer. What the socket does not take is lost
 			// with it: the reader comes back by its last event ID.
 			s.chunk = append(appendChunk(s.chunk[:0], s.frames), "0\r\n\r\n"...)
@@ -210,37 +210,40 @@ func (c *conn) tick() (over Reason, err error) {
 		}
 		return Drained, err
 	}
-	if c.is(blocked) {
-		if s.now >= c.stallAt {
+	if b := c.begun; b != nil && s.now >= b.stallAt {
+		// Epoll tells once a third of the buffer is free: a slow reader may have taken something.
+		if err := c.proceed(); err != nil {
+			return "", err
+		}
+		if c.begun == b && s.now >= b.stallAt {
 			return Stalled, nil
 		}
-		return "", nil
 	}
-	if c.is(hasCounter) && s.now >= c.counterAt {
+	if c.is(hasCounter) && s.now >= c.counterAt && c.begun == nil {
 		c.counterAt += cfg.CounterInterval * ((s.now-c.counterAt)/cfg.CounterInterval + 1)
-		c.count++
-		c.events++
-		s.frames = event.AppendFrame(s.frames[:0], event.Counter(c.count))
+		c.account.Count++
+		c.account.Events++
+		s.frames = event.AppendFrame(s.frames[:0], event.Counter(c.account.Count))
 		if err := c.send(s.frames); err != nil {
 			return "", err
 		}
 	}
-	if c.is(hasStats) && s.now >= c.statsAt && !c.is(blocked) {
+	if c.is(hasStats) && s.now >= c.statsAt && c.begun == nil {
 		c.statsAt += cfg.StatsInterval * ((s.now-c.statsAt)/cfg.StatsInterval + 1)
 		if e := cfg.Stats(); e != nil {
-			c.events++
+			c.account.Events++
 			s.frames = event.AppendFrame(s.frames[:0], *e)
 			if err := c.send(s.frames); err != nil {
 				return "", err
 			}
 		}
 	}
-	if cfg.Heartbeat > 0 && s.now >= c.sentID+cfg.Heartbeat && !c.is(blocked) {
-		if err := c.deliver(); err != nil || c.is(blocked) {
+	if cfg.Heartbeat > 0 && s.now >= c.beatAt && c.begun == nil {
+		if err := c.deliver(); err != nil || c.begun != nil {
 			return "", err
 		}
-		if s.now >= c.sentID+cfg.Heartbeat {
-			c.sentID = s.now
+		if s.now >= c.beatAt {
+			c.hasSentID()
 			s.frames = event.AppendCursor(s.frames[:0], c.sub.Cursor(), 0)
 			return "", c.send(s.frames)
 		}
@@ -254,10 +257,10 @@ func write(fd int32, p []byte) (int, error) { return took(unix.Write(int(fd), p)
 func writev(fd int32, p [][]byte) (int, error) { return took(unix.Writev(int(fd), p)) }
 
 func took(n int, err error) (int, error) {
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		return n, nil
-	case unix.EAGAIN, unix.EINTR:
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		return 0, nil
 	}
 	return 0, err

@@ -1,21 +1,22 @@
 // Package park holds the connections of caught-up event streams without a goroutine each.
 //
 // A stream that has nothing to do but to wait costs net/http about 25 KiB: two stacks and
-// the buffers. Handed over to a [Park] it costs some hundred bytes. The park's shards, one
+// the buffers. Handed over to a [Park] it costs less than one. The park's shards, one
 // for each processor, own the sockets. A shard writes what the hub's window has, ready
-// frames of which all connections share the bytes, with non-blocking writes; counts and heartbeats go by
-// a wheel of timers, and a peer that closes is seen by epoll at once.
+// frames of which all connections share the bytes, with non-blocking writes; counts and
+// heartbeats go by a wheel of timers, and a peer that closes is seen by epoll at once.
 //
 // A connection is over plain HTTP/1.1 and in the middle of a chunked answer (RFC 9112, 7.1),
 // at the end of a chunk. It stays parked as long as what it is due is in the window. One that
 // falls behind goes back to its [Owner], as the log is read by goroutines: nothing that a shard
-// does ever waits. A socket that takes nothing keeps at most one frame begun, and is closed after
+// does ever waits. A socket that takes nothing keeps at most one frame, and is closed after
 // [Config].Stall. Bytes that the peer sends are not read.
 //
 // Parking needs epoll: on other systems than Linux [New] returns [ErrUnsupported].
 package park
 
 import (
+	"context"
 	"errors"
 	"net"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"freshet/hub"
 )
 
+// Errors that callers tell apart with errors.Is.
 var (
 	// ErrUnsupported: connections cannot be parked here.
 	ErrUnsupported = errors.New("park: not on this system")
@@ -36,7 +38,7 @@ type Config struct {
 	Shards          int           // 0: one for each processor
 	CounterInterval time.Duration // between the counts of a connection
 	StatsInterval   time.Duration // between two events of the topic stats
-	Heartbeat       time.Duration // after so long without an ID a stream sends its cursor
+	Heartbeat       time.Duration // after so long without an ID, or a little less, a stream sends its cursor
 	Stall           time.Duration // how long a socket may take nothing; 0 means 30 s
 
 	Stats func() *event.Event  // what is sent then; nil while there is none
@@ -54,17 +56,17 @@ type Stream struct {
 
 // Account is what a stream has sent.
 type Account struct {
-	Count  uint64    // of the counter
-	Events int       // frames that dispatch an event
-	Bytes  int       // without the framing of chunks
-	SentID time.Time // when an ID was last sent
+	Count  uint64 // of the counter
+	Events int    // frames that dispatch an event
+	Bytes  int    // without the framing of chunks
 }
 
-// Owner gets a stream back, by one of its methods, once. They must not block.
+// Owner gets a stream back, by one of its methods, once. They are called on goroutines that
+// [Park.Run] waits for.
 type Owner interface {
-	// Behind: what the stream is due next has left the window. Of rest, nothing is written yet;
-	// it goes first.
-	Behind(conn net.Conn, a Account, rest []byte)
+	// Behind: what the stream is due next has left the window. It has until ctx is done, which
+	// is when the park closes, or enters the stream again.
+	Behind(ctx context.Context, conn net.Conn, a Account)
 	// Ended: the connection is closed, and this is why.
 	Ended(a Account, why Reason)
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,9 +22,6 @@ type Park struct {
 	shards []*shard
 	next   atomic.Uint32
 	held   atomic.Int64
-
-	mu     sync.RWMutex // whoever enters holds it to read
-	closed bool
 }
 
 // New returns a park for the configuration.
@@ -38,6 +34,9 @@ func New(cfg Config) (*Park, error) {
 	for range cmp.Or(cfg.Shards, runtime.GOMAXPROCS(0)) {
 		s, err := newShard(p)
 		if err != nil {
+			for _, s := range p.shards {
+				s.close()
+			}
 			return nil, err
 		}
 		p.shards = append(p.shards, s)
@@ -47,50 +46,46 @@ func New(cfg Config) (*Park, error) {
 
 // Run holds the connections until ctx is done; then it closes those that are left.
 func (p *Park) Run(ctx context.Context) error {
-	g, shards := errgroup.WithContext(context.WithoutCancel(ctx))
-	shards, stop := context.WithCancel(shards)
-	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range p.shards {
-		g.Go(func() error { return s.run(shards) })
+		s.spawn = func(f func(context.Context)) {
+			g.Go(func() error {
+				f(ctx)
+				return nil
+			})
+		}
+		g.Go(func() error { return s.run(ctx) })
 	}
-	select {
-	case <-ctx.Done():
-	case <-shards.Done(): // one has failed
-	}
-	p.mu.Lock()
-	p.closed = true // whoever entered before is seen by its shard
-	p.mu.Unlock()
-	stop()
 	return g.Wait()
 }
 
 // Enter takes the connection and the stream's subscriber over. On an error both stay the
 // caller's: it is [ErrClosed], or the connection is none that can be parked.
 func (p *Park) Enter(c net.Conn, stream Stream) error {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.closed {
-		return ErrClosed
-	}
 	fd, err := descriptor(c)
 	if err != nil {
 		return err
 	}
-	_ = c.Close() // the descriptor is another one
 	s := p.shards[p.next.Add(1)%uint32(len(p.shards))]
-	parked := &conn{
-		shard: s, sub: stream.Sub, owner: stream.Owner, fd: fd,
-		count: stream.Account.Count, events: stream.Account.Events, bytes: stream.Account.Bytes,
-		sentID: stream.Account.SentID.Sub(s.began),
-	}
+	parked := &conn{shard: s, sub: stream.Sub, owner: stream.Owner, fd: fd, account: stream.Account}
 	if stream.Counter && p.cfg.CounterInterval > 0 {
 		parked.bits |= hasCounter
 	}
 	if stream.Stats && p.cfg.StatsInterval > 0 {
 		parked.bits |= hasStats
 	}
-	p.held.Add(1)
-	s.post(func(in *inbox) { in.arrived = append(in.arrived, parked) })
+	if err := s.post(func(in *inbox) error {
+		if err := s.interest(unix.EPOLL_CTL_ADD, fd, unix.EPOLLRDHUP); err != nil {
+			return err
+		}
+		p.held.Add(1)
+		in.arrived = append(in.arrived, parked)
+		return nil
+	}); err != nil {
+		_ = unix.Close(int(fd))
+		return err
+	}
+	_ = c.Close() // the shard's descriptor is another one
 	return nil
 }
 
@@ -101,7 +96,10 @@ func (p *Park) Len() int { return int(p.held.Load()) }
 // come back by a reconnection time of its own and the event drain.
 func (p *Park) Drain(span time.Duration) {
 	for _, s := range p.shards {
-		s.post(func(in *inbox) { in.drain = &span })
+		_ = s.post(func(in *inbox) error { // a closed one has none
+			in.drain = &span
+			return nil
+		})
 	}
 }
 
@@ -128,8 +126,9 @@ func descriptor(c net.Conn) (int32, error) {
 // netConn makes the descriptor a connection again, which owns it.
 func netConn(fd int32) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "")
-	defer f.Close() // the connection has another one
-	return net.FileConn(f)
+	conn, err := net.FileConn(f)
+	_ = f.Close() // the connection has another one
+	return conn, err
 }
 
 // closeSocket closes it, so that what was written arrives: bytes of the peer's that nobody has

@@ -21,16 +21,19 @@ type shard struct {
 	epoll int
 	bell  int // an eventfd: rings when something is in the inbox
 
-	mu    sync.Mutex
-	inbox inbox
-	rung  bool
+	mu     sync.Mutex
+	inbox  inbox
+	rung   bool
+	closed bool // the inbox is not looked at any more, and the descriptors may be another's
 
 	// The goroutine's.
+	spawn  func(func(context.Context)) // runs what may wait, until the context is done
 	began  time.Time
 	now    time.Duration // since it began
 	wheel  wheel
-	conns  []*conn // by descriptor
-	spare  inbox   // the inbox that was emptied last, to be filled again
+	conns  map[int32]*conn // by descriptor
+	ended  []ending
+	spare  inbox // the inbox that was emptied last, to be filled again
 	due    []*conn
 	batch  []*hub.Entry
 	vector [][]byte
@@ -38,8 +41,14 @@ type shard struct {
 	chunk  []byte // scratch
 	drain  struct {
 		on   bool
-		span time.Duration
+		ends time.Duration
 	}
+}
+
+// ending is a connection that was closed, and whose owner is to be told.
+type ending struct {
+	*conn
+	why Reason
 }
 
 // inbox is what others leave for a shard.
@@ -58,48 +67,46 @@ func newShard(p *Park) (*shard, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("park: eventfd: %w", err), unix.Close(epoll))
 	}
-	s := &shard{park: p, epoll: epoll, bell: bell, began: time.Now()}
-	s.interest(unix.EPOLL_CTL_ADD, int32(bell), unix.EPOLLIN)
+	s := &shard{park: p, epoll: epoll, bell: bell, began: time.Now(), conns: map[int32]*conn{}}
+	if err := s.interest(unix.EPOLL_CTL_ADD, int32(bell), unix.EPOLLIN); err != nil {
+		s.close()
+		return nil, err
+	}
 	return s, nil
 }
 
-// interest tells epoll which events are wanted. It fails only for descriptors that are not ours.
-func (s *shard) interest(op int, fd int32, events uint32) {
-	_ = unix.EpollCtl(s.epoll, op, int(fd), &unix.EpollEvent{Events: events, Fd: fd})
-}
-
-// post leaves something in the inbox and rings the bell, once until it is heard.
-func (s *shard) post(leave func(*inbox)) {
-	s.mu.Lock()
-	leave(&s.inbox)
-	ring := !s.rung
-	s.rung = true
-	s.mu.Unlock()
-	if ring {
-		s.ring()
+// interest tells epoll which events are wanted. It may take no more descriptors: the system
+// has a limit of its own for that.
+func (s *shard) interest(op int, fd int32, events uint32) error {
+	if err := unix.EpollCtl(s.epoll, op, int(fd), &unix.EpollEvent{Events: events, Fd: fd}); err != nil {
+		return fmt.Errorf("park: epoll: %w", err)
 	}
+	return nil
 }
 
-func (s *shard) ready(c *conn) {
+// post leaves something in the inbox and rings the bell, once until it is heard. The error is
+// [ErrClosed] or that of leave.
+func (s *shard) post(leave func(*inbox) error) error {
 	s.mu.Lock()
-	s.inbox.ready = append(s.inbox.ready, c)
-	ring := !s.rung
-	s.rung = true
-	s.mu.Unlock()
-	if ring {
-		s.ring()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
 	}
-}
-
-func (s *shard) ring() {
-	var one [8]byte
-	binary.NativeEndian.PutUint64(one[:], 1)
-	_, _ = unix.Write(s.bell, one[:]) // full, it rings anyway
+	if err := leave(&s.inbox); err != nil {
+		return err
+	}
+	if !s.rung {
+		s.rung = true
+		var one [8]byte
+		binary.NativeEndian.PutUint64(one[:], 1)
+		_, _ = unix.Write(s.bell, one[:]) // full, it rings anyway
+	}
+	return nil
 }
 
 // run holds the connections until ctx is done, and closes those that are left.
 func (s *shard) run(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() { s.post(func(*inbox) {}) })()
+	defer context.AfterFunc(ctx, func() { _ = s.post(func(*inbox) error { return nil }) })()
 	events := make([]unix.EpollEvent, 256)
 	defer s.close()
 	for ctx.Err() == nil {
@@ -107,9 +114,11 @@ func (s *shard) run(ctx context.Context) error {
 		s.empty()
 		s.due = s.wheel.advance(s.now, s.due[:0])
 		for _, c := range s.due {
-			s.tick(c)
+			why, err := c.tick()
+			s.settle(c, why, err)
 		}
 		clear(s.due)
+		s.dismiss()
 		wait := s.wheel.wait(s.now)
 		n, err := unix.EpollWait(s.epoll, events, int((wait+time.Millisecond-1)/time.Millisecond))
 		if err != nil && !errors.Is(err, unix.EINTR) {
@@ -119,6 +128,7 @@ func (s *shard) run(ctx context.Context) error {
 		for _, e := range events[:max(n, 0)] {
 			s.event(e)
 		}
+		s.dismiss()
 	}
 	return nil
 }
@@ -133,16 +143,14 @@ func (s *shard) empty() {
 		s.enter(c)
 	}
 	if box.drain != nil && !s.drain.on {
-		s.drain.on, s.drain.span = true, *box.drain
+		s.drain.on, s.drain.ends = true, s.now+*box.drain
 		for _, c := range s.conns {
-			if c != nil {
-				s.startDrain(c)
-			}
+			s.startDrain(c)
 		}
 	}
 	for _, c := range box.ready {
 		if !c.is(left) {
-			s.deliver(c)
+			s.settle(c, "", c.deliver())
 		}
 	}
 	clear(box.arrived)
@@ -159,19 +167,16 @@ func keep(s []*conn) []*conn {
 }
 
 func (s *shard) enter(c *conn) {
-	for int(c.fd) >= len(s.conns) {
-		s.conns = append(s.conns, make([]*conn, max(256, len(s.conns)))...)
-	}
 	s.conns[c.fd] = c
 	cfg := &s.park.cfg
 	// Connections that came at one moment need not all be written to at one moment.
 	c.counterAt = s.now + cfg.CounterInterval - spread(cfg.CounterInterval/4)
 	c.statsAt = s.now + cfg.StatsInterval + spread(cfg.StatsInterval/4) // those of after it came
-	s.interest(unix.EPOLL_CTL_ADD, c.fd, unix.EPOLLRDHUP)
+	c.hasSentID()                                                       // its opening, at the latest
 	if s.drain.on {
 		s.startDrain(c)
 	}
-	c.schedule(cfg)
+	c.schedule()
 	c.sub.Rewake(c.wake)
 }
 
@@ -180,33 +185,21 @@ func spread(span time.Duration) time.Duration { return rand.N(span + 1) } //noli
 
 func (s *shard) startDrain(c *conn) {
 	c.bits |= draining
-	c.drainAt = s.now + spread(s.drain.span)
-	c.schedule(&s.park.cfg)
+	c.drainAt = s.now + spread(max(0, s.drain.ends-s.now))
+	c.schedule()
 }
 
-func (s *shard) deliver(c *conn) {
-	was := c.is(blocked)
-	switch err := c.deliver(); {
-	case errors.Is(err, hub.ErrBehind):
-		s.leave(c)
-	case err != nil:
-		s.end(c, Gone)
-	case was != c.is(blocked):
-		c.schedule(&s.park.cfg)
-	}
-}
-
-func (s *shard) tick(c *conn) {
-	over, err := c.tick()
+// settle does what follows from how it went with the connection: why it is over, if it is.
+func (s *shard) settle(c *conn, why Reason, err error) {
 	switch {
+	case why != "":
+		s.end(c, why)
 	case errors.Is(err, hub.ErrBehind):
 		s.leave(c)
-	case over != "":
-		s.end(c, over)
 	case err != nil:
 		s.end(c, Gone)
 	default:
-		c.schedule(&s.park.cfg)
+		c.schedule()
 	}
 }
 
@@ -216,26 +209,13 @@ func (s *shard) event(e unix.EpollEvent) {
 		_, _ = unix.Read(s.bell, heard[:])
 		return
 	}
-	if int(e.Fd) >= len(s.conns) || s.conns[e.Fd] == nil {
-		return
-	}
 	c := s.conns[e.Fd]
-	if e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+	switch {
+	case c == nil: // it is in the inbox yet
+	case e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0:
 		s.end(c, Gone)
-		return
-	}
-	if e.Events&unix.EPOLLOUT != 0 && c.is(blocked) {
-		done, err := c.flush()
-		switch {
-		case err != nil:
-			s.end(c, Gone)
-		case done:
-			c.unblock()
-			s.deliver(c)
-			if !c.is(left) {
-				c.schedule(&s.park.cfg)
-			}
-		}
+	case c.begun != nil:
+		s.settle(c, "", c.proceed())
 	}
 }
 
@@ -243,7 +223,10 @@ func (s *shard) event(e unix.EpollEvent) {
 func (s *shard) remove(c *conn) {
 	c.bits |= left
 	s.wheel.unset(c)
-	s.conns[c.fd] = nil
+	delete(s.conns, c.fd)
+	// Not left to the closing: whoever handed the connection over may be about to close his
+	// descriptor, and until then epoll would tell of a number that is another's.
+	_ = s.interest(unix.EPOLL_CTL_DEL, c.fd, 0)
 	s.park.held.Add(-1)
 }
 
@@ -252,37 +235,45 @@ func (s *shard) end(c *conn, why Reason) {
 	s.remove(c)
 	c.sub.Close()
 	closeSocket(c.fd, why)
-	c.owner.Ended(c.account(), why)
+	s.ended = append(s.ended, ending{c, why})
+}
+
+// dismiss tells the owners of the connections that have ended.
+func (s *shard) dismiss() {
+	if len(s.ended) == 0 {
+		return
+	}
+	ended := s.ended
+	s.ended = nil
+	s.spawn(func(context.Context) {
+		for _, e := range ended {
+			e.owner.Ended(e.account, e.why)
+		}
+	})
 }
 
 // leave gives the connection back to its owner, to be read for from the log.
 func (s *shard) leave(c *conn) {
 	s.remove(c)
-	s.interest(unix.EPOLL_CTL_DEL, c.fd, 0)
 	conn, err := netConn(c.fd)
-	if err != nil {
+	if err != nil { // the descriptor is closed
 		c.sub.Close()
-		c.owner.Ended(c.account(), Gone)
+		s.ended = append(s.ended, ending{c, Gone})
 		return
 	}
-	c.owner.Behind(conn, c.account(), c.rest)
+	s.spawn(func(ctx context.Context) { c.owner.Behind(ctx, conn, c.account) })
 }
 
-func (c *conn) account() Account {
-	return Account{Count: c.count, Events: c.events, Bytes: c.bytes, SentID: c.shard.began.Add(c.sentID)}
-}
-
-// close ends what is left. The bell is rung no more: its descriptor may soon be another's.
+// close ends what is left.
 func (s *shard) close() {
-	s.empty()
 	s.mu.Lock()
-	s.rung = true
+	s.closed = true
 	s.mu.Unlock()
+	s.empty() // whoever came before
 	for _, c := range s.conns {
-		if c != nil {
-			s.end(c, Gone)
-		}
+		s.end(c, Gone)
 	}
+	s.dismiss()
 	_ = unix.Close(s.bell)
 	_ = unix.Close(s.epoll)
 }

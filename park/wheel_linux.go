@@ -11,8 +11,8 @@ type wheel struct {
 }
 
 const (
-	tick       = 4 * time.Millisecond
-	wheelSlots = 8192 // a round is 33 s
+	tick       = 16 * time.Millisecond // what is due within one is done at one wake-up
+	wheelSlots = 2048                  // a round is 33 s
 )
 
 // tickOf is the tick at which a time has come.
@@ -71,9 +71,9 @@ func (w *wheel) wait(now time.Duration) time.Duration {
 	if w.size == 0 {
 		return most
 	}
-	for t := w.now + 1; t <= w.now+int64(most/tick); t++ {
+	for t := w.now + 1; t <= tickOf(now+most); t++ {
 		if w.slots[t%wheelSlots] != nil {
-			return max(0, time.Duration(t)*tick-now)
+			return min(max(0, time.Duration(t)*tick-now), most)
 		}
 	}
 	return most
