@@ -35,8 +35,13 @@ type conn struct {
 // nothing else may be written before.
 type begun struct {
 	rest    []byte
-	stallAt time.Duration
+	acked   uint64        // bytes that the peer has taken in all,
+	tookAt  time.Duration // and when it was last seen to have taken some
+	checkAt time.Duration // when to look again
 }
+
+// stallChecks is how many times within Config.Stall it is looked whether a peer takes something.
+const stallChecks = 6
 
 type bits uint8
 
@@ -72,7 +77,7 @@ func (c *conn) schedule() {
 		at = min(at, c.beatAt)
 	}
 	if c.begun != nil {
-		at = c.begun.stallAt // until it takes something, nothing else can be sent
+		at = c.begun.checkAt // until it takes something, nothing else can be sent
 	}
 	if c.is(draining) {
 		at = min(at, c.drainAt)
@@ -106,7 +111,8 @@ func (c *conn) send(frames []byte) error {
 
 // block waits for the socket to take the rest of a frame.
 func (c *conn) block(rest []byte) error {
-	c.begun = &begun{rest, c.shard.now + c.shard.park.cfg.Stall}
+	now := c.shard.now
+	c.begun = &begun{rest, acked(c.fd), now, now + c.shard.park.cfg.Stall/stallChecks}
 	return c.shard.interest(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP|unix.EPOLLOUT)
 }
 
@@ -117,7 +123,7 @@ func (c *conn) proceed() error {
 		if err != nil || n == 0 {
 			return err
 		}
-		b.rest, b.stallAt = b.rest[n:], c.shard.now+c.shard.park.cfg.Stall
+		b.rest = b.rest[n:]
 	}
 	c.begun = nil
 	if err := c.shard.interest(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP); err != nil {
@@ -210,13 +216,18 @@ func (c *conn) tick() (over Reason, err error) {
 		}
 		return Drained, err
 	}
-	if b := c.begun; b != nil && s.now >= b.stallAt {
-		// Epoll tells once a third of the buffer is free: a slow reader may have taken something.
+	if b := c.begun; b != nil && s.now >= b.checkAt {
+		// By what the peer has acknowledged: a socket may take some bytes more of a peer that takes none.
+		if acked := acked(c.fd); acked != b.acked {
+			b.acked, b.tookAt = acked, s.now
+		}
+		if s.now >= b.tookAt+cfg.Stall {
+			return Stalled, nil
+		}
+		b.checkAt = s.now + cfg.Stall/stallChecks
+		// Epoll tells once a third of the buffer is free: a slow reader may have made less room.
 		if err := c.proceed(); err != nil {
 			return "", err
-		}
-		if c.begun == b && s.now >= b.stallAt {
-			return Stalled, nil
 		}
 	}
 	if c.is(hasCounter) && s.now >= c.counterAt && c.begun == nil {
@@ -249,6 +260,15 @@ func (c *conn) tick() (over Reason, err error) {
 		}
 	}
 	return "", nil
+}
+
+// acked is how many bytes the peer has acknowledged; 0 where the system does not know.
+func acked(fd int32) uint64 {
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0
+	}
+	return info.Bytes_acked
 }
 
 // write writes what the socket takes now, which may be nothing.

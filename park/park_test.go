@@ -287,11 +287,11 @@ func TestAStalledStreamIsClosed(t *testing.T) {
 func TestASlowReaderIsNotStalled(t *testing.T) {
 	g := newGround(t, 0, park.Config{Stall: time.Second})
 	peer, o := g.enter(t, park.Stream{}, "n")
-	data := strings.Repeat("x", 1<<20)
+	data := strings.Repeat("x", 4<<20)
 	g.log.Publish(t, "n", data)
 	var taken []byte
-	piece := make([]byte, 2<<10)
-	tick := time.NewTicker(40 * time.Millisecond) // 50 KB a second
+	piece := make([]byte, 16<<10)
+	tick := time.NewTicker(40 * time.Millisecond) // 400 KB a second: loopback tells of 64 KB at a time
 	defer tick.Stop()
 	for range 75 { // 3 s
 		<-tick.C
