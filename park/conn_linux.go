@@ -41,7 +41,7 @@ type begun struct {
 }
 
 // stallChecks is how many times within Config.Stall it is looked whether a peer takes something.
-const stallChecks = 6
+const stallChecks = 30
 
 type bits uint8
 
