@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"freshet/event"
 	"freshet/hub"
@@ -82,7 +83,7 @@ func (c *conn) schedule() {
 	if c.is(draining) {
 		at = min(at, c.drainAt)
 	}
-	if at < never && (c.due == 0 || tickOf(at) < c.due) {
+	if at < never && (c.due == 0 || c.shard.wheel.tickOf(at) < c.due) {
 		c.shard.wheel.set(c, at)
 	}
 }
@@ -272,7 +273,16 @@ func acked(fd int32) uint64 {
 }
 
 // write writes what the socket takes now, which may be nothing.
-func write(fd int32, p []byte) (int, error) { return took(unix.Write(int(fd), p)) }
+//
+// The call is raw: the socket never waits, so the scheduler need not be told, which would hand
+// the processor to another thread in the midst of a round.
+func write(fd int32, p []byte) (int, error) {
+	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))) //nolint:gosec // lasts as long as the call
+	if errno != 0 {
+		return took(0, errno)
+	}
+	return int(n), nil
+}
 
 func writev(fd int32, p [][]byte) (int, error) { return took(unix.Writev(int(fd), p)) }
 

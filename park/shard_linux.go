@@ -67,7 +67,7 @@ func newShard(p *Park) (*shard, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("park: eventfd: %w", err), unix.Close(epoll))
 	}
-	s := &shard{park: p, epoll: epoll, bell: bell, began: time.Now(), conns: map[int32]*conn{}}
+	s := &shard{park: p, epoll: epoll, bell: bell, began: time.Now(), wheel: newWheel(p.cfg.CounterInterval, p.cfg.StatsInterval, p.cfg.Heartbeat), conns: map[int32]*conn{}}
 	if err := s.interest(unix.EPOLL_CTL_ADD, int32(bell), unix.EPOLLIN); err != nil {
 		s.close()
 		return nil, err

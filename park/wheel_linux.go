@@ -6,22 +6,34 @@ import "time"
 // in a ring. What is due later than a round of the ring is passed by until its round.
 type wheel struct {
 	slots [wheelSlots]*conn
-	now   int64 // the tick that was looked at last
+	tick  time.Duration // what is due within one is done at one wake-up
+	now   int64         // the tick that was looked at last
 	size  int
 }
 
 const (
-	tick       = 16 * time.Millisecond // what is due within one is done at one wake-up
-	wheelSlots = 2048                  // a round is 33 s
+	mostTick   = 50 * time.Millisecond
+	wheelSlots = 1024 // a round is 51 s
 )
 
+// newWheel returns a wheel that is fine enough for what comes at the intervals; at 0 nothing does.
+func newWheel(intervals ...time.Duration) wheel {
+	w := wheel{tick: mostTick}
+	for _, interval := range intervals {
+		if interval > 0 {
+			w.tick = max(time.Millisecond, min(w.tick, interval/20))
+		}
+	}
+	return w
+}
+
 // tickOf is the tick at which a time has come.
-func tickOf(t time.Duration) int64 { return int64((t + tick - 1) / tick) }
+func (w *wheel) tickOf(t time.Duration) int64 { return int64((t + w.tick - 1) / w.tick) }
 
 // set has the connection come up at the time, and not at any that was set before.
 func (w *wheel) set(c *conn, at time.Duration) {
 	w.unset(c)
-	c.due = max(tickOf(at), w.now+1)
+	c.due = max(w.tickOf(at), w.now+1)
 	slot := &w.slots[c.due%wheelSlots]
 	if c.next = *slot; c.next != nil {
 		c.next.prev = c
@@ -48,7 +60,7 @@ func (w *wheel) unset(c *conn) {
 
 // advance appends to dst the connections whose time has come by now.
 func (w *wheel) advance(now time.Duration, dst []*conn) []*conn {
-	last := int64(now / tick)
+	last := int64(now / w.tick)
 	if last-w.now > wheelSlots { // a pause of more than a round: each list once
 		w.now = last - wheelSlots
 	}
@@ -71,9 +83,9 @@ func (w *wheel) wait(now time.Duration) time.Duration {
 	if w.size == 0 {
 		return most
 	}
-	for t := w.now + 1; t <= tickOf(now+most); t++ {
+	for t := w.now + 1; t <= w.tickOf(now+most); t++ {
 		if w.slots[t%wheelSlots] != nil {
-			return min(max(0, time.Duration(t)*tick-now), most)
+			return min(max(0, time.Duration(t)*w.tick-now), most)
 		}
 	}
 	return most

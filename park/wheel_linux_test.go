@@ -11,9 +11,10 @@ import (
 func TestTheWheelIsAMapByTime(t *testing.T) {
 	const seed = 7
 	r := rand.New(rand.NewPCG(seed, seed))
-	spans := []time.Duration{0, time.Millisecond, 3 * tick, time.Second, wheelSlots * tick, 5 * wheelSlots * tick}
 	conns := make([]conn, 300)
-	var w wheel
+	w := newWheel()
+	tick, tickOf := w.tick, w.tickOf
+	spans := []time.Duration{0, time.Millisecond, 3 * tick, time.Second, wheelSlots * tick, 5 * wheelSlots * tick}
 	var now time.Duration
 	due, came := map[*conn]int64{}, 0
 	for step := range 20_000 {
@@ -65,12 +66,12 @@ func TestTheWheelIsAMapByTime(t *testing.T) {
 
 // Each that came up has left the wheel, and may be set anew while others of its batch wait.
 func TestTheWheelLetsGoOfWhatCameUp(t *testing.T) {
-	var w wheel
+	w := newWheel()
 	conns := make([]conn, 10)
 	for i := range conns {
-		w.set(&conns[i], tick)
+		w.set(&conns[i], w.tick)
 	}
-	came := w.advance(tick, nil)
+	came := w.advance(w.tick, nil)
 	if len(came) != len(conns) || w.size != 0 {
 		t.Fatalf("%d came up and %d are left", len(came), w.size)
 	}
@@ -81,7 +82,7 @@ func TestTheWheelLetsGoOfWhatCameUp(t *testing.T) {
 		w.unset(c)
 		w.set(c, 0) // in the past: at the next tick
 	}
-	if again := w.advance(2*tick, nil); len(again) != len(conns) {
+	if again := w.advance(2*w.tick, nil); len(again) != len(conns) {
 		t.Errorf("%d came up again", len(again))
 	}
 }
