@@ -84,6 +84,7 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.hub.Run(line) })
 	g.Go(func() error { return a.handlers.Run(line) })
+	g.Go(func() error { return returnMemory(line, a.handlers.Opened) })
 	g.Go(func() error {
 		defer endLine()
 		select {

@@ -16,6 +16,7 @@ type gate struct {
 
 	mu     sync.Mutex
 	open   int
+	opened uint64 // since the start
 	closed bool
 	span   time.Duration // over which the streams close; set before draining is closed
 	ends   time.Time     // of the drain; zero before it
@@ -40,6 +41,7 @@ func (g *gate) enter(address netip.Prefix) error {
 		return errCrowded
 	}
 	g.open++
+	g.opened++
 	return nil
 }
 
@@ -56,6 +58,13 @@ func (g *gate) count() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.open
+}
+
+// Opened is how many streams have been opened since the start.
+func (h *Handlers) Opened() uint64 {
+	h.gate.mu.Lock()
+	defer h.gate.mu.Unlock()
+	return h.gate.opened
 }
 
 // close closes the gate. Few streams close faster than span: at 200 a second.
