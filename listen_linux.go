@@ -1,7 +1,7 @@
 package main
 
 import (
-	"cmp"
+	"errors"
 	"net"
 	"syscall"
 	"time"
@@ -21,14 +21,29 @@ const (
 	unsentBytes = 64 << 10
 )
 
-// listenConfig makes listeners whose connections inherit both.
+// probeSeconds is after how long an idle peer is probed, and how long after the last probe.
+const probeSeconds = 15
+
+// listenConfig makes listeners whose connections inherit what is set here: set for each of
+// them, the probes alone would be four calls of the system.
 func listenConfig() *net.ListenConfig {
-	return &net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var timeout, unsent error
-		err := c.Control(func(fd uintptr) {
-			timeout = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(peerTimeout.Milliseconds()))
-			unsent = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes)
-		})
-		return cmp.Or(err, timeout, unsent)
-	}}
+	options := []struct{ level, name, value int }{
+		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(peerTimeout.Milliseconds())},
+		{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, probeSeconds},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probeSeconds},
+	}
+	return &net.ListenConfig{
+		KeepAlive: -1, // set here already
+		Control: func(_, _ string, c syscall.RawConn) error {
+			var errs []error
+			err := c.Control(func(fd uintptr) {
+				for _, o := range options {
+					errs = append(errs, unix.SetsockoptInt(int(fd), o.level, o.name, o.value))
+				}
+			})
+			return errors.Join(append(errs, err)...)
+		},
+	}
 }

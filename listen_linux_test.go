@@ -20,12 +20,18 @@ func TestConnectionsInheritWhatTheListenerHas(t *testing.T) {
 	defer conn.Close()
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	must(t, err)
-	for option, want := range map[int]int{unix.TCP_USER_TIMEOUT: 40_000, unix.TCP_NOTSENT_LOWAT: 65_536} {
+	for _, option := range []struct{ level, name, want int }{
+		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 40_000},
+		{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 65_536},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
+	} {
 		var got int
 		var errOption error
-		must(t, raw.Control(func(fd uintptr) { got, errOption = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option) }))
-		if got != want || errOption != nil {
-			t.Errorf("option %#x: %d, %v; want %d", option, got, errOption, want)
+		must(t, raw.Control(func(fd uintptr) { got, errOption = unix.GetsockoptInt(int(fd), option.level, option.name) }))
+		if got != option.want || errOption != nil {
+			t.Errorf("option %#x: %d, %v; want %d", option.name, got, errOption, option.want)
 		}
 	}
 }

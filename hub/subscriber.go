@@ -90,10 +90,13 @@ func (s *Subscriber) wake() { (*s.waker.Load())() }
 // Patterns are what the subscriber selects, each once.
 func (s *Subscriber) Patterns() event.Patterns { return s.patterns }
 
-// Rewake has another function called from now on when there is more to read, and calls it.
+// Rewake has another function called from now on when there is more to read, and calls it if
+// there is. The subscriber may be another's already.
 func (s *Subscriber) Rewake(wake func()) {
 	s.waker.Store(&wake)
-	wake()
+	if s.mark.Load() != 0 { // else the hub sets it, and then calls
+		wake()
+	}
 }
 
 // Return gives back an entry that Next has handed out, and those behind it: the next Next

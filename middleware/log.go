@@ -18,12 +18,17 @@ import (
 func Log(logger *slog.Logger) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := time.Now()
+		ctx := c.Request.Context()
 		write := func(text string, done, aborted bool) {
+			level := levelOf(c.Request.URL.Path, c.Writer.Status())
+			if !logger.Enabled(ctx, level) {
+				return
+			}
 			r := recordOf(c)
 			if done {
 				r.done, r.aborted, r.duration = true, aborted, time.Since(start)
 			}
-			logger.LogAttrs(c.Request.Context(), r.level(), text, slog.Any("", r))
+			logger.LogAttrs(ctx, level, text, slog.Any("", r))
 		}
 		w := &writer{ResponseWriter: c.Writer, beforeFlush: func() { write("stream opened", false, false) }}
 		c.Writer = w
@@ -32,11 +37,15 @@ func Log(logger *slog.Logger) gin.HandlerFunc {
 		// all that the handler adds to it.
 		c.Set("log.detach", func() func(int, ...slog.Attr) {
 			detached = true
+			level := levelOf(c.Request.URL.Path, c.Writer.Status())
+			if !logger.Enabled(ctx, level) {
+				return func(int, ...slog.Attr) {}
+			}
 			kept := pack(recordOf(c))
 			return func(bytes int, more ...slog.Attr) {
 				r := kept.record()
 				r.done, r.bytes, r.duration, r.more = true, bytes, time.Since(start), more
-				logger.LogAttrs(context.Background(), r.level(), "stream closed", slog.Any("", r))
+				logger.LogAttrs(context.Background(), level, "stream closed", slog.Any("", r))
 			}
 		})
 		aborted := true
@@ -117,14 +126,14 @@ func (p packed) record() record {
 	return r
 }
 
-func (r record) level() slog.Level {
-	quiet := r.path == "/livez" || r.path == "/readyz" || strings.HasPrefix(r.path, "/assets/")
+func levelOf(path string, status int) slog.Level {
+	quiet := path == "/livez" || path == "/readyz" || strings.HasPrefix(path, "/assets/")
 	switch {
-	case r.status == http.StatusServiceUnavailable:
+	case status == http.StatusServiceUnavailable:
 		return slog.LevelWarn
-	case r.status >= http.StatusInternalServerError:
+	case status >= http.StatusInternalServerError:
 		return slog.LevelError
-	case quiet && r.status < http.StatusBadRequest:
+	case quiet && status < http.StatusBadRequest:
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo

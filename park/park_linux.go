@@ -74,18 +74,12 @@ func (p *Park) Enter(c net.Conn, stream Stream) error {
 	if stream.Stats && p.cfg.StatsInterval > 0 {
 		parked.bits |= hasStats
 	}
-	if err := s.post(func(in *inbox) error {
-		if err := s.interest(unix.EPOLL_CTL_ADD, fd, unix.EPOLLRDHUP); err != nil {
-			return err
-		}
-		p.held.Add(1)
-		in.arrived = append(in.arrived, parked)
-		return nil
-	}); err != nil {
+	if err := s.admit(parked); err != nil {
 		_ = unix.Close(int(fd))
 		return err
 	}
-	_ = c.Close() // the shard's descriptor is another one
+	stream.Sub.Rewake(parked.wake) // behind the admission: the inbox has the arrival first
+	_ = c.Close()                  // the shard's descriptor is another one
 	return nil
 }
 

@@ -24,7 +24,8 @@ type shard struct {
 	mu     sync.Mutex
 	inbox  inbox
 	rung   bool
-	closed bool // the inbox is not looked at any more, and the descriptors may be another's
+	wakes  time.Duration // when the shard looks into the inbox next if nobody rings; since it began
+	closed bool          // the inbox is not looked at any more, and the descriptors may be another's
 
 	// The goroutine's.
 	spawn  func(func(context.Context)) // runs what may wait, until the context is done
@@ -95,13 +96,50 @@ func (s *shard) post(leave func(*inbox) error) error {
 	if err := leave(&s.inbox); err != nil {
 		return err
 	}
-	if !s.rung {
-		s.rung = true
-		var one [8]byte
-		binary.NativeEndian.PutUint64(one[:], 1)
-		_, _ = unix.Write(s.bell, one[:]) // full, it rings anyway
+	s.ring()
+	return nil
+}
+
+// ring is for who holds the lock.
+func (s *shard) ring() {
+	if s.rung {
+		return
+	}
+	s.rung = true
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(s.bell, one[:]) // full, it rings anyway
+}
+
+// admit has the shard take the connection over, which nothing is due yet. The shard is not
+// woken if it soon wakes of itself: a crowd would wake it for each that comes.
+func (s *shard) admit(c *conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if err := s.interest(unix.EPOLL_CTL_ADD, c.fd, unix.EPOLLRDHUP); err != nil {
+		return err
+	}
+	s.park.held.Add(1)
+	s.inbox.arrived = append(s.inbox.arrived, c)
+	if s.wakes-time.Since(s.began) > s.wheel.tick {
+		s.ring()
 	}
 	return nil
+}
+
+// rest is how long the shard may sleep.
+func (s *shard) rest() time.Duration {
+	wait := s.wheel.wait(s.now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.inbox.arrived) > 0 {
+		wait = min(wait, s.wheel.tick)
+	}
+	s.wakes = s.now + wait
+	return wait
 }
 
 // run holds the connections until ctx is done, and closes those that are left.
@@ -119,8 +157,7 @@ func (s *shard) run(ctx context.Context) error {
 		}
 		clear(s.due)
 		s.dismiss()
-		wait := s.wheel.wait(s.now)
-		n, err := unix.EpollWait(s.epoll, events, int((wait+time.Millisecond-1)/time.Millisecond))
+		n, err := unix.EpollWait(s.epoll, events, int((s.rest()+time.Millisecond-1)/time.Millisecond))
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("park: epoll: %w", err)
 		}
@@ -177,7 +214,6 @@ func (s *shard) enter(c *conn) {
 		s.startDrain(c)
 	}
 	c.schedule()
-	c.sub.Rewake(c.wake)
 }
 
 // spread is a random part of the span.
