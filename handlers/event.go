@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"freshet/event"
@@ -26,7 +27,6 @@ type stream struct {
 	wire  *wire
 	sub   *hub.Subscriber
 	ready chan struct{} // holds a token when there may be something to read
-	batch []*hub.Entry
 
 	// A nil channel is something that this stream does not have.
 	counter   <-chan time.Time
@@ -119,7 +119,7 @@ func (h *Handlers) stream(c *gin.Context) {
 	if stats {
 		s.sendStats()
 	}
-	out.Flush()
+	s.open(out)
 	if h.parkable(c, s) {
 		s.owner, s.takeOver = p, func() (net.Conn, error) { return p.takeOver(c, s.wire) }
 	}
@@ -132,6 +132,19 @@ func (h *Handlers) stream(c *gin.Context) {
 	default:
 		c.Set("log", p.attrs(slog.Int("events", s.wire.events), slog.String("reason", s.reason)))
 	}
+}
+
+// open sends what was written, and with it what is due and at hand: one write for who comes
+// back. The rest is for the steps.
+func (s *stream) open(out gin.ResponseWriter) {
+	batch := batches.Get().(*[]*hub.Entry) //nolint:forcetypeassert // it holds nothing else
+	entries, err := s.sub.Next((*batch)[:0])
+	defer giveBack(batch, entries)
+	if err == nil { // else it is that the log is to be read
+		s.wire.entries(entries)
+	}
+	out.Flush()
+	s.delivered(entries)
 }
 
 // step waits for what comes first and writes it. It returns false when the stream is over.
@@ -161,7 +174,9 @@ func (s *stream) step(io.Writer) bool {
 
 // deliver writes what the subscriber is due.
 func (s *stream) deliver() bool {
-	entries, err := s.sub.Next(s.batch[:0])
+	batch := batches.Get().(*[]*hub.Entry) //nolint:forcetypeassert // it holds nothing else
+	entries, err := s.sub.Next((*batch)[:0])
+	defer func() { giveBack(batch, entries) }()
 	if errors.Is(err, hub.ErrBehind) {
 		entries, err = s.sub.Replay(s.ctx)
 		s.wake() // the window may have more
@@ -186,13 +201,28 @@ func (s *stream) deliver() bool {
 	if s.owner != nil {
 		s.wake() // to look once more, and be parked
 	}
-	s.sentID = time.Now()
-	s.sub.Delivered(entries, s.sentID)
-	clear(entries) // entries that leave the window are not to live on here
-	if cap(entries) <= 64 {
-		s.batch = entries
-	}
+	s.delivered(entries)
 	return true
+}
+
+func (s *stream) delivered(entries []*hub.Entry) {
+	if len(entries) > 0 && s.wire.err == nil {
+		s.sentID = time.Now()
+		s.sub.Delivered(entries, s.sentID)
+	}
+}
+
+// batches has slices for what is handed out at once: thousands of streams that wait need none.
+var batches = sync.Pool{New: func() any { return new([]*hub.Entry) }}
+
+// giveBack gives a batch back, without the entries: those that leave the window are not to
+// live on there.
+func giveBack(batch *[]*hub.Entry, entries []*hub.Entry) {
+	clear(entries)
+	if cap(entries) <= 2048 { // what grew larger is not kept
+		*batch = entries
+	}
+	batches.Put(batch)
 }
 
 // beat sends the cursor if no ID has been sent for the heartbeat's time: proxies see

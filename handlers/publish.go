@@ -265,6 +265,9 @@ func dataOf(raw json.RawMessage) (string, error) {
 		return "", &event.InvalidError{Field: "data", Reason: "is missing"}
 	}
 	if raw[0] == '"' {
+		if plain := raw[1 : len(raw)-1]; bytes.IndexByte(plain, '\\') < 0 { // the decoder has seen that it is well-formed
+			return string(plain), nil
+		}
 		var text string
 		err := json.Unmarshal(raw, &text)
 		return text, err

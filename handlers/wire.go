@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"freshet/event"
@@ -23,7 +24,7 @@ const stall = 30 * time.Second
 const pieceBytes = 32 << 10
 
 // gatherBytes is how much of small frames is written at once.
-const gatherBytes = 16 << 10
+const gatherBytes = pieceBytes
 
 // wire writes frames to one connection, as an event stream or as NDJSON.
 type wire struct {
@@ -125,25 +126,36 @@ func (w *wire) event(e event.Event) {
 // entries writes the hub's entries: their shared frames as they are. Small ones are
 // gathered, since many writes cost more than a copy.
 func (w *wire) entries(entries []*hub.Entry) {
-	gathered := w.buf[:0]
-	for _, e := range entries {
-		if w.ndjson {
+	if w.ndjson {
+		for _, e := range entries {
 			w.event(e.Event)
-			continue
 		}
+		return
+	}
+	w.events += len(entries)
+	if len(entries) == 1 {
+		w.write(entries[0].Frame)
+		return
+	}
+	buf := gathers.Get().(*[gatherBytes]byte) //nolint:forcetypeassert // it holds nothing else
+	defer gathers.Put(buf)
+	gathered := buf[:0]
+	for _, e := range entries {
 		if len(gathered)+len(e.Frame) > gatherBytes {
 			w.write(gathered)
 			gathered = gathered[:0]
 		}
-		if len(entries) == 1 || len(e.Frame) > gatherBytes {
+		if len(e.Frame) > gatherBytes {
 			w.write(e.Frame)
 		} else {
 			gathered = append(gathered, e.Frame...)
 		}
-		w.events++
 	}
 	w.write(gathered)
 }
+
+// gathers has buffers to gather frames in: no stream keeps one while it waits.
+var gathers = sync.Pool{New: func() any { return new([gatherBytes]byte) }}
 
 func (w *wire) write(p []byte) {
 	// By the piece, as the deadline is for each: a slow reader gets a large event too.
