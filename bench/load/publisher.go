@@ -40,7 +40,12 @@ func (p *Publisher) Close() { _ = p.conn.Close() } // nothing is under way
 
 // Publish publishes the event of the number, and returns the server's answer once it is there.
 func (p *Publisher) Publish(number uint64) ([]byte, error) {
-	return p.post(p.target.Publish, "text/plain", Data(number))
+	return p.PublishTo(p.target.Publish, number)
+}
+
+// PublishTo does so at another path than the target's.
+func (p *Publisher) PublishTo(path string, number uint64) ([]byte, error) {
+	return p.post(path, "text/plain", Data(number))
 }
 
 // PublishMany publishes n events from the number on in one request, each to the topic.

@@ -16,6 +16,7 @@ import (
 // Config says what the readers of a swarm read.
 type Config struct {
 	Target      Target
+	Path        func(reader int) string // what each reader reads, instead of the target's; nil: all read that
 	LastEventID string
 	First       uint64 // number of the first event that is due; 0 means 1
 	Counter     bool   // the stream is the topic counter: its numbers are counts
@@ -35,7 +36,7 @@ type Swarm struct {
 
 	cfg     Config
 	server  unix.SockaddrInet4
-	request []byte
+	request string // behind the path
 	readers []reader
 	opened  int
 	epoll   int
@@ -56,7 +57,10 @@ func NewSwarm(cfg Config) (*Swarm, error) {
 	if err != nil {
 		return nil, err
 	}
-	request := "GET " + cfg.Target.Read + " HTTP/1.1\r\nHost: " + cfg.Target.Address + "\r\nAccept: text/event-stream\r\n"
+	if cfg.Path == nil {
+		cfg.Path = func(int) string { return cfg.Target.Read }
+	}
+	request := " HTTP/1.1\r\nHost: " + cfg.Target.Address + "\r\nAccept: text/event-stream\r\n"
 	if cfg.LastEventID != "" {
 		request += "Last-Event-ID: " + cfg.LastEventID + "\r\n"
 	}
@@ -64,7 +68,7 @@ func NewSwarm(cfg Config) (*Swarm, error) {
 	return &Swarm{
 		cfg:     cfg,
 		server:  unix.SockaddrInet4{Port: int(address.Port()), Addr: address.Addr().As4()},
-		request: []byte(request + "\r\n"),
+		request: request + "\r\n",
 		epoll:   epoll,
 		ready:   make([]unix.EpollEvent, 512),
 		buf:     make([]byte, 256<<10),
@@ -178,7 +182,8 @@ func (s *Swarm) connected(r *reader, index int32) error {
 	if code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
 		return fmt.Errorf("connect: %w", errors.Join(err, unix.Errno(code)))
 	}
-	if n, err := unix.Write(fd, s.request); err != nil || n < len(s.request) {
+	request := []byte("GET " + s.cfg.Path(int(index)) + s.request)
+	if n, err := unix.Write(fd, request); err != nil || n < len(request) {
 		return fmt.Errorf("the request does not fit into an empty socket: %w", err)
 	}
 	r.at = inHead
