@@ -88,3 +88,40 @@ func BenchmarkWake(b *testing.B) {
 		}
 	}
 }
+
+// A subscriber that is a thousand events behind, which are all in the window.
+func BenchmarkDrain(b *testing.B) {
+	const n = 1000
+	for pattern, due := range map[string]int{">": n, "orders.*": n / 2} {
+		b.Run("pattern="+pattern, func(b *testing.B) {
+			log := eventlogtest.NewMemory()
+			h := start(b, log, hub.Config{})
+			ready := make(chan struct{}, 1)
+			s, err := h.Subscribe(context.Background(), hub.Request{Patterns: eventlogtest.Patterns(b, pattern), Wake: func() {
+				select {
+				case ready <- struct{}{}:
+				default:
+				}
+			}})
+			must(b, err)
+			defer s.Close()
+			for i := range n {
+				log.Publish(b, []string{"orders.new", "users.new"}[i%2], strings.Repeat("x", 128))
+			}
+			var buf []*hub.Entry
+			for len(buf) < due {
+				<-ready
+				buf, err = s.Next(buf)
+				must(b, err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Return(buf[0])
+				if buf, err = s.Next(buf[:0]); err != nil || len(buf) != due {
+					b.Fatalf("handed %d entries, %v", len(buf), err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*due), "ns/delivery")
+		})
+	}
+}
