@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -151,9 +152,10 @@ func (s *shard) run(ctx context.Context) error {
 		s.now = time.Since(s.began)
 		s.empty()
 		s.due = s.wheel.advance(s.now, s.due[:0])
-		for _, c := range s.due {
+		for i, c := range s.due {
 			why, err := c.tick()
 			s.settle(c, why, err)
+			yield(i)
 		}
 		clear(s.due)
 		s.dismiss()
@@ -185,14 +187,23 @@ func (s *shard) empty() {
 			s.startDrain(c)
 		}
 	}
-	for _, c := range box.ready {
+	for i, c := range box.ready {
 		if !c.is(left) {
 			s.settle(c, "", c.deliver())
 		}
+		yield(i)
 	}
 	clear(box.arrived)
 	clear(box.ready)
 	s.spare = inbox{arrived: keep(box.arrived), ready: keep(box.ready)}
+}
+
+// yield lets other goroutines run now and then: raw writes would keep them from a processor
+// for as long as a round lasts, which takes those that publish from it.
+func yield(i int) {
+	if i%32 == 31 {
+		runtime.Gosched()
+	}
 }
 
 // keep is the slice, emptied, unless it has grown out of proportion.
