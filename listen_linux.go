@@ -4,24 +4,17 @@ import (
 	"cmp"
 	"net"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// peerTimeout is how long a peer may acknowledge nothing of what it was sent, or of the
-	// probes to an idle one, before the system ends the connection. With a heartbeat before
-	// it, a peer that vanished is gone within a minute.
-	peerTimeout = 40 * time.Second
-	// unsentBytes is what the system takes of a connection beyond what its peer has room
-	// for. Its default of megabytes would hold as much memory for each reader that stops
-	// reading, and hide for as long that it did; what is slow in taking half of it, such as
-	// a reader that is slow but reads, would seem to have stopped.
-	unsentBytes = 64 << 10
-)
+// unsentBytes is what the system takes of a connection beyond what its peer has room for.
+// Its default of megabytes would hold as much memory for each reader that stops reading,
+// and hide for as long that it did; what is slow in taking half of it, such as a reader
+// that is slow but reads, would seem to have stopped.
+const unsentBytes = 64 << 10
 
-// listenConfig makes listeners whose connections inherit both.
+// listenConfig makes listeners whose connections inherit it, and [peerTimeout].
 func listenConfig() *net.ListenConfig {
 	return &net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var timeout, unsent error

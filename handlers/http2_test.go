@@ -92,7 +92,7 @@ func (m *multiplexed) open(t *testing.T, path string) *lane {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://pipe"+path, nil)
 	must(t, err)
-	answer, err := m.client.Do(r) //nolint:bodyclose // the lane's user does
+	answer, err := m.client.Do(r)
 	must(t, err)
 	if answer.ProtoMajor != 2 || answer.StatusCode != http.StatusOK {
 		t.Fatalf("%s %s", answer.Proto, answer.Status)
