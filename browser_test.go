@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +152,44 @@ func TestBrowserPublishingFromAnotherOrigin(t *testing.T) {
 	}
 }
 
+// HTTP/1.1 has six connections to an origin in all tabs together; HTTP/2 has one for all of
+// them, and so as many streams as a page likes.
+func TestBrowserManyStreamsOverHTTP2(t *testing.T) {
+	identity := newIdentity(t)
+	s := startServer(t, t.TempDir(), "", identity...)
+	// The tests of HTTP/2 look at the certificate; a browser would ask its user.
+	tab := openBrowser(t, chromedp.Flag("ignore-certificate-errors", true))
+	do(tab, t, chromedp.Navigate(s.URL+"/livez"))
+	const n = 20
+	evaluate[chromedp.Void](tab, t, fmt.Sprintf(`(() => {
+  performance.setResourceTimingBufferSize(1000);
+  window.opened = 0;
+  window.got = Array.from({ length: %d }, () => []);
+  window.streams = got.map((events, i) => {
+    const source = new EventSource('/event/news?stream=' + i);
+    source.onopen = () => opened++;
+    source.addEventListener('news', (e) => events.push(e.data));
+    return source;
+  });
+})()`, n))
+	eventually(tab, t, fmt.Sprintf(`opened === %d`, n))
+	for _, data := range []string{"one", "two"} {
+		_, err := s.publish(tab, "news", "", data, "")
+		must(t, err)
+	}
+	eventually(tab, t, `got.every((events) => events.join() === 'one,two')`)
+	if !evaluate[bool](tab, t, fmt.Sprintf(`opened === %d && streams.every((source) => source.readyState === EventSource.OPEN)`, n)) {
+		t.Error("streams were lost on the way")
+	}
+	// What a resource came by is told once it has come whole.
+	evaluate[chromedp.Void](tab, t, `streams.forEach((source) => source.close())`)
+	protocols := `[performance.getEntriesByType('navigation'), performance.getEntriesByType('resource')].flat().map((entry) => entry.nextHopProtocol)`
+	eventually(tab, t, fmt.Sprintf(`%s.length > 0`, protocols))
+	if !evaluate[bool](tab, t, protocols+`.every((protocol) => protocol === 'h2')`) {
+		t.Errorf("the browser spoke %s", evaluate[string](tab, t, protocols+`.join()`))
+	}
+}
+
 // serveOrigin serves a page from an origin of its own until the test ends.
 func serveOrigin(t *testing.T, html string) (origin string) {
 	t.Helper()
@@ -164,7 +203,7 @@ func serveOrigin(t *testing.T, html string) (origin string) {
 
 // openBrowser starts a browser with an empty profile, which lives until the test ends,
 // and returns the context of its tab.
-func openBrowser(t *testing.T) context.Context {
+func openBrowser(t *testing.T, options ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -177,7 +216,7 @@ func openBrowser(t *testing.T) context.Context {
 		lacking(t, "FRESHET_REQUIRE_BROWSER", "no Chromium in PATH: install it, on Debian the package chromium")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	ctx, free := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
+	ctx, free := chromedp.NewExecAllocator(ctx, slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path),
 		chromedp.NoSandbox, // within a container there may be none
 		chromedp.DisableGPU,
@@ -186,7 +225,7 @@ func openBrowser(t *testing.T) context.Context {
 		// Whatever it would like to reach beyond this machine has no address.
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 		chromedp.WindowSize(1280, 900),
-	)...)
+	}, options)...)
 	tab, _ := chromedp.NewContext(ctx) // ended by Cancel, which waits for the browser
 	t.Cleanup(func() {
 		if err := chromedp.Cancel(tab); err != nil {

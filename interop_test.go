@@ -367,7 +367,7 @@ func lacking(t *testing.T, variable, format string, args ...any) {
 // runningServer is all of Freshet, as main runs it, on a port of this machine.
 type runningServer struct {
 	Addr  string // host:port
-	URL   string // http://host:port
+	URL   string // http://host:port, with TLS https
 	Token string // publishes
 
 	// Stop does what a signal does, and waits until the server has ended. It is called at
@@ -397,6 +397,9 @@ func startServer(t *testing.T, dir, addr string, flags ...string) *runningServer
 	stdout, ended := make(firstWrite, 1), make(chan error, 1)
 	go func() { ended <- serve(ctx, func() {}, cfg, stdout, t.Output()) }()
 	s := &runningServer{Addr: addr, URL: "http://" + addr, http: &http.Client{Transport: &http.Transport{}}}
+	if cfg.TLSCert != "" {
+		s.URL, s.http = "https://"+addr, &http.Client{Transport: trusting(t, cfg.TLSCert)}
+	}
 	s.Stop = sync.OnceFunc(func() {
 		s.http.CloseIdleConnections()
 		cancel()

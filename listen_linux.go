@@ -4,28 +4,21 @@ import (
 	"errors"
 	"net"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// peerTimeout is how long a peer may acknowledge nothing of what it was sent, or of the
-	// probes to an idle one, before the system ends the connection. With a heartbeat before
-	// it, a peer that vanished is gone within a minute.
-	peerTimeout = 40 * time.Second
-	// unsentBytes is what the system takes of a connection beyond what its peer has room
-	// for. Its default of megabytes would hold as much memory for each reader that stops
-	// reading, and hide for as long that it did; what is slow in taking half of it, such as
-	// a reader that is slow but reads, would seem to have stopped.
-	unsentBytes = 64 << 10
-)
+// unsentBytes is what the system takes of a connection beyond what its peer has room for.
+// Its default of megabytes would hold as much memory for each reader that stops reading,
+// and hide for as long that it did; what is slow in taking half of it, such as a reader
+// that is slow but reads, would seem to have stopped.
+const unsentBytes = 64 << 10
 
 // probeSeconds is after how long an idle peer is probed, and how long after the last probe.
 const probeSeconds = 15
 
-// listenConfig makes listeners whose connections inherit what is set here: set for each of
-// them, the probes alone would be four calls of the system.
+// listenConfig makes listeners whose connections inherit what is set here, [peerTimeout]
+// too: set for each of them, the probes alone would be four calls of the system.
 func listenConfig() *net.ListenConfig {
 	options := []struct{ level, name, value int }{
 		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(peerTimeout.Milliseconds())},

@@ -70,6 +70,10 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 		}
 		listeners = append(listeners, l)
 	}
+	certs, err := openCertificates(cfg, logger)
+	if err != nil {
+		return err
+	}
 	a, err := newApp(ctx, cfg, logger)
 	if err != nil {
 		return err
@@ -77,6 +81,11 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	defer func() { err = errors.Join(err, a.log.Close()) }()
 
 	server := newServer(a.router, logger)
+	serveOn := server.Serve
+	if certs != nil {
+		server.TLSConfig = certs.TLS()
+		serveOn = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	}
 
 	// The line runs on while the server drains, so it has a context of its own.
 	line, endLine := context.WithCancel(context.WithoutCancel(ctx))
@@ -94,13 +103,16 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 		}
 		for _, l := range listeners {
 			g.Go(func() error {
-				if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				if err := serveOn(l); !errors.Is(err, http.ErrServerClosed) {
 					return err
 				}
 				return nil
 			})
 		}
-		printReady(stdout, listeners, a.token)
+		if certs != nil {
+			g.Go(func() error { return certs.Run(ctx) })
+		}
+		printReady(stdout, baseURL(listeners[0].Addr(), certs), a.token)
 		<-ctx.Done()
 		stop()
 		logger.Info("draining", "for", cfg.Drain.String())
@@ -110,12 +122,34 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	return g.Wait()
 }
 
+// maxStreams is how many requests one connection of HTTP/2 has open at once.
+const maxStreams = 250
+
+// peerTimeout is how long a peer may acknowledge nothing of what it was sent, or of the
+// probes to an idle one, before its connection is ended. With a heartbeat before it, a peer
+// that vanished is gone within a minute.
+const peerTimeout = 40 * time.Second
+
 // newServer bounds how long a request and its answer may take on their way. The timeouts
 // end with the request, and leave its stream alone: the handler moves on the one for
 // writing as long as its reader takes something.
+//
+// HTTP/2 is spoken over TLS, and without it to those who know that beforehand: proxies.
 func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           handler,
+		Handler:   handler,
+		Protocols: protocols,
+		HTTP2: &http.HTTP2Config{
+			// All tabs of a browser share a connection; a proxy opens another when one is full. It bounds
+			// what one that opens and resets streams can have under way.
+			MaxConcurrentStreams: maxStreams,
+			// Of a peer that takes nothing at all, where the system does not end it. Its streams have stalled before.
+			WriteByteTimeout: peerTimeout,
+		},
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second, // with the body, also one that no handler reads
 		WriteTimeout:      time.Minute,
@@ -276,8 +310,7 @@ func newLogger(cfg config.Config, out io.Writer) *slog.Logger {
 }
 
 // printReady tells a newcomer what to do next, with lines that work when pasted.
-func printReady(out io.Writer, listeners []net.Listener, token publishToken) {
-	base := baseURL(listeners[0].Addr())
+func printReady(out io.Writer, base string, token publishToken) {
 	dashboard, bearer, note := base+"/#token="+token.text, token.text, ""
 	if token.configured { // its owner knows it; a terminal's history need not
 		dashboard, bearer, note = base+"/", "$FRESHET_PUBLISH_TOKEN", "\n             where FRESHET_PUBLISH_TOKEN is the configured publish token"
@@ -289,16 +322,4 @@ func printReady(out io.Writer, listeners []net.Listener, token publishToken) {
   subscribe  curl -N %s/event
 
 `, dashboard, bearer, base, note, base)
-}
-
-// baseURL is an address in the form that one can open on this machine.
-func baseURL(addr net.Addr) string {
-	host, port, err := net.SplitHostPort(addr.String())
-	if err != nil {
-		return "http://" + addr.String()
-	}
-	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
-		host = "localhost"
-	}
-	return "http://" + net.JoinHostPort(host, port)
 }

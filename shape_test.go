@@ -32,21 +32,22 @@ var (
 // neverImports has, for each top-level folder, the import paths that its packages keep out of their non-test files; what is
 // below such a path is kept out too. It is the table of packages of the design: a new folder gets its line here.
 var neverImports = map[string][]string{
-	".":          {},
-	"config":     slices.Concat(ginPackages, []string{ours}),
-	"event":      slices.Concat(ginPackages, natsPackages, []string{"net/http", ours}),
-	"eventlog":   slices.Concat(ginPackages, []string{ours + "/hub", ours + "/handlers"}),
-	"hub":        slices.Concat(ginPackages, []string{"net/http", ours + "/eventlog"}),
-	"park":       slices.Concat(ginPackages, []string{ours + "/eventlog"}),
-	"auth":       slices.Concat(ginPackages, []string{ours + "/hub", ours + "/eventlog"}),
-	"handlers":   slices.Concat(natsPackages, []string{ours + "/middleware"}),
-	"middleware": {ours + "/hub", ours + "/eventlog", ours + "/handlers"},
-	"templates":  {ours},
-	"assets":     {ours},
-	"ssetest":    slices.Concat(natsPackages, []string{ours + "/hub"}),
-	"bench":      {},
-	"faults":     {}, // has tests only
-	"deploy":     {},
+	".":           {},
+	"config":      slices.Concat(ginPackages, []string{ours}),
+	"event":       slices.Concat(ginPackages, natsPackages, []string{"net/http", ours}),
+	"eventlog":    slices.Concat(ginPackages, []string{ours + "/hub", ours + "/handlers"}),
+	"hub":         slices.Concat(ginPackages, []string{"net/http", ours + "/eventlog"}),
+	"park":        slices.Concat(ginPackages, []string{ours + "/eventlog"}),
+	"certificate": slices.Concat(ginPackages, natsPackages, []string{ours}),
+	"auth":        slices.Concat(ginPackages, []string{ours + "/hub", ours + "/eventlog"}),
+	"handlers":    slices.Concat(natsPackages, []string{ours + "/middleware"}),
+	"middleware":  {ours + "/hub", ours + "/eventlog", ours + "/handlers"},
+	"templates":   {ours},
+	"assets":      {ours},
+	"ssetest":     slices.Concat(natsPackages, []string{ours + "/hub"}),
+	"bench":       {},
+	"faults":      {}, // has tests only
+	"deploy":      {},
 }
 
 // namesThatSayNothing are no names for a package: they say nothing of what it owns.
@@ -165,15 +166,7 @@ func TestReadmeShowsTheExample(t *testing.T) {
 
 // A guarantee is as good as its test: each that is named is there.
 func TestGuaranteesAreHeldByTests(t *testing.T) {
-	there := map[string]bool{}
-	for _, file := range goFiles(t) {
-		for _, decl := range file.syntax.Decls {
-			if f, ok := decl.(*ast.FuncDecl); ok && file.test {
-				there["`"+f.Name.Name+"`"] = true
-			}
-		}
-		there["`go run ./"+file.dir+"`"] = true
-	}
+	there := proofs(t)
 	name := regexp.MustCompile("`(Test|Fuzz|go run )[^`]+`")
 	promises := 0
 	for line := range strings.Lines(read(t, "docs/guarantees.md")) {
@@ -195,6 +188,34 @@ func TestGuaranteesAreHeldByTests(t *testing.T) {
 	if promises < 10 {
 		t.Errorf("only %d promises were found", promises)
 	}
+}
+
+// So is a defence.
+func TestDefencesAreHeldByTests(t *testing.T) {
+	there, named := proofs(t), map[string]bool{}
+	for _, test := range regexp.MustCompile("`(Test|Fuzz)[A-Z][^`]*`").FindAllString(read(t, "docs/security.md"), -1) {
+		if named[test] = true; !there[test] {
+			t.Errorf("docs/security.md: %s is not there", test)
+		}
+	}
+	if len(named) < 20 {
+		t.Errorf("docs/security.md names only %d tests", len(named))
+	}
+}
+
+// proofs are the names of all tests, and the commands, as documents have them.
+func proofs(t *testing.T) map[string]bool {
+	t.Helper()
+	there := map[string]bool{}
+	for _, file := range goFiles(t) {
+		for _, decl := range file.syntax.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && file.test {
+				there["`"+f.Name.Name+"`"] = true
+			}
+		}
+		there["`go run ./"+file.dir+"`"] = true
+	}
+	return there
 }
 
 // goFile is a parsed file of this module.

@@ -17,6 +17,11 @@ type Config struct {
 	TrustedProxies []netip.Prefix `name:"trusted-proxy" placeholder:"ADDRESS" group:"Serving:" help:"Proxy whose X-Forwarded-For says who the client is: an IP address, or a range such as 10.0.0.0/8 with nobody in it but proxies. Repeatable. Without it the client is whoever connects."`
 	Drain          time.Duration  `name:"drain" default:"10s" placeholder:"DURATION" group:"Serving:" help:"On SIGTERM, time over which open streams are sent away in slices. 0 ends them at once."`
 
+	TLSCert       string   `name:"tls-cert" placeholder:"FILE" group:"TLS:" help:"PEM file of the certificate, with the chain below it. All addresses then speak TLS, HTTP/2 too. Read anew when it changes."`
+	TLSKey        string   `name:"tls-key" placeholder:"FILE" group:"TLS:" help:"PEM file of the certificate's private key."`
+	ACMEDomains   []string `name:"acme-domain" placeholder:"DOMAIN" group:"TLS:" help:"Domain to get certificates for by ACME, from Let's Encrypt unless told otherwise, whose terms are thereby agreed to. Port 443 of the domain has to lead here. Repeatable."`
+	ACMEDirectory string   `name:"acme-directory" placeholder:"URL" group:"TLS:" help:"Directory of another ACME authority: a staging one, or one's own."`
+
 	Data           string        `name:"data" default:"freshet-data" placeholder:"FOLDER" group:"Log:" help:"Folder of the embedded log and of the publish token."`
 	RetainAge      time.Duration `name:"retain-age" default:"24h" placeholder:"DURATION" group:"Log:" help:"Events older than this are dropped. 0 keeps them whatever their age."`
 	RetainBytes    Bytes         `name:"retain-bytes" default:"1GiB" placeholder:"BYTES" group:"Log:" help:"The oldest events are dropped when the log grows beyond this. 0 sets no bound."`

@@ -63,6 +63,8 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		"listen":           "127.0.0.1:80,[::1]:443",
 		"drain":            "0",
 		"trusted-proxy":    "192.0.2.7,10.1.2.3/8,::ffff:192.0.2.8,2001:db8::1,fd00::/8",
+		"tls-cert":         "/etc/ssl/certs/freshet.pem",
+		"tls-key":          "/etc/ssl/private/freshet.key",
 		"data":             "/var/lib/freshet",
 		"retain-age":       "1h30m",
 		"retain-bytes":     "500kb",
@@ -90,6 +92,8 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		Listen: []string{"127.0.0.1:80", "[::1]:443"},
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("10.0.0.0/8"),
 			netip.MustParsePrefix("192.0.2.8/32"), netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("fd00::/8")},
+		TLSCert:                  "/etc/ssl/certs/freshet.pem",
+		TLSKey:                   "/etc/ssl/private/freshet.key",
 		Data:                     "/var/lib/freshet",
 		RetainAge:                90 * time.Minute,
 		RetainBytes:              500_000,
@@ -181,6 +185,17 @@ func TestRefusals(t *testing.T) {
 		{"trusted-proxy", "::ffff:10.0.0.0/104", "want an IP address"},
 		{"trusted-proxy", "fe80::1%eth0", "want an IP address"},
 		{"trusted-proxy", "10.0.0.1,caddy", "want an IP address"},
+		{"tls-cert", "a.pem", "only allowed together with --tls-key"},
+		{"tls-key", "a.key", "only allowed together with --tls-cert"},
+		{"acme-domain", "localhost", "want a domain"},
+		{"acme-domain", "*.example.org", "want a domain"},
+		{"acme-domain", "example.org:443", "want a domain"},
+		{"acme-domain", "https://example.org", "want a domain"},
+		{"acme-domain", "192.0.2.1", "want a domain"},
+		{"acme-domain", "bücher.example", "want a domain"},
+		{"acme-domain", "-a.example", "want a domain"},
+		{"acme-domain", "a..example", "want a domain"},
+		{"acme-directory", "https://acme.example/directory", "only allowed together with --acme-domain"},
 		{"data", "", "want the path"},
 		{"retain-age", "500ms", "want 0 or at least 1s"},
 		{"retain-age", "-24h", "want 0 or a duration"},
@@ -270,6 +285,22 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestCertificatesByACME(t *testing.T) {
+	c := parse(t, nil, "--acme-domain", "Events.Example.org.,b.example", "--acme-domain", "xn--bcher-kva.example", "--acme-directory", "https://ca.internal/directory")
+	if !cmp.Equal(c.ACMEDomains, []string{"events.example.org", "b.example", "xn--bcher-kva.example"}) || c.ACMEDirectory != "https://ca.internal/directory" {
+		t.Errorf("domains %q, directory %q", c.ACMEDomains, c.ACMEDirectory)
+	}
+	for want, args := range map[string][]string{
+		"--acme-domain: not allowed together with --tls-cert": {"--acme-domain=a.example", "--tls-cert=a.pem", "--tls-key=a.key"},
+		"--acme-directory: \"http://ca/\" is not allowed":     {"--acme-domain=a.example", "--acme-directory=http://ca/"},
+	} {
+		_, err := config.Parse(args, func(string) string { return "" }, io.Discard)
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.ContainsAny(err.Error(), "\r\n") {
+			t.Errorf("%q: got %v, want one line that begins with %q", args, err, want)
+		}
+	}
+}
+
 func TestRefusesWhatIsNoFlag(t *testing.T) {
 	for want, args := range map[string][]string{
 		"unknown flag --publish-tokn":                     {"--publish-tokn=" + token},
@@ -297,7 +328,7 @@ func TestHelp(t *testing.T) {
 	}
 	help := strings.Join(strings.Fields(stdout.String()), " ")
 	for _, want := range []string{
-		"Serving:", "Log:", "Stream:", "Limits:", "Publishing and origins:", "Logging:",
+		"Serving:", "TLS:", "Log:", "Stream:", "Limits:", "Publishing and origins:", "Logging:",
 		"[default :8080, FRESHET_LISTEN]", "[default 24h, FRESHET_RETAIN_AGE]", "[default 1GiB, FRESHET_RETAIN_BYTES]",
 		"[default 1s-3s, FRESHET_RETRY]", "[default always, FRESHET_SYNC]", "[default *, FRESHET_CORS_ORIGIN]",
 		"[FRESHET_PUBLISH_TOKEN]", "--nats=URL[,URL]", "--max-body=BYTES", "--version",

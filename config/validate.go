@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -39,6 +40,9 @@ func (c *Config) validate() error {
 			return errors.New("--nats: not a list of NATS URLs: want nats://host[:port][,…], or with tls, ws or wss as scheme")
 		}
 	}
+	if err := c.validateTLS(); err != nil {
+		return err
+	}
 	switch {
 	case c.Data == "":
 		return errors.New("--data: no folder: want the path of one")
@@ -60,6 +64,45 @@ func (c *Config) validate() error {
 		return errors.New("--publish-token: too weak or malformed: want at least 16 printable ASCII characters and no space")
 	}
 	return nil
+}
+
+func (c *Config) validateTLS() error {
+	for i, domain := range c.ACMEDomains {
+		domain = strings.TrimSuffix(strings.ToLower(domain), ".")
+		if !isDomain(domain) {
+			return fmt.Errorf("--acme-domain: %q is not allowed: want a domain such as events.example.org, in ASCII, without a wildcard or port", c.ACMEDomains[i])
+		}
+		c.ACMEDomains[i] = domain
+	}
+	switch u, err := url.Parse(c.ACMEDirectory); {
+	case c.TLSCert != "" && c.TLSKey == "":
+		return errors.New("--tls-cert: only allowed together with --tls-key")
+	case c.TLSKey != "" && c.TLSCert == "":
+		return errors.New("--tls-key: only allowed together with --tls-cert")
+	case len(c.ACMEDomains) > 0 && c.TLSCert != "":
+		return errors.New("--acme-domain: not allowed together with --tls-cert: certificates are either got by ACME or read from files")
+	case c.ACMEDirectory != "" && len(c.ACMEDomains) == 0:
+		return errors.New("--acme-directory: only allowed together with --acme-domain")
+	case c.ACMEDirectory != "" && (err != nil || u.Scheme != "https" || u.Hostname() == ""):
+		return fmt.Errorf("--acme-directory: %q is not allowed: want an https URL", c.ACMEDirectory)
+	}
+	return nil
+}
+
+// isDomain says whether an authority may be asked for a certificate of that name: two labels or more, and no address.
+func isDomain(text string) bool {
+	labels := strings.Split(text, ".")
+	if len(text) > 253 || len(labels) < 2 {
+		return false
+	}
+	for _, label := range labels {
+		odd := strings.ContainsFunc(label, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' })
+		if odd || label == "" || len(label) > 63 || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") {
+			return false
+		}
+	}
+	_, err := netip.ParseAddr(text)
+	return err != nil
 }
 
 // parseOrigin gives an origin the form in which browsers send it: lower case, no default port.

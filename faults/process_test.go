@@ -75,6 +75,7 @@ func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
 		"NATS unreachable":  {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:1"}, []string{"127.0.0.1:1", "--nats"}},
 		"a bad value":       {[]string{"--retry", "soon"}, []string{"--retry"}},
 		"an unknown flag":   {[]string{"--colour", "blue"}, []string{"--colour"}},
+		"no certificate":    {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--tls-cert", "/nowhere/tls.crt", "--tls-key", "/nowhere/tls.key"}, []string{"/nowhere/tls.crt", "--tls-cert"}},
 		"folder is no such": {[]string{"--data", "/dev/null/x", "--listen", "127.0.0.1:0"}, []string{"/dev/null/x"}},
 	} {
 		cmd := exec.CommandContext(ctx, binary, c.args...)

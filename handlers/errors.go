@@ -112,8 +112,17 @@ func fail(c *gin.Context, err error) {
 		c.Header("Retry-After", strconv.Itoa(retryAfter(err)))
 	}
 	_ = c.Error(err) // for the request log
+	leave(c, err)
 	c.Abort()
 	c.PureJSON(status, problemBody{p})
+}
+
+// leave has whoever is told that the server is closing come back by another connection,
+// which leads to the next server. HTTP/2 makes a GOAWAY of it, and open streams stay.
+func leave(c *gin.Context, err error) {
+	if errors.Is(err, errDraining) {
+		c.Header("Connection", "close")
+	}
 }
 
 // retryAfter is the number of seconds after which a refused caller should come back.

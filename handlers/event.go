@@ -111,6 +111,7 @@ func (h *Handlers) stream(c *gin.Context) {
 	out := c.Writer
 	c.Writer = streamWriter{out}
 	s.wire = newWire(c)
+	defer s.wire.guarded(c)()
 	p := &parked{h: h, sub: s.sub, counter: counter, stats: stats, address: address, from: s.sub.Cursor()}
 	c.Set("log", p.attrs()) // what the request log adds to its record
 	s.wire.open(out)
@@ -144,6 +145,7 @@ func (s *stream) open(out gin.ResponseWriter) {
 		s.wire.entries(entries)
 	}
 	out.Flush()
+	s.wire.rest()
 	s.delivered(entries)
 }
 
@@ -279,6 +281,7 @@ func (h *Handlers) refuse(c *gin.Context, err error) {
 		return
 	}
 	_ = c.Error(err) // for the request log
+	leave(c, err)
 	w := newWire(c)
 	w.open(c.Writer)
 	wait := h.jitter(5*time.Second, 30*time.Second)

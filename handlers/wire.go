@@ -32,6 +32,7 @@ type wire struct {
 	control  controller
 	response *http.ResponseController // of the writer under Gin's, which reports flush errors; nil once taken over
 	taken    net.Conn                 // the connection, once it was taken over
+	guard    *guard                   // of a stream of HTTP/2; nil otherwise
 	ndjson   bool
 	deadline time.Time // of the writes now
 	buf      []byte
@@ -57,6 +58,17 @@ func newWire(c *gin.Context) *wire {
 	}
 	control := http.NewResponseController(under)
 	return &wire{out: c.Writer, control: control, response: control, ndjson: wantsNDJSON(c)}
+}
+
+// guarded is for a stream that stays, which the caller ends with done: between two writes
+// over HTTP/2 there is to be no deadline.
+func (w *wire) guarded(c *gin.Context) (done func()) {
+	if c.Request.ProtoMajor < 2 {
+		return func() {}
+	}
+	w.guard = newGuard(w.response)
+	w.control = w.guard
+	return w.guard.close
 }
 
 // take has the wire write to the connection itself, in the middle of a chunked answer.
@@ -179,6 +191,15 @@ func (w *wire) flush() {
 	if err := w.control.Flush(); !errors.Is(err, http.ErrNotSupported) {
 		w.err = err
 	}
+	w.rest()
+}
+
+// rest is called when all that was written is flushed.
+func (w *wire) rest() {
+	if w.guard != nil {
+		w.guard.off()
+		w.deadline = time.Time{}
+	}
 }
 
 // extend gives the connection at least stall to take what is written next. The deadline
@@ -193,4 +214,6 @@ func (w *wire) extend() {
 }
 
 // stalled says that writing ended because the connection took nothing.
-func (w *wire) stalled() bool { return errors.Is(w.err, os.ErrDeadlineExceeded) }
+func (w *wire) stalled() bool {
+	return errors.Is(w.err, os.ErrDeadlineExceeded) || w.guard != nil && w.guard.stalled()
+}

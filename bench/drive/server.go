@@ -29,7 +29,7 @@ type Server struct {
 	err    error // once exited is closed
 }
 
-var readyLink = regexp.MustCompile(`(http://\S+)/#token=(\S+)`)
+var readyLink = regexp.MustCompile(`(https?://\S+)/#token=(\S+)`)
 
 // Start runs the command, which is a server without a publish token of its own, and
 // returns once it is ready. The command's context ends the process. The caller waits for it.
