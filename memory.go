@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -20,7 +21,8 @@ func returnMemory(ctx context.Context, opened func() uint64) error {
 			return nil
 		}
 		if c.settled(opened()) {
-			debug.FreeOSMemory() // a collection, of some ten milliseconds for each ten thousand streams
+			runtime.GC() // pools keep what they have for one more
+			debug.FreeOSMemory()
 		}
 	}
 }
