@@ -145,7 +145,7 @@ func TestClientComesBack(t *testing.T) {
 	tab := openBrowser(t)
 	do(tab, t, chromedp.Navigate(serveOrigin(t, clientPage(f.URL))))
 	eventually(tab, t, `window.connect`)
-	evaluate[chromedp.Void](tab, t, `follow({ topics: ['numbers'], heartbeat: 200 })`)
+	evaluate[chromedp.Void](tab, t, `follow({ topics: ['numbers'], heartbeat: 400 })`)
 	eventually(tab, t, `s.state === 'live'`)
 	n := 0
 	publish := func() {
@@ -291,7 +291,7 @@ func TestClientTabs(t *testing.T) {
 	begun = time.Now()
 	hanging := leader
 	leader, others = leads(append(others, frozen)...)
-	within(t, "the hanging leader is replaced", begun, time.Second)
+	within(t, "the hanging leader is replaced", begun, 2*time.Second) // 0.7 s on a machine that has nothing else to do
 	p.more(50)
 	eventually(hanging, t, `window.hung && s.role === 'follower'`)
 	p.more(50)

@@ -97,13 +97,14 @@ export class Stream extends EventTarget implements AsyncIterable<StreamEvent> {
 	onmessage: ((this: Stream, e: StreamEvent) => unknown) | null;
 	onerror: ((this: Stream, e: StreamError) => unknown) | null;
 
+	/** The address that is read, but for the place and the credentials. */
 	readonly url: string;
 	/** false: a Freshet server allows other origins no cookies. */
 	readonly withCredentials: false;
 	readonly readyState: 0 | 1 | 2;
 	readonly state: State;
 	readonly detail: Readonly<Detail>;
-	/** Everything up to here has been dispatched. */
+	/** Everything up to here has been dispatched: what `since` takes, to go on later. */
 	readonly lastEventId: string;
 	/** Whether this tab reads for itself, for others too, or is handed events. */
 	readonly role: 'own' | 'leader' | 'follower';

@@ -29,7 +29,6 @@ export function connect(url, options) {
 	return typeof url === 'object' && !(url instanceof URL) ? new Stream(url.url, url) : new Stream(url, options);
 }
 
-/** StreamEvent is what listeners get. */
 export class StreamEvent extends MessageEvent {
 	constructor(line, lastEventId, origin) {
 		super(line.type ?? 'message', { data: line.data, lastEventId, origin });
@@ -41,7 +40,7 @@ export class StreamEvent extends MessageEvent {
 	json() { return JSON.parse(this.data); }
 }
 
-/** Stream is a drop-in for EventSource that hears all types and knows topics. */
+/** Stream is a drop-in for EventSource that hears all types and knows topics. freshet.d.ts explains what is public. */
 export class Stream extends EventTarget {
 	static CONNECTING = 0;
 	static OPEN = 1;
@@ -100,20 +99,14 @@ export class Stream extends EventTarget {
 		this.#read();
 	}
 
-	/** The address that is read, but for the place and the credentials. */
 	get url() { return this.#address(this.#topics).href; }
 	get withCredentials() { return false; }
 	get readyState() { return { connecting: 0, reconnecting: 0, 'auth-expired': 0, closed: 2 }[this.#state] ?? 1; }
-	/** connecting, live, reconnecting, resumed, gap, auth-expired or closed. */
 	get state() { return this.#state; }
-	/** What belongs to the state: { wait, until, events, gap, reason, status }. */
 	get detail() { return this.#detail; }
-	/** Everything up to here has been dispatched: what `since` takes, to go on later. */
 	get lastEventId() { return this.#cursor; }
-	/** own, leader or follower: whether this tab reads for itself, for others too, or is handed events. */
 	get role() { return this.#share?.leads ? 'leader' : this.#connection || !this.#share ? 'own' : 'follower'; }
 
-	/** on calls fn for events whose topic matches, or what state, open, error, gap, drain and auth-expired tell. It returns what takes fn off. */
 	on(name, fn) {
 		const listener = { name, fn };
 		this.#listeners.add(listener);
@@ -127,7 +120,7 @@ export class Stream extends EventTarget {
 		this.#turn('closed');
 	}
 
-	/** The events from now on, gaps among them. It holds a number of them; beyond that the oldest go, and a gap tells so. */
+	/** Holds a number of events for a slow loop; beyond that the oldest go, and a gap tells so. */
 	async *[Symbol.asyncIterator]() {
 		const queue = { events: [], lost: 0, resumed: '', wake() {} };
 		let requested = '';
@@ -233,8 +226,8 @@ export class Stream extends EventTarget {
 	/** Shares the stream once history has been read: other tabs are not to wait for that. */
 	#settle(lines) {
 		const { share = true, token, ticket, identity } = this.#options;
-		const secret = (token ?? ticket) !== undefined;
-		if (!share || this.#unshared || secret && identity === undefined || !globalThis.navigator?.locks || !globalThis.BroadcastChannel) return;
+		const nobody = (token ?? ticket) !== undefined && identity === undefined; // that others could be
+		if (!share || this.#unshared || nobody || !globalThis.navigator?.locks || !globalThis.BroadcastChannel) return;
 		const start = () => {
 			this.#share = new Share(`freshet/1 ${identity ?? ''} ${this.#url}`, this.#topics, {
 				cursor: () => this.#cursor,
@@ -419,7 +412,7 @@ class Connection {
 			if (this.#closed) return;
 			if (answer.final) {
 				this.close();
-				return this.#owner.refused(answer);
+				return this.#owner.refused({ reason: answer.reason, status: answer.status });
 			}
 			if (this.#again || answer.now) continue;
 			this.#failures++;
