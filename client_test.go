@@ -127,6 +127,13 @@ func TestClientModule(t *testing.T) {
 		s.onerror = (e) => { status = e.status + e.reason; };
 	})()`)
 	eventually(tab, t, `s.readyState === 2 && /topic/.test(refused) && status === '400' + refused && s.detail.status === 400`)
+	// On the server's own page it needs no address, and nothing that the page's policy forbids.
+	do(tab, t, chromedp.Navigate(s.URL+"/"))
+	evaluate[chromedp.Void](tab, t, `import('/assets/freshet.js').then(({ connect }) => {
+		window.own = connect({ topics: ['news'], since: '-1' });
+		own.on('news', (e) => { window.newest = e.data; });
+	})`)
+	eventually(tab, t, fmt.Sprintf(`window.newest === 'enough' && own.url === %q`, s.URL+"/event?topic=news"))
 	if n := f.preflights.Load(); n > 0 {
 		t.Errorf("%d preflights, want none", n)
 	}
