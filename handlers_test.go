@@ -63,6 +63,19 @@ func TestTheWiredApplication(t *testing.T) {
 	if w := get(a, "/"); w.Code != 200 || !strings.Contains(w.Body.String(), `id="cnt"`) || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
 		t.Errorf("the page: %d %v", w.Code, w.Header())
 	}
+	// Pages of other origins import the client module.
+	for _, origin := range []string{"https://else.example", "https://partner.example"} {
+		r := httptest.NewRequest(http.MethodGet, "/assets/freshet.js", nil)
+		r.Header.Set("Origin", origin)
+		w := httptest.NewRecorder()
+		a.router.ServeHTTP(w, r)
+		h := w.Header()
+		allowed := h.Get("Access-Control-Allow-Origin")
+		if w.Code != 200 || allowed != "*" && allowed != origin || h.Get("Content-Type") != "text/javascript; charset=utf-8" ||
+			h.Get("X-Content-Type-Options") != "nosniff" || h.Get("ETag") == "" || h.Get("Cache-Control") != "no-cache" {
+			t.Errorf("the module for %s: %d %v", origin, w.Code, h)
+		}
+	}
 	if w := get(a, "/readyz"); w.Code != 200 {
 		t.Errorf("readyz: %d %s", w.Code, w.Body)
 	}

@@ -8,7 +8,7 @@ import (
 	"io/fs"
 )
 
-//go:embed *.css *.js *.svg
+//go:embed *.css *.js *.ts *.svg
 var files embed.FS
 
 // Files returns the browser's files, all at the top level: page.css, page.js and so on.

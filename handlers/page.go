@@ -58,5 +58,12 @@ func (h *Handlers) asset(c *gin.Context) {
 	}
 	c.Header("ETag", a.etag)
 	c.Header("Cache-Control", "no-cache")
+	// Not as the system's table has them: to some, .ts is video.
+	switch path.Ext(name) {
+	case ".js":
+		c.Header("Content-Type", "text/javascript; charset=utf-8")
+	case ".ts":
+		c.Header("Content-Type", "application/typescript; charset=utf-8")
+	}
 	http.ServeContent(c.Writer, c.Request, path.Base(name), time.Time{}, bytes.NewReader(a.content))
 }

@@ -218,12 +218,15 @@ func linesData(t *testing.T, body string) string {
 
 func TestAssetsAreRevalidated(t *testing.T) {
 	s := newServer(t, func(cfg *handlers.Config) {
-		cfg.Assets = fstest.MapFS{"page.js": {Data: []byte("export {}")}, "a/b.css": {Data: []byte("x")}}
+		cfg.Assets = fstest.MapFS{"page.js": {Data: []byte("export {}")}, "a/b.css": {Data: []byte("x")}, "page.d.ts": {Data: []byte("export {}")}}
 	})
 	w := s.do("GET", "/assets/page.js", "")
 	etag := w.Header().Get("ETag")
 	if w.Code != 200 || w.Body.String() != "export {}" || etag == "" || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/javascript") {
 		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	if w := s.do("GET", "/assets/page.d.ts", ""); w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), "application/typescript") {
+		t.Errorf("types: %d %v", w.Code, w.Header())
 	}
 	if w := s.do("GET", "/assets/page.js", "", "If-None-Match", etag); w.Code != http.StatusNotModified {
 		t.Errorf("with the ETag: %d", w.Code)

@@ -1,0 +1,714 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
+	gocmp "github.com/google/go-cmp/cmp"
+)
+
+// The client module, in tabs of a browser, on pages of another origin than the server's.
+
+func TestClientModule(t *testing.T) {
+	s := startServer(t, t.TempDir(), "")
+	f := newFront(t, s.URL)
+	tab := openBrowser(t)
+	complaints := listenForComplaints(tab, t)
+	for _, e := range [][3]string{{"orders.new", "", `{"n":1}`}, {"orders.new", "", `{"n":2}`}, {"orders.paid", "payment", `{"n":3}`}, {"news", "message", "hello"}} {
+		_, err := s.publish(tab, e[0], e[1], e[2], "")
+		must(t, err)
+	}
+	do(tab, t, chromedp.Navigate(serveOrigin(t, clientPage(f.URL))))
+	eventually(tab, t, `window.connect`)
+	evaluate[chromedp.Void](tab, t, `(() => {
+		heard = []; states = [];
+		s = connect({ topics: ['orders.*', 'news'], since: 'last' });
+		const add = (way) => (e) => heard.push([way, e.type, e.topic, e.data, e.lastEventId === e.id, e.time instanceof Date].join(' '));
+		s.on('state', (c) => states.push(c.state));
+		s.on('orders.new', add('topic'));
+		s.on('orders.>', add('pattern'))(); // and taken off
+		s.on('payment', add('no topic'));
+		s.addEventListener('payment', add('type'));
+		s.addEventListener('open', () => heard.push('open'));
+		s.onmessage = add('onmessage');
+		s.on('orders.*', () => { throw 'a listener that fails' });
+		addEventListener('error', (e) => { failed = e.error; e.preventDefault(); });
+		(async () => {
+			try { for await (const e of s) { heard.push('await ' + e.id + e.data); if (e.data === 'enough') break; } heard.push('left'); } catch (e) { heard.push(e.message); }
+		})();
+	})()`)
+	id := func(data string) string { // of the last that was published
+		return evaluate[string](tab, t, fmt.Sprintf(`heard.findLast((e) => e.startsWith('await') && e.endsWith(%q)).slice(6, -%d)`, data, len(data)))
+	}
+	eventually(tab, t, `heard.some((e) => e.startsWith('await') && e.endsWith('hello'))`)
+	want := []string{
+		"open",
+		`topic orders.new orders.new {"n":2} true true`, "await " + id(`{"n":2}`) + `{"n":2}`,
+		`type payment orders.paid {"n":3} true true`, "await " + id(`{"n":3}`) + `{"n":3}`,
+		"onmessage message news hello true true", "await " + id("hello") + "hello",
+	}
+	// A for await is resumed after the listeners have all been called, for one or for some.
+	got := evaluate[[]string](tab, t, `heard.filter((e) => !e.startsWith('await')).concat(heard.filter((e) => e.startsWith('await')))`)
+	if diff := gocmp.Diff([]string{want[0], want[1], want[3], want[5], want[2], want[4], want[6]}, got); diff != "" {
+		t.Errorf("heard, -want +got:\n%s", diff)
+	}
+	for expression, want := range map[string]string{
+		`failed`:        "a listener that fails",
+		`s.state`:       "live",
+		`states.join()`: "live",
+		`[s.readyState, s.OPEN, s.constructor.CONNECTING, s.CLOSED].join()`: "1,1,0,2",
+		`s.url`: f.URL + "/event?topic=orders.*&topic=news",
+	} {
+		if got := evaluate[string](tab, t, expression); got != want {
+			t.Errorf("%s is %q, want %q", expression, got, want)
+		}
+	}
+
+	// As an EventSource: the address with the topic in it, the type message, nothing since.
+	evaluate[chromedp.Void](tab, t, fmt.Sprintf(`(() => { ev = new Stream(%q); ev.onmessage = (e) => heard.push('drop-in ' + e.data); })()`, f.URL+"/event/news?since=-1"))
+	eventually(tab, t, `heard.includes('drop-in hello')`)
+	_, err := s.publish(tab, "news", "", "enough", "")
+	must(t, err)
+	eventually(tab, t, `heard.includes('left')`)
+	evaluate[chromedp.Void](tab, t, `(() => { s.close(); ev.close(); })()`)
+	if got := evaluate[string](tab, t, `[s.state, s.readyState, ev.readyState].join()`); got != "closed,2,2" {
+		t.Errorf("closed: %s", got)
+	}
+	eventuallyHere(t, "the streams are closed", func() bool { return f.open.Load() == 0 })
+
+	// What cannot be resumed is told, and what follows comes.
+	evaluate[chromedp.Void](tab, t, `(() => {
+		s = connect({ topics: ['orders.new'], since: 'zzz-7' });
+		taken = [];
+		(async () => { for await (const e of s) taken.push(e.type); })();
+	})()`)
+	eventually(tab, t, `s.state === 'gap' && s.detail.gap.reason === 'epoch' && s.detail.gap.requested === 'zzz-7'`)
+	eventually(tab, t, `taken.join() === 'gap,orders.new,orders.new'`)
+
+	// A page that is too slow for its loop is told, too.
+	evaluate[chromedp.Void](tab, t, `(() => {
+		s.close();
+		s = connect({ topics: ['orders.new', 'orders.paid', 'news'], since: 'all', queue: 2 });
+		slow = s[Symbol.asyncIterator]();
+		taking = slow.next();
+		count = 0;
+		s.on('>', () => count++);
+	})()`)
+	eventually(tab, t, `count === 5`)
+	if got := evaluate[string](tab, t, `(async () => {
+		const gap = (await taking).value;
+		return [gap.type, gap.json().reason, gap.json().events, (await slow.next()).value.data, (await slow.next()).value.data].join();
+	})()`); got != "gap,overflow,3,hello,enough" {
+		t.Errorf("a slow loop took %s", got)
+	}
+
+	// What the server refuses for good ends with its own words.
+	evaluate[chromedp.Void](tab, t, `(() => {
+		s.close();
+		s = connect({ topics: ['a b'] });
+		refused = '';
+		(async () => { try { for await (const e of s); } catch (e) { refused = e.message; } })();
+		s.onerror = (e) => { status = e.status + e.reason; };
+	})()`)
+	eventually(tab, t, `s.readyState === 2 && /topic/.test(refused) && status === '400' + refused && s.detail.status === 400`)
+	// On the server's own page it needs no address, and nothing that the page's policy forbids.
+	do(tab, t, chromedp.Navigate(s.URL+"/"))
+	evaluate[chromedp.Void](tab, t, `import('/assets/freshet.js').then(({ connect }) => {
+		window.own = connect({ topics: ['news'], since: '-1' });
+		own.on('news', (e) => { window.newest = e.data; });
+	})`)
+	eventually(tab, t, fmt.Sprintf(`window.newest === 'enough' && own.url === %q`, s.URL+"/event?topic=news"))
+	if n := f.preflights.Load(); n > 0 {
+		t.Errorf("%d preflights, want none", n)
+	}
+	for _, said := range complaints() {
+		if !strings.Contains(said, "400") {
+			t.Errorf("the browser complained: %s", said)
+		}
+	}
+}
+
+// Whatever happens between a tab and the server, each event comes once, in order.
+func TestClientComesBack(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, dir, "")
+	f := newFront(t, s.URL)
+	tab := openBrowser(t)
+	do(tab, t, chromedp.Navigate(serveOrigin(t, clientPage(f.URL))))
+	eventually(tab, t, `window.connect`)
+	evaluate[chromedp.Void](tab, t, `follow({ topics: ['numbers'], heartbeat: 400 })`)
+	eventually(tab, t, `s.state === 'live'`)
+	n := 0
+	publish := func() {
+		t.Helper()
+		_, err := s.publish(tab, "numbers", "", strconv.Itoa(n), "")
+		must(t, err)
+		n++
+	}
+	arrived := func() string { return fmt.Sprintf(`seen.length >= %d`, n) }
+	publish()
+	eventually(tab, t, arrived())
+
+	// The server is killed, a proxy answers 502 for it, and as one does that knows of streams.
+	f.answer("502")
+	f.cut()
+	publish()
+	eventually(tab, t, `s.state === 'reconnecting' && s.readyState === 0 && s.detail.wait > 0 && s.detail.status === 502`)
+	f.answer("retry: 50\n\n")
+	eventuallyHere(t, "it asks again", func() bool { return f.asked("retry: 50\n\n") > 1 })
+	f.answer("")
+	eventually(tab, t, arrived())
+	eventually(tab, t, `states.includes('resumed 1') && s.state === 'resumed'`)
+
+	// It is restarted: its streams are drained.
+	s.Stop()
+	eventually(tab, t, `drains === 1 && s.state === 'reconnecting'`)
+	s = startServer(t, dir, "")
+	f.to(s.URL)
+	publish()
+	eventually(tab, t, arrived())
+
+	// No network.
+	state := func(offline bool) {
+		t.Helper()
+		_, err := chromedp.Call(tab, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
+			MatchedNetworkConditions: []*network.Conditions{{Offline: offline, DownloadThroughput: -1, UploadThroughput: -1}}})
+		must(t, err)
+		_, err = chromedp.Call(tab, network.OverrideNetworkState, network.OverrideNetworkStateParams{
+			Offline: offline, DownloadThroughput: -1, UploadThroughput: -1})
+		must(t, err)
+	}
+	_, err := chromedp.Call(tab, network.Enable, network.EnableParams{})
+	must(t, err)
+	state(true)
+	publish()
+	eventually(tab, t, `s.state === 'reconnecting'`)
+	state(false)
+	eventually(tab, t, arrived())
+
+	// The connection stays, and nothing comes on it any more, as after a laptop's sleep.
+	opened := f.opened.Load()
+	f.hold(true)
+	publish()
+	eventuallyHere(t, "it asks again", func() bool { return f.opened.Load() > opened })
+	f.hold(false)
+	eventually(tab, t, arrived())
+
+	if diff := gocmp.Diff(numbers(n), evaluate[[]string](tab, t, `seen`)); diff != "" {
+		t.Errorf("numbers, -published +dispatched:\n%s", diff)
+	}
+	if n := f.preflights.Load(); n > 0 {
+		t.Errorf("%d preflights, want none", n)
+	}
+}
+
+// All tabs of an origin read one stream. Whoever reads it may be closed or frozen, and the
+// server away: in each tab each event of its topics comes once, in order.
+func TestClientTabs(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, dir, "")
+	f := newFront(t, s.URL)
+	browser := openBrowser(t)
+	origin := serveOrigin(t, clientPage(f.URL))
+	begin := func(tab context.Context, options string) {
+		t.Helper()
+		do(tab, t, chromedp.Navigate(origin))
+		eventually(tab, t, `window.connect`)
+		evaluate[chromedp.Void](tab, t, fmt.Sprintf(`follow(%s)`, options))
+	}
+	open := func(options string) context.Context {
+		t.Helper()
+		tab, cancel := chromedp.NewContext(browser)
+		t.Cleanup(cancel)
+		begin(tab, options)
+		return tab
+	}
+	p := publishNumbers(t, s, 0, "numbers", "other")
+	p.more(50)
+	a := open(`{ topics: ['numbers'], since: 'all' }`)
+	eventually(a, t, `s.role === 'leader'`)
+	b := open(`{ topics: ['numbers', 'counter'] }`)
+	c := open(`{ topics: ['other'], since: 'all' }`)
+	streams := int64(1)
+	follows := func(tabs ...context.Context) {
+		t.Helper()
+		for _, tab := range tabs {
+			eventually(tab, t, `s.role === 'follower'`)
+		}
+		eventuallyHere(t, "no more streams are open", func() bool { return f.open.Load() == streams })
+		p.more(50)
+	}
+	follows(b, c)
+	eventually(b, t, `counts > 2`)
+	must(t, chromedp.Cancel(a))
+	begun := time.Now()
+	leads := func(tabs ...context.Context) (leader context.Context, others []context.Context) {
+		t.Helper()
+		eventuallyHere(t, "one leads", func() bool {
+			leader, others = nil, nil
+			for _, tab := range tabs {
+				if evaluate[string](tab, t, `s.role`) == "leader" {
+					leader = tab
+				} else {
+					others = append(others, tab)
+				}
+			}
+			return leader != nil
+		})
+		return leader, others
+	}
+	leader, others := leads(b, c)
+	within(t, "the closed leader is replaced", begun, time.Second)
+	follows(others...)
+
+	// A leader that is frozen holds its lock.
+	d := open(`{ topics: ['numbers', 'counter'], since: 'all' }`)
+	streams++
+	e := open(`{ topics: ['other'], since: 'all', share: false }`)
+	follows(append(others, d)...)
+	frozen := leader
+	lifecycle(t, frozen, page.SetWebLifecycleStateStateFrozen)
+	begun = time.Now()
+	leader, others = leads(append(others, d)...)
+	within(t, "the frozen leader is replaced", begun, time.Second)
+	p.more(100)
+	lifecycle(t, frozen, page.SetWebLifecycleStateStateActive)
+	eventually(frozen, t, `s.role === 'follower'`)
+	p.more(50)
+
+	// One that hangs says nothing of it. What it had read it goes on with, and repeats nothing.
+	_, err := chromedp.Run(leader, chromedp.Evaluate[chromedp.Void](`void setTimeout(() => { for (const end = Date.now() + 3000; Date.now() < end;); hung = true; })`))
+	must(t, err)
+	begun = time.Now()
+	hanging := leader
+	leader, others = leads(append(others, frozen)...)
+	within(t, "the hanging leader is replaced", begun, 2*time.Second) // 0.7 s on a machine that has nothing else to do
+	p.more(50)
+	eventually(hanging, t, `window.hung && s.role === 'follower'`)
+	p.more(50)
+	others = append(others, hanging)
+	all := append([]context.Context{leader, e}, others...)
+
+	// The server goes, and comes back, with a 502 in between.
+	p.stop()
+	f.answer("502")
+	f.cut()
+	for _, tab := range all {
+		eventually(tab, t, `s.state === 'reconnecting'`)
+	}
+	s.Stop()
+	s = startServer(t, dir, "")
+	f.to(s.URL)
+	p = publishNumbers(t, s, p.n.Load(), "numbers", "other")
+	p.more(50)
+	f.answer("")
+	for _, tab := range all {
+		eventually(tab, t, `states.some((s) => s.startsWith('resumed '))`)
+	}
+	p.more(50)
+	p.stop()
+	n := int(p.n.Load())
+	for i, tab := range all {
+		eventually(tab, t, fmt.Sprintf(`seen.at(-1) === '%d'`, n-1))
+		got := evaluate[[]string](tab, t, `seen`)
+		from, err := strconv.Atoi(got[0])
+		must(t, err)
+		if tab != b && from != 0 {
+			t.Errorf("tab %d begins with %d", i, from)
+		}
+		if diff := gocmp.Diff(numbers(n)[from:], got); diff != "" {
+			t.Errorf("tab %d, -published +dispatched:\n%s", i, diff)
+		}
+		if gaps := evaluate[[]string](tab, t, `gaps`); len(gaps) > 0 {
+			t.Errorf("tab %d was told of gaps: %s", i, gaps)
+		}
+	}
+}
+
+// Who reads with a ticket gets a new one when the server does not take it any more, and
+// shares with nobody else.
+func TestClientTickets(t *testing.T) {
+	s := startServer(t, t.TempDir(), "")
+	f := newFront(t, s.URL)
+	var valid atomic.Int64 // the one ticket that is taken
+	f.ticket = func(ticket string) bool { return ticket == fmt.Sprint("ticket ", valid.Load()) }
+	tab := openBrowser(t)
+	origin := serveOrigin(t, clientPage(f.URL))
+	begin := func(tab context.Context, more string) {
+		t.Helper()
+		do(tab, t, chromedp.Navigate(origin))
+		eventually(tab, t, `window.connect`)
+		evaluate[chromedp.Void](tab, t, `(() => { fetched = 0; skip = 0; broken = false; })()`)
+		evaluate[chromedp.Void](tab, t, fmt.Sprintf(`follow({ topics: ['numbers'], ticket: async () => {
+			fetched++;
+			if (broken) throw new Error('no ticket today');
+			return 'ticket ' + (fetched - 1 + skip);
+		}%s })`, more))
+	}
+	n := 0
+	publish := func(tabs ...context.Context) {
+		t.Helper()
+		_, err := s.publish(tab, "numbers", "", strconv.Itoa(n), "")
+		must(t, err)
+		n++
+		for _, tab := range tabs {
+			eventually(tab, t, fmt.Sprintf(`seen.at(-1) === '%d'`, n-1))
+		}
+	}
+	fetched := func(want int) {
+		t.Helper()
+		if got := evaluate[int](tab, t, `fetched`); got != want {
+			t.Errorf("%d tickets were fetched, want %d", got, want)
+		}
+	}
+	begin(tab, "")
+	eventually(tab, t, `s.state === 'live'`)
+	publish(tab)
+	f.cut() // a ticket that is taken is used again
+	eventually(tab, t, `s.state === 'resumed'`)
+	publish(tab)
+	fetched(1)
+
+	// The ticket has ended while the connection was away.
+	valid.Store(1)
+	f.cut()
+	publish(tab)
+	fetched(2)
+
+	// The server ends the stream with the right to read, and the backend has no ticket at first.
+	evaluate[chromedp.Void](tab, t, `(() => { broken = true; states.length = 0; expired = 0; s.on('auth-expired', () => expired++); })()`)
+	valid.Store(3)
+	f.answer(`{"type":"auth-expired","data":"{}"}` + "\n")
+	f.cut()
+	eventually(tab, t, `expired > 0 && states.some((s) => s.startsWith('auth-expired')) && states.some((s) => s === 'reconnecting no ticket today')`)
+	f.answer("")
+	evaluate[chromedp.Void](tab, t, `(() => { broken = false; fetched = 3; skip = 0; })()`)
+	publish(tab)
+
+	// Others: without an identity each has its own stream, with the same one they share.
+	if role := evaluate[string](tab, t, `s.role`); role != "own" {
+		t.Errorf("with a ticket and no identity: %s", role)
+	}
+	open := func(more string) context.Context {
+		t.Helper()
+		other, cancel := chromedp.NewContext(tab)
+		t.Cleanup(cancel)
+		begin(other, more)
+		return other
+	}
+	valid.Store(0)
+	alice, alice2, bob := open(", identity: 'alice'"), open(", identity: 'alice'"), open(", identity: 'bob'")
+	eventually(alice, t, `s.role === 'leader'`)
+	eventually(alice2, t, `s.role === 'follower'`)
+	eventually(bob, t, `s.role === 'leader'`)
+	eventuallyHere(t, "three streams are open", func() bool { return f.open.Load() == 3 })
+	publish(tab, alice, alice2, bob)
+
+	// What is not taken again and again is the end.
+	evaluate[chromedp.Void](bob, t, `(() => { skip = 1000; bobs = 0; s.on('error', (e) => { if (s.readyState === 2) bobs = e.status + e.reason; }); })()`)
+	valid.Store(-1)
+	f.cut()
+	eventually(bob, t, `s.state === 'closed' && bobs === '401the ticket has expired' && fetched < 5`)
+	if got := evaluate[string](tab, t, `seen.join()`); got != strings.Join(numbers(n), ",") {
+		t.Errorf("dispatched: %s", got)
+	}
+	if n := f.preflights.Load(); n > 0 {
+		t.Errorf("%d preflights, want none", n)
+	}
+}
+
+// What one tab may not have does not cost the others their stream, nor do tabs that know
+// nothing of each other.
+func TestClientTabsApart(t *testing.T) {
+	s := startServer(t, t.TempDir(), "", "--max-topics", "2")
+	f := newFront(t, s.URL)
+	browser := openBrowser(t)
+	origin := serveOrigin(t, clientPage(f.URL))
+	var tabs []context.Context
+	for _, topics := range []string{"'a', 'numbers'", "'b', 'numbers'"} { // three in all: too many for one stream
+		tab, cancel := chromedp.NewContext(browser)
+		t.Cleanup(cancel)
+		do(tab, t, chromedp.Navigate(origin))
+		eventually(tab, t, `window.connect`)
+		evaluate[chromedp.Void](tab, t, fmt.Sprintf(`follow({ topics: [%s] })`, topics))
+		eventually(tab, t, `s.state === 'live'`)
+		tabs = append(tabs, tab)
+	}
+	// No secure context: no locks.
+	do(browser, t, chromedp.Navigate(origin))
+	eventually(browser, t, `window.connect`)
+	evaluate[chromedp.Void](browser, t, `(() => { Object.defineProperty(navigator, 'locks', { value: undefined }); follow({ topics: ['numbers'] }); })()`)
+	eventually(browser, t, `s.state === 'live'`)
+	tabs = append(tabs, browser)
+	eventuallyHere(t, "to each its own", func() bool { return f.open.Load() == 3 })
+	p := publishNumbers(t, s, 0, "numbers")
+	p.until(100)
+	p.stop()
+	for _, tab := range tabs {
+		eventually(tab, t, fmt.Sprintf(`seen.length >= %d`, p.n.Load()))
+		if diff := gocmp.Diff(numbers(int(p.n.Load())), evaluate[[]string](tab, t, `seen`)); diff != "" {
+			t.Errorf("-published +dispatched:\n%s", diff)
+		}
+		eventually(tab, t, `s.role !== 'follower' && s.readyState === 1`)
+	}
+}
+
+func lifecycle(t *testing.T, tab context.Context, state page.SetWebLifecycleStateState) {
+	t.Helper()
+	_, err := chromedp.Call(tab, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state})
+	must(t, err)
+}
+
+func within(t *testing.T, what string, begun time.Time, limit time.Duration) {
+	t.Helper()
+	took := time.Since(begun)
+	t.Logf("%s after %v", what, took)
+	if took > limit {
+		t.Errorf("%s after %v, want %v at most", what, took, limit)
+	}
+}
+
+// clientPage is a page that reads with the module, without a stream of its own yet.
+func clientPage(server string) string {
+	return fmt.Sprintf(`<!doctype html>
+<meta charset="utf-8">
+<title>a page of another origin</title>
+<script type="module">
+import { connect, Stream } from '%s/assets/freshet.js';
+Object.assign(window, { connect, Stream, seen: [], states: [], drains: 0, counts: 0, gaps: [] });
+window.follow = (options) => {
+	const s = window.s = connect(options);
+	s.on('*', (e) => seen.push(e.data));
+	s.on('counter', () => counts++);
+	s.on('drain', () => drains++);
+	s.on('gap', (e) => gaps.push(e.data));
+	s.on('state', (c) => states.push([c.state, c.events ?? c.reason ?? ''].join(' ').trim()));
+};
+</script>`, server)
+}
+
+// numbers are 0 to n-1, as they are published.
+func numbers(n int) (all []string) {
+	for i := range n {
+		all = append(all, strconv.Itoa(i))
+	}
+	return all
+}
+
+// front stands before a server, at one address, and can be made to fail.
+type front struct {
+	URL                      string
+	open, opened, preflights atomic.Int64 // streams, and requests that ask whether they may be made
+
+	mu      sync.Mutex
+	backend *url.URL
+	instead string                    // what is answered instead of the server: a status, or the body of an event stream
+	times   map[string]int            // that was answered
+	streams map[*streamThrough]func() // what cuts them
+	ticket  func(string) bool         // whether it is taken; nil: none is needed
+}
+
+func newFront(t *testing.T, backend string) *front {
+	t.Helper()
+	f := &front{times: map[string]int{}, streams: map[*streamThrough]func(){}}
+	f.to(backend)
+	server := httptest.NewServer(f)
+	t.Cleanup(func() {
+		f.cut()
+		server.CloseClientConnections()
+		server.Close()
+	})
+	f.URL = server.URL
+	return f
+}
+
+func (f *front) to(backend string) {
+	u, err := url.Parse(backend)
+	if err != nil {
+		panic(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.backend = u
+}
+
+// answer has streams answered instead of the server.
+func (f *front) answer(instead string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.instead = instead
+}
+
+func (f *front) asked(instead string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.times[instead]
+}
+
+// cut breaks all streams.
+func (f *front) cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, end := range f.streams {
+		end()
+	}
+}
+
+// hold has the streams that are open pass nothing any more, until their end.
+func (f *front) hold(held bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s := range f.streams {
+		s.held.Store(held)
+	}
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	backend, instead, takes := f.backend, f.instead, f.ticket
+	proxy := &httputil.ReverseProxy{
+		FlushInterval: -1, // at once
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(backend) },
+		ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+	if r.Method == http.MethodOptions {
+		f.preflights.Add(1)
+	}
+	if r.Method != http.MethodGet || !strings.HasPrefix(r.URL.Path, "/event") {
+		f.mu.Unlock()
+		proxy.ServeHTTP(w, r)
+		return
+	}
+	f.times[instead]++
+	ctx, end := context.WithCancel(r.Context())
+	stream := &streamThrough{ResponseWriter: w}
+	f.streams[stream] = end
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.streams, stream)
+		end()
+	}()
+	f.opened.Add(1)
+	f.open.Add(1)
+	defer f.open.Add(-1)
+
+	ticket := r.URL.Query().Get("ticket")
+	switch {
+	case instead != "":
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		if status, err := strconv.Atoi(instead); err == nil {
+			http.Error(w, "away", status)
+			return
+		}
+		w.Header().Set("Content-Type", cmp.Or(map[bool]string{true: "application/x-ndjson"}[instead[0] == '{'], "text/event-stream"))
+		_, _ = io.WriteString(w, instead)
+	case takes != nil && !takes(ticket):
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, `{"error":{"code":"unauthorized","message":"the ticket has expired"}}`)
+	default:
+		defer func() {
+			if p := recover(); p != nil && ctx.Err() == nil {
+				panic(p)
+			} else if ctx.Err() != nil && r.Context().Err() == nil {
+				panic(http.ErrAbortHandler) // in the middle, for the browser to see
+			}
+		}()
+		proxy.ServeHTTP(stream, r.WithContext(ctx))
+	}
+}
+
+// streamThrough is a stream on its way to the browser.
+type streamThrough struct {
+	http.ResponseWriter
+	held atomic.Bool
+}
+
+func (s *streamThrough) Write(p []byte) (int, error) {
+	if s.held.Load() {
+		return len(p), nil
+	}
+	return s.ResponseWriter.Write(p)
+}
+
+func (s *streamThrough) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// publisher publishes the numbers from one on to each of its topics, until it is stopped.
+type publisher struct {
+	t       *testing.T
+	n       atomic.Int64
+	stop    func()
+	ticking *time.Ticker
+}
+
+func publishNumbers(t *testing.T, s *runningServer, from int64, topics ...string) *publisher {
+	t.Helper()
+	p := &publisher{t: t, ticking: time.NewTicker(2 * time.Millisecond)}
+	p.n.Store(from)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			for _, topic := range topics {
+				number := strconv.FormatInt(p.n.Load(), 10)
+				if _, err := s.publish(context.WithoutCancel(ctx), topic, "", number, ""); err != nil {
+					t.Errorf("publish: %v", err)
+					return
+				}
+			}
+			p.n.Add(1)
+			<-p.ticking.C
+		}
+	}()
+	p.stop = sync.OnceFunc(func() {
+		cancel()
+		<-ended
+		p.ticking.Stop()
+	})
+	t.Cleanup(p.stop)
+	return p
+}
+
+// until waits until so many numbers are published.
+func (p *publisher) until(n int64) {
+	p.t.Helper()
+	eventuallyHere(p.t, "the numbers are published", func() bool { return p.n.Load() >= n })
+}
+
+func (p *publisher) more(n int64) {
+	p.t.Helper()
+	p.until(p.n.Load() + n)
+}
+
+// eventuallyHere is eventually for what is to be seen on this side.
+func eventuallyHere(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick, limit := time.NewTicker(5*time.Millisecond), time.After(patience/3)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("waited until %s", what)
+		}
+	}
+}
