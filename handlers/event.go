@@ -95,7 +95,9 @@ func (h *Handlers) stream(c *gin.Context) {
 	}
 	s := h.newStream(c.Request.Context(), nil, counter, stats)
 	defer s.stop()
-	s.sub, err = h.hub.Subscribe(s.ctx, hub.Request{Patterns: patterns, LastEventID: lastEventID, Since: since, Wake: s.wake})
+	s.sub, err = h.hub.Subscribe(s.ctx, hub.Request{
+		Patterns: patterns, LastEventID: lastEventID, Since: since, Lines: wantsNDJSON(c), Wake: s.wake,
+	})
 	if err != nil {
 		h.gate.leave(address)
 		h.refuse(c, err)
@@ -112,7 +114,7 @@ func (h *Handlers) stream(c *gin.Context) {
 	c.Writer = streamWriter{out}
 	s.wire = newWire(c)
 	defer s.wire.guarded(c)()
-	p := &parked{h: h, sub: s.sub, counter: counter, stats: stats, address: address, from: s.sub.Cursor()}
+	p := &parked{h: h, sub: s.sub, counter: counter, stats: stats, ndjson: s.wire.ndjson, address: address, from: s.sub.Cursor()}
 	c.Set("log", p.attrs()) // what the request log adds to its record
 	s.wire.open(out)
 	s.wire.cursor(s.sub.Cursor(), h.jitter(h.cfg.RetryMin, h.cfg.RetryMax))
@@ -121,7 +123,7 @@ func (h *Handlers) stream(c *gin.Context) {
 		s.sendStats()
 	}
 	s.open(out)
-	if h.parkable(c, s) {
+	if h.parkable(c) {
 		s.owner, s.takeOver = p, func() (net.Conn, error) { return p.takeOver(c, s.wire) }
 	}
 	c.Stream(s.step)

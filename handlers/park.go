@@ -23,18 +23,19 @@ type parked struct {
 	h              *Handlers
 	sub            *hub.Subscriber
 	counter, stats bool
+	ndjson         bool
 	address        netip.Prefix
 	from           event.ID
 	done           func(bytes int, more ...slog.Attr) // completes the request's log record
 }
 
 // parkable says whether the stream can be parked: over TLS or HTTP/2, what is written to the
-// socket is not ours, NDJSON has no shared bytes, and HTTP/1.0 no chunks.
-func (h *Handlers) parkable(c *gin.Context, s *stream) bool {
+// socket is not ours, and HTTP/1.0 has no chunks.
+func (h *Handlers) parkable(c *gin.Context) bool {
 	r := c.Request
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	_, tcp := local.(*net.TCPAddr) // nor can what is no socket
-	return h.park != nil && tcp && !s.wire.ndjson && r.TLS == nil && r.ProtoMajor == 1 && r.ProtoMinor == 1
+	return h.park != nil && tcp && r.TLS == nil && r.ProtoMajor == 1 && r.ProtoMinor == 1
 }
 
 // takeOver takes the connection from net/http. It is nil if net/http does not give it away.
@@ -81,7 +82,7 @@ func (s *stream) park() bool {
 	conn, err := s.takeOver()
 	if err == nil {
 		err = s.h.park.Enter(conn, park.Stream{
-			Sub: s.sub, Counter: s.owner.counter, Stats: s.owner.stats, Owner: s.owner,
+			Sub: s.sub, Counter: s.owner.counter, Stats: s.owner.stats, Lines: s.owner.ndjson, Owner: s.owner,
 			Account: park.Account{Count: s.count, Events: s.wire.events, Bytes: s.wire.sent},
 		})
 	}
@@ -102,7 +103,7 @@ func (p *parked) Behind(ctx context.Context, conn net.Conn, a park.Account) {
 	s := p.h.newStream(ctx, p.sub, p.counter, p.stats)
 	defer s.stop()
 	s.count, s.owner = a.Count, p
-	s.wire = &wire{events: a.Events, sent: a.Bytes}
+	s.wire = &wire{events: a.Events, sent: a.Bytes, ndjson: p.ndjson}
 	s.wire.take(conn)
 	s.takeOver = func() (net.Conn, error) { return conn, nil }
 	p.sub.Rewake(s.wake)

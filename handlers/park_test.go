@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -285,7 +286,6 @@ func TestWhoIsNotParked(t *testing.T) {
 	onBothPaths(t, 0, func(ctx context.Context, t *testing.T, s *tcpServer) {
 		for _, request := range []string{
 			"GET /event/n HTTP/1.0\r\n\r\n",
-			"GET /event/n HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n",
 		} {
 			conn, err := net.Dial("tcp", s.Listener.Addr().String())
 			must(t, err)
@@ -307,5 +307,71 @@ func TestWhoIsNotParked(t *testing.T) {
 		if err := drive.Until(ctx, func() bool { return s.hub.Stats().Subscribers == 0 }); err != nil {
 			t.Error("readers that have gone are still subscribers")
 		}
+	})
+}
+
+// NDJSON is as an event stream is: parked, with the cursor while it is quiet, and told of the drain.
+func TestLines(t *testing.T) {
+	onBothPaths(t, 0, func(ctx context.Context, t *testing.T, s *tcpServer) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/event?topic=n&topic=counter", nil)
+		must(t, err)
+		request.Header.Set("Accept", "application/x-ndjson")
+		answer, err := http.DefaultClient.Do(request)
+		must(t, err)
+		defer answer.Body.Close()
+		type line struct {
+			ID, Topic, Type string
+			Data            *string
+			Retry           int
+		}
+		lines := bufio.NewScanner(answer.Body)
+		read := func(what string, is func(line) bool) line {
+			t.Helper()
+			for lines.Scan() {
+				var l line
+				must(t, json.Unmarshal(lines.Bytes(), &l))
+				if is(l) {
+					return l
+				}
+			}
+			t.Fatalf("the stream ended before %s: %v", what, lines.Err())
+			return line{}
+		}
+		if l := read("its opening", func(line) bool { return true }); l.ID == "" || l.Retry < 1000 || l.Data != nil {
+			t.Errorf("the opening is %+v", l)
+		}
+		s.settled(ctx, t, 1)
+		var want, got []string
+		for i := range 300 { // more than one write takes
+			data := fmt.Sprintf("line %d\n%s", i, strings.Repeat("é", 200))
+			want = append(want, s.log.Publish(t, "n", data).String()+" n n "+data)
+		}
+		for range want {
+			l := read("all events", func(l line) bool { return l.Topic == "n" })
+			got = append(got, l.ID+" "+l.Topic+" "+l.Type+" "+*l.Data)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		first := read("a count", func(l line) bool { return l.Topic == "counter" })
+		second := read("another", func(l line) bool { return l.Topic == "counter" })
+		n, err := strconv.Atoi(*first.Data)
+		if err != nil || *second.Data != strconv.Itoa(n+1) {
+			t.Errorf("counts %s and %s, %v", *first.Data, *second.Data, err)
+		}
+		last, _, _ := strings.Cut(want[len(want)-1], " ")
+		if l := read("a heartbeat", func(l line) bool { return l.Data == nil }); l.ID != last || l.Retry != 0 {
+			t.Errorf("the heartbeat is %+v, want the cursor %s", l, last)
+		}
+		drained := make(chan error, 1)
+		go func() { drained <- s.Drain(ctx, 0) }()
+		if l := read("the reconnection time", func(l line) bool { return l.Retry > 0 }); l.ID != "" {
+			t.Errorf("before the drain: %+v", l)
+		}
+		read("the drain", func(l line) bool { return l.Type == "drain" })
+		if lines.Scan() || lines.Err() != nil {
+			t.Errorf("after the drain: %q, %v", lines.Text(), lines.Err())
+		}
+		must(t, <-drained)
 	})
 }

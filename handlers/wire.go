@@ -135,32 +135,35 @@ func (w *wire) event(e event.Event) {
 	}
 }
 
-// entries writes the hub's entries: their shared frames as they are. Small ones are
-// gathered, since many writes cost more than a copy.
-func (w *wire) entries(entries []*hub.Entry) {
+// encoded returns the entry's bytes, which all streams of the form share.
+func (w *wire) encoded(e *hub.Entry) []byte {
 	if w.ndjson {
-		for _, e := range entries {
-			w.event(e.Event)
-		}
-		return
+		return e.Line().Bytes
 	}
+	return e.Frame().Bytes
+}
+
+// entries writes the hub's entries as they are. Small ones are gathered, since many writes
+// cost more than a copy.
+func (w *wire) entries(entries []*hub.Entry) {
 	w.events += len(entries)
 	if len(entries) == 1 {
-		w.write(entries[0].Frame)
+		w.write(w.encoded(entries[0]))
 		return
 	}
 	buf := gathers.Get().(*[gatherBytes]byte) //nolint:forcetypeassert // it holds nothing else
 	defer gathers.Put(buf)
 	gathered := buf[:0]
 	for _, e := range entries {
-		if len(gathered)+len(e.Frame) > gatherBytes {
+		p := w.encoded(e)
+		if len(gathered)+len(p) > gatherBytes {
 			w.write(gathered)
 			gathered = gathered[:0]
 		}
-		if len(e.Frame) > gatherBytes {
-			w.write(e.Frame)
+		if len(p) > gatherBytes {
+			w.write(p)
 		} else {
-			gathered = append(gathered, e.Frame...)
+			gathered = append(gathered, p...)
 		}
 	}
 	w.write(gathered)

@@ -483,3 +483,51 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// What is written is shared among all who take the form; lines are kept only while somebody does.
+func TestEncodingsAreShared(t *testing.T) {
+	log := eventlogtest.NewMemory()
+	h := start(t, log, hub.Config{})
+	open := func(lines bool) (*hub.Subscriber, chan struct{}) {
+		ready := make(chan struct{}, 8)
+		s, err := h.Subscribe(t.Context(), hub.Request{Patterns: eventlogtest.Patterns(t, ">"), Lines: lines, Wake: func() { ready <- struct{}{} }})
+		must(t, err)
+		<-ready
+		_, err = s.Next(nil)
+		must(t, err)
+		return s, ready
+	}
+	next := func(s *hub.Subscriber, ready chan struct{}) *hub.Entry {
+		<-ready
+		entries, err := s.Next(nil)
+		if err != nil || len(entries) != 1 {
+			t.Fatalf("%d entries, %v", len(entries), err)
+		}
+		return entries[0]
+	}
+	same := func(a, b hub.Encoded) bool { return &a.Bytes[0] == &b.Bytes[0] && &a.Chunk[0] == &b.Chunk[0] }
+	frames, framesReady := open(false)
+	defer frames.Close()
+	log.Publish(t, "a", "one")
+	e := next(frames, framesReady)
+	if !same(e.Frame(), e.Frame()) {
+		t.Error("a frame is encoded twice")
+	}
+	if same(e.Line(), e.Line()) {
+		t.Error("a line is kept, but nobody takes lines")
+	}
+	lines, linesReady := open(true)
+	log.Publish(t, "a", "two")
+	a, b := next(frames, framesReady), next(lines, linesReady)
+	if a != b || !same(a.Line(), b.Line()) || !same(a.Frame(), b.Frame()) {
+		t.Error("what two take is not shared")
+	}
+	if chunk := string(b.Line().Chunk); !strings.HasSuffix(chunk, "\"data\":\"two\"}\n\r\n") || !strings.Contains(chunk, string(b.Line().Bytes)) {
+		t.Errorf("the line's chunk is %q", chunk)
+	}
+	lines.Close()
+	log.Publish(t, "a", "three")
+	if e := next(frames, framesReady); same(e.Line(), e.Line()) {
+		t.Error("a line is kept after the last who takes lines has gone")
+	}
+}

@@ -15,6 +15,7 @@ type Request struct {
 	// holds is no error: a reader that cannot be resumed is told so by a gap event.
 	LastEventID string
 	Since       event.Since
+	Lines       bool // its reader takes NDJSON, not frames
 	// Wake is called when there is more to read. It must not block nor call the hub.
 	Wake func()
 }
@@ -22,7 +23,7 @@ type Request struct {
 // Subscribe returns a subscriber, and has called its Wake. The error is the log's. The
 // caller closes the subscriber.
 func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
-	s := &Subscriber{hub: h}
+	s := &Subscriber{hub: h, forms: forms{frames: !r.Lines, lines: r.Lines}}
 	s.waker.Store(&r.Wake)
 	for i, p := range r.Patterns {
 		if !slices.Contains(r.Patterns[:i], p) {
@@ -42,6 +43,9 @@ func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
 		}
 	}
 	h.counters.subscribers.Add(1)
+	if s.forms.lines {
+		h.lines.Add(1)
+	}
 	s.wake()
 	return s, nil
 }
@@ -99,6 +103,6 @@ func (s *Subscriber) resume(ctx context.Context, requested string, now uint64) e
 		s.cursor = first - 1
 	}
 	gap.Resumed = s.hub.id(s.cursor)
-	s.opening = newEntry(gap.Event())
+	s.opening = newEntry(gap.Event(), s.forms)
 	return nil
 }

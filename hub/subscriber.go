@@ -24,6 +24,7 @@ const (
 type Subscriber struct {
 	hub      *Hub
 	patterns event.Patterns
+	forms    forms
 	waker    atomic.Pointer[func()] // what wake calls
 	joined   uint64                 // the hub's newest event when the subscriber came
 
@@ -78,7 +79,7 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 		}
 		if e != nil && s.patterns.Match(e.Event.Topic()) {
 			dst = append(dst, e)
-			size += len(e.Frame)
+			size += int(e.size)
 		}
 	}
 	s.cursor = max(s.cursor, head)
@@ -186,9 +187,9 @@ func (s *Subscriber) collect(ctx context.Context, read readFunc, after uint64) (
 		if size >= batchBytes {
 			return full
 		}
-		entry := newEntry(e)
+		entry := newEntry(e, s.forms)
 		entries = append(entries, entry)
-		size += len(entry.Frame)
+		size += int(entry.size)
 		return nil
 	})
 	if errors.Is(err, full) {
@@ -203,7 +204,7 @@ func (s *Subscriber) expired(first, resumed uint64) *Entry {
 		First:     s.hub.id(first),
 		Resumed:   s.hub.id(resumed),
 		Reason:    event.GapExpired,
-	}.Event())
+	}.Event(), s.forms)
 }
 
 // Cursor returns the ID behind which the subscriber has not been handed anything: what a
@@ -222,4 +223,7 @@ func (s *Subscriber) Close() {
 		_ = s.hub.matcher.Remove(p.String(), s) // it is there: subscribe put it there
 	}
 	s.hub.counters.subscribers.Add(-1)
+	if s.forms.lines {
+		s.hub.lines.Add(-1)
+	}
 }

@@ -1,44 +1,6 @@
 package hub
 
-import (
-	"strconv"
-	"sync/atomic"
-
-	"freshet/event"
-)
-
-// Entry is an event with its frame, encoded once and shared by all subscribers. It is
-// never changed.
-type Entry struct {
-	Event event.Event
-	Frame []byte // the event as one frame of an event stream
-	Chunk []byte // the frame as one chunk of a chunked answer (RFC 9112, 7.1); Frame is a part of it
-}
-
-// entryOverhead is about what an entry costs beside its payload and frame.
-const entryOverhead = 160
-
-// chunkHead is room for a chunk's size in hexadecimal digits and a line end.
-const chunkHead = 10
-
-func newEntry(e event.Event) *Entry {
-	var room [chunkHead]byte
-	buf := make([]byte, 0, chunkHead+len(e.Data())+len(e.Type().String())+64)
-	buf = event.AppendFrame(append(buf, room[:]...), e)
-	end := len(buf)
-	buf = append(buf, "\r\n"...)
-	size := strconv.AppendUint(room[:0], uint64(end-chunkHead), 16)
-	start := chunkHead - len(size) - 2
-	copy(buf[start:], size)
-	copy(buf[chunkHead-2:], "\r\n")
-	return &Entry{Event: e, Frame: buf[chunkHead:end:end], Chunk: buf[start:]}
-}
-
-func (e *Entry) seq() uint64 { return e.Event.ID().Seq() }
-
-func (e *Entry) size() int64 {
-	return int64(len(e.Event.Data()) + cap(e.Chunk) + entryOverhead)
-}
+import "sync/atomic"
 
 // window holds the log's newest entries in a ring indexed by sequence. One writer
 // appends; any number of readers look up entries at the same time without a lock.
@@ -72,11 +34,11 @@ func (w *window) slot(seq uint64) *atomic.Pointer[Entry] {
 
 // append adds an entry whose sequence is above head. It lets older ones go to make room.
 func (w *window) append(e *Entry) {
-	seq, size, n := e.seq(), e.size(), uint64(len(w.slots))
+	seq, size, n := e.seq(), e.size, uint64(len(w.slots))
 	for first, head := w.first.Load(), w.head.Load(); first <= head && (first+n <= seq || w.bytes+size > w.maxBytes); first++ {
 		w.first.Store(first + 1)
 		if old := w.slot(first).Swap(nil); old != nil {
-			w.bytes -= old.size()
+			w.bytes -= old.size
 		}
 	}
 	if first := w.first.Load(); first+n <= seq {

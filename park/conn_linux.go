@@ -49,6 +49,7 @@ type bits uint8
 const (
 	hasCounter bits = 1 << iota
 	hasStats
+	takesLines
 	draining
 	left // it is no longer this shard's
 )
@@ -168,30 +169,52 @@ const maxVector = 1024
 // writeEntries returns how many of the entries are written, with one that is to be by its rest.
 func (c *conn) writeEntries(entries []*hub.Entry) (int, error) {
 	s := c.shard
+	s.encoded, s.vector = s.encoded[:0], s.vector[:0]
+	defer func() { clear(s.encoded); clear(s.vector) }()
+	for _, e := range entries {
+		encoded := c.encoded(e)
+		s.encoded, s.vector = append(s.encoded, encoded), append(s.vector, encoded.Chunk)
+	}
 	var n int
 	var err error
 	if len(entries) == 1 {
-		n, err = write(c.fd, entries[0].Chunk)
+		n, err = write(c.fd, s.vector[0])
 	} else {
-		s.vector = s.vector[:0]
-		for _, e := range entries {
-			s.vector = append(s.vector, e.Chunk)
-		}
 		n, err = writev(c.fd, s.vector)
-		clear(s.vector)
 	}
 	if err != nil {
 		return 0, err
 	}
-	for i, e := range entries {
+	for i, e := range s.encoded {
 		c.account.Events++
-		c.account.Bytes += len(e.Frame)
+		c.account.Bytes += len(e.Bytes)
 		if n < len(e.Chunk) {
 			return i + 1, c.block(e.Chunk[n:])
 		}
 		n -= len(e.Chunk)
 	}
 	return len(entries), nil
+}
+
+func (c *conn) encoded(e *hub.Entry) hub.Encoded {
+	if c.is(takesLines) {
+		return e.Line()
+	}
+	return e.Frame()
+}
+
+func (c *conn) appendEvent(dst []byte, e event.Event) []byte {
+	if c.is(takesLines) {
+		return event.AppendLine(dst, e)
+	}
+	return event.AppendFrame(dst, e)
+}
+
+func (c *conn) appendCursor(dst []byte, cursor event.ID, retry time.Duration) []byte {
+	if c.is(takesLines) {
+		return event.AppendCursorLine(dst, cursor, retry)
+	}
+	return event.AppendCursor(dst, cursor, retry)
 }
 
 func appendChunk(dst, frames []byte) []byte {
@@ -206,8 +229,8 @@ func (c *conn) tick() (over Reason, err error) {
 	s, cfg := c.shard, &c.shard.park.cfg
 	if c.is(draining) && s.now >= c.drainAt {
 		if c.begun == nil {
-			s.frames = event.AppendCursor(s.frames[:0], event.ID{}, cfg.Retry())
-			s.frames = event.AppendFrame(s.frames, event.Drain())
+			s.frames = c.appendCursor(s.frames[:0], event.ID{}, cfg.Retry())
+			s.frames = c.appendEvent(s.frames, event.Drain())
 			c.account.Events++
 			c.account.Bytes += len(s.frames)
 			// The chunk, and the one that ends the answer. What the socket does not take is lost
@@ -235,7 +258,7 @@ func (c *conn) tick() (over Reason, err error) {
 		c.counterAt += cfg.CounterInterval * ((s.now-c.counterAt)/cfg.CounterInterval + 1)
 		c.account.Count++
 		c.account.Events++
-		s.frames = event.AppendFrame(s.frames[:0], event.Counter(c.account.Count))
+		s.frames = c.appendEvent(s.frames[:0], event.Counter(c.account.Count))
 		if err := c.send(s.frames); err != nil {
 			return "", err
 		}
@@ -244,7 +267,7 @@ func (c *conn) tick() (over Reason, err error) {
 		c.statsAt += cfg.StatsInterval * ((s.now-c.statsAt)/cfg.StatsInterval + 1)
 		if e := cfg.Stats(); e != nil {
 			c.account.Events++
-			s.frames = event.AppendFrame(s.frames[:0], *e)
+			s.frames = c.appendEvent(s.frames[:0], *e)
 			if err := c.send(s.frames); err != nil {
 				return "", err
 			}
@@ -256,7 +279,7 @@ func (c *conn) tick() (over Reason, err error) {
 		}
 		if s.now >= c.beatAt {
 			c.hasSentID()
-			s.frames = event.AppendCursor(s.frames[:0], c.sub.Cursor(), 0)
+			s.frames = c.appendCursor(s.frames[:0], c.sub.Cursor(), 0)
 			return "", c.send(s.frames)
 		}
 	}

@@ -50,6 +50,7 @@ type Stream struct {
 	Sub     *hub.Subscriber // it has handed out all that there was; the park wakes by it from now on
 	Counter bool            // sends the topic counter
 	Stats   bool            // sends the topic stats
+	Lines   bool            // is NDJSON
 	Account Account
 	Owner   Owner
 }

@@ -74,6 +74,9 @@ func (p *Park) Enter(c net.Conn, stream Stream) error {
 	if stream.Stats && p.cfg.StatsInterval > 0 {
 		parked.bits |= hasStats
 	}
+	if stream.Lines {
+		parked.bits |= takesLines
+	}
 	if err := s.admit(parked); err != nil {
 		_ = unix.Close(int(fd))
 		return err

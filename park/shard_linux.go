@@ -29,19 +29,20 @@ type shard struct {
 	closed bool          // the inbox is not looked at any more, and the descriptors may be another's
 
 	// The goroutine's.
-	spawn  func(func(context.Context)) // runs what may wait, until the context is done
-	began  time.Time
-	now    time.Duration // since it began
-	wheel  wheel
-	conns  map[int32]*conn // by descriptor
-	ended  []ending
-	spare  inbox // the inbox that was emptied last, to be filled again
-	due    []*conn
-	batch  []*hub.Entry
-	vector [][]byte
-	frames []byte // scratch
-	chunk  []byte // scratch
-	drain  struct {
+	spawn   func(func(context.Context)) // runs what may wait, until the context is done
+	began   time.Time
+	now     time.Duration // since it began
+	wheel   wheel
+	conns   map[int32]*conn // by descriptor
+	ended   []ending
+	spare   inbox // the inbox that was emptied last, to be filled again
+	due     []*conn
+	batch   []*hub.Entry
+	vector  [][]byte
+	encoded []hub.Encoded
+	frames  []byte // scratch
+	chunk   []byte // scratch
+	drain   struct {
 		on   bool
 		ends time.Duration
 	}
