@@ -159,7 +159,7 @@ func TestBrowserManyStreamsOverHTTP2(t *testing.T) {
 	s := startServer(t, t.TempDir(), "", identity...)
 	// The tests of HTTP/2 look at the certificate; a browser would ask its user.
 	tab := openBrowser(t, chromedp.Flag("ignore-certificate-errors", true))
-	do(tab, t, chromedp.Navigate(s.URL+"/livez"))
+	do(tab, t, chromedp.Navigate(s.URL)) // its policy lets it connect
 	const n = 20
 	evaluate[chromedp.Void](tab, t, fmt.Sprintf(`(() => {
   performance.setResourceTimingBufferSize(1000);

@@ -160,7 +160,7 @@ func servePipes(t *testing.T, token string) (*pipes, *eventlogtest.Memory) {
 	must(t, err)
 	hs, err := handlers.New(handlers.Config{Log: log, Hub: h, Heartbeat: 15 * time.Second})
 	must(t, err)
-	keys, err := auth.New(auth.Config{PublishToken: token})
+	keys, err := auth.New(auth.Config{PublishToken: token, Anonymous: event.Patterns{event.All}})
 	must(t, err)
 	logger := slog.New(slog.DiscardHandler)
 	router, err := newRouter(hs, keys, []string{"*"}, nil, logger)

@@ -22,6 +22,7 @@ import (
 	"freshet/assets"
 	"freshet/auth"
 	"freshet/config"
+	"freshet/event"
 	"freshet/eventlog"
 	"freshet/handlers"
 	"freshet/hub"
@@ -94,6 +95,10 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	g.Go(func() error { return a.hub.Run(line) })
 	g.Go(func() error { return a.handlers.Run(line) })
 	g.Go(func() error { return returnMemory(line, a.handlers.Opened) })
+	g.Go(func() error {
+		a.keys.Fetch(ctx)
+		return nil
+	})
 	g.Go(func() error {
 		defer endLine()
 		select {
@@ -177,12 +182,14 @@ func drain(a *app, server *http.Server, span time.Duration, logger *slog.Logger)
 type app struct {
 	log      *eventlog.Log
 	hub      *hub.Hub
+	keys     *auth.Keys
 	handlers *handlers.Handlers
 	router   *gin.Engine
 	token    publishToken
 }
 
-// publishToken is what publishers show; it was configured, or made at the first start.
+// publishToken is what publishers show; it was configured, or made at the first start. Its
+// text is empty where they have JSON web tokens alone.
 type publishToken struct {
 	text       string
 	configured bool
@@ -199,13 +206,29 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *app
 			err = errors.Join(err, a.log.Close())
 		}
 	}()
-	if !a.token.configured {
+	// With keys of the operator's own, nobody needs a token that is made here.
+	if !a.token.configured && cfg.JWTSecret == "" && cfg.JWKSURL == "" {
 		if a.token.text, err = auth.PublishToken(cfg.Data); err != nil {
 			return nil, err
 		}
 	}
-	keys, err := auth.New(auth.Config{PublishToken: a.token.text})
-	if err != nil {
+	var anonymous event.Patterns
+	for _, text := range cfg.Anonymous {
+		p, err := event.ParsePattern(text)
+		if err != nil {
+			return nil, fmt.Errorf("--anonymous: %w", err)
+		}
+		anonymous = append(anonymous, p)
+	}
+	if a.keys, err = auth.New(auth.Config{
+		PublishToken: a.token.text,
+		JWTSecret:    string(cfg.JWTSecret),
+		JWKSURL:      cfg.JWKSURL,
+		Audience:     cfg.JWTAudience,
+		Issuer:       cfg.JWTIssuer,
+		Anonymous:    anonymous,
+		Logger:       logger,
+	}); err != nil {
 		return nil, err
 	}
 	if a.hub, err = hub.New(ctx, a.log, hub.Config{WindowBytes: int64(cfg.WindowBytes), Replays: cfg.MaxReplays}); err != nil {
@@ -241,7 +264,7 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *app
 	if err != nil {
 		return nil, err
 	}
-	a.router, err = newRouter(a.handlers, keys, cfg.CORSOrigins, cfg.TrustedProxies, logger)
+	a.router, err = newRouter(a.handlers, a.keys, cfg.CORSOrigins, cfg.TrustedProxies, logger)
 	return a, err
 }
 
@@ -268,7 +291,7 @@ func newRouter(h *handlers.Handlers, keys *auth.Keys, origins []string, proxies 
 		middleware.Recover(logger),
 		middleware.Secure(),
 		cors,
-		middleware.Authenticate(keys),
+		middleware.Authenticate(keys, origins),
 	)
 	h.Register(r)
 	r.NoRoute(h.NoRoute)
@@ -312,7 +335,10 @@ func newLogger(cfg config.Config, out io.Writer) *slog.Logger {
 // printReady tells a newcomer what to do next, with lines that work when pasted.
 func printReady(out io.Writer, base string, token publishToken) {
 	dashboard, bearer, note := base+"/#token="+token.text, token.text, ""
-	if token.configured { // its owner knows it; a terminal's history need not
+	switch {
+	case token.text == "":
+		dashboard, bearer, note = base+"/", "$TOKEN", "\n             where TOKEN is a JSON web token that may publish to news"
+	case token.configured: // its owner knows it; a terminal's history need not
 		dashboard, bearer, note = base+"/", "$FRESHET_PUBLISH_TOKEN", "\n             where FRESHET_PUBLISH_TOKEN is the configured publish token"
 	}
 	fmt.Fprintf(out, `freshet is ready

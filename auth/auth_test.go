@@ -16,7 +16,7 @@ func TestAuthenticate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	caller, err := keys.Authenticate(token)
+	caller, err := keys.Authenticate(t.Context(), token)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestAuthenticate(t *testing.T) {
 		t.Errorf("the publish token may not publish: %v", err)
 	}
 	for _, bad := range []string{"", " ", token + " ", token[1:], strings.ToUpper(token), "another-token-of-the-kind"} {
-		caller, err := keys.Authenticate(bad)
+		caller, err := keys.Authenticate(t.Context(), bad)
 		if !errors.Is(err, auth.ErrUnauthenticated) || !strings.Contains(err.Error(), "the token is not valid here") {
 			t.Errorf("%q: got %v, want ErrUnauthenticated", bad, err)
 		}
@@ -43,11 +43,11 @@ func TestNoPublishToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{"", token} {
-		if _, err := keys.Authenticate(bad); !errors.Is(err, auth.ErrUnauthenticated) {
+		if _, err := keys.Authenticate(t.Context(), bad); !errors.Is(err, auth.ErrUnauthenticated) {
 			t.Errorf("%q: got %v, want ErrUnauthenticated", bad, err)
 		}
 	}
-	if _, err := (&auth.Keys{}).Authenticate(""); !errors.Is(err, auth.ErrUnauthenticated) {
+	if _, err := (&auth.Keys{}).Authenticate(t.Context(), ""); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("zero Keys: got %v, want ErrUnauthenticated", err)
 	}
 }
@@ -75,7 +75,7 @@ func TestContextCarriesCaller(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	caller, err := keys.Authenticate(token)
+	caller, err := keys.Authenticate(t.Context(), token)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,10 +42,15 @@ type Config struct {
 	MaxTopics                int   `name:"max-topics" default:"100" placeholder:"N" group:"Limits:" help:"Topics that one stream may name. 0 sets no bound."`
 	MaxReplays               int   `name:"max-replays" default:"64" placeholder:"N" group:"Limits:" help:"Readers that replay from the log at once; further ones wait."`
 	MaxBody                  Bytes `name:"max-body" default:"1MiB" placeholder:"BYTES" group:"Limits:" help:"Largest body of a publish, at most 32MiB."`
-	PublishRate              int   `name:"publish-rate" default:"0" placeholder:"N" group:"Limits:" help:"Events a second that one client address may publish, ten seconds' worth of them at once. 0 sets no bound."`
+	PublishRate              int   `name:"publish-rate" default:"0" placeholder:"N" group:"Limits:" help:"Events a second that one publisher may publish, by the subject of a JSON web token or else by the client's address, ten seconds' worth of them at once. 0 sets no bound."`
 
-	PublishToken Secret   `name:"publish-token" placeholder:"TOKEN" group:"Publishing and origins:" help:"Bearer token that publishes: at least 16 printable ASCII characters, no space. Without it a random one is made at first start and kept in the data folder. Prefer the variable: other users of the machine can see flags."`
-	CORSOrigins  []string `name:"cors-origin" default:"*" placeholder:"ORIGIN" group:"Publishing and origins:" help:"Origin whose pages may read, and if listed by name may publish too: scheme://host[:port], or * for reading by all. Repeatable."`
+	PublishToken Secret   `name:"publish-token" placeholder:"TOKEN" group:"Who may do what:" help:"Bearer token that may do everything: at least 16 printable ASCII characters, no space. Without it, and without keys for JSON web tokens, a random one is made at first start and kept in the data folder. Prefer the variable: other users of the machine can see flags."`
+	JWTSecret    Secret   `name:"jwt-secret" placeholder:"SECRET" group:"Who may do what:" help:"Secret that signs JSON web tokens by HS256: at least 32 bytes. Their claim freshet has the topic patterns publish and subscribe. Prefer the variable."`
+	JWKSURL      string   `name:"jwks-url" placeholder:"URL" group:"Who may do what:" help:"Where the key set of JSON web tokens by RS256, ES256 or EdDSA is, http:// or https://."`
+	JWTAudience  string   `name:"jwt-audience" placeholder:"AUDIENCE" group:"Who may do what:" help:"What the claim aud of JSON web tokens has to contain."`
+	JWTIssuer    string   `name:"jwt-issuer" placeholder:"ISSUER" group:"Who may do what:" help:"What the claim iss of JSON web tokens has to be."`
+	Anonymous    []string `name:"anonymous" default:">" placeholder:"PATTERN" group:"Who may do what:" help:"Topics that anyone may read without a token, as a pattern: * for one token, a last > for the rest. Repeatable. Empty, or the word none: a token is needed."`
+	CORSOrigins  []string `name:"cors-origin" default:"*" placeholder:"ORIGIN" group:"Who may do what:" help:"Origin whose pages may read, and if listed by name may publish too: scheme://host[:port], or * for reading by all. Repeatable."`
 
 	Log      string     `name:"log" default:"text" enum:"text,json" placeholder:"FORMAT" group:"Logging:" help:"Format of the server's own log on standard error: text or json."`
 	LogLevel slog.Level `name:"log-level" default:"info" placeholder:"LEVEL" group:"Logging:" help:"Least level that is logged: debug, info, warn or error."`

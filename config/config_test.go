@@ -18,7 +18,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-const token = "correct-horse-battery"
+const (
+	token  = "correct-horse-battery"
+	secret = "thirty-two-bytes-of-a-JWT-secret"
+)
 
 func parse(t *testing.T, env map[string]string, args ...string) config.Config {
 	t.Helper()
@@ -50,6 +53,7 @@ func TestDefaults(t *testing.T) {
 		MaxTopics:                100,
 		MaxReplays:               64,
 		MaxBody:                  1 << 20,
+		Anonymous:                []string{">"},
 		CORSOrigins:              []string{"*"},
 		Log:                      "text",
 	}
@@ -84,6 +88,11 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		"max-body":                    "32MiB",
 		"publish-rate":                "100",
 		"publish-token":               token,
+		"jwt-secret":                  secret,
+		"jwks-url":                    "https://id.example/.well-known/jwks.json",
+		"jwt-audience":                "freshet",
+		"jwt-issuer":                  "https://id.example",
+		"anonymous":                   "news,public.>,*.open",
 		"cors-origin":                 "HTTPS://App.example:443,http://localhost:3000,http://b:80,capacitor://localhost",
 		"log":                         "json",
 		"log-level":                   "debug",
@@ -111,6 +120,11 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		MaxBody:                  32 << 20,
 		PublishRate:              100,
 		PublishToken:             token,
+		JWTSecret:                secret,
+		JWKSURL:                  "https://id.example/.well-known/jwks.json",
+		JWTAudience:              "freshet",
+		JWTIssuer:                "https://id.example",
+		Anonymous:                []string{"news", "public.>", "*.open"},
 		CORSOrigins:              []string{"https://app.example", "http://localhost:3000", "http://b", "capacitor://localhost"},
 		Log:                      "json",
 		LogLevel:                 slog.LevelDebug,
@@ -146,6 +160,21 @@ func TestPrecedence(t *testing.T) {
 	}
 	if c.Retry != (config.Retry{Min: time.Second, Max: 3 * time.Second}) {
 		t.Errorf("a variable set to nothing counts as not set: Retry %v", c.Retry)
+	}
+}
+
+func TestNothingIsAnonymous(t *testing.T) {
+	for _, c := range []config.Config{
+		parse(t, nil, "--anonymous="), parse(t, nil, "--anonymous", ""), parse(t, nil, "--anonymous=none"),
+		parse(t, map[string]string{"FRESHET_ANONYMOUS": "none"}),
+		parse(t, map[string]string{"FRESHET_ANONYMOUS": "news"}, "--anonymous="),
+	} {
+		if len(c.Anonymous) != 0 {
+			t.Errorf("%q may be read", c.Anonymous)
+		}
+	}
+	if c := parse(t, map[string]string{"FRESHET_ANONYMOUS": ""}); !cmp.Equal(c.Anonymous, []string{">"}) {
+		t.Errorf("a variable set to nothing counts as not set: %q", c.Anonymous)
 	}
 }
 
@@ -240,6 +269,20 @@ func TestRefusals(t *testing.T) {
 		{"publish-token", "with a space inside", "at least 16"},
 		{"publish-token", "with-a-tab\tinside it", "at least 16"},
 		{"publish-token", "mit-Umläuten-drin", "at least 16"},
+		{"jwt-secret", "thirty-one-bytes-are-too-short.", "at least 32"},
+		{"jwks-url", "id.example/keys", "want http://"},
+		{"jwks-url", "ftp://id.example/keys", "want http://"},
+		{"jwks-url", "https://", "want http://"},
+		{"jwks-url", "https://user:pass@id.example/keys", "without user"},
+		{"jwt-audience", "freshet", "together with --jwt-secret"},
+		{"jwt-issuer", "me", "together with --jwt-secret"},
+		{"anonymous", "a..b", "want a topic pattern"},
+		{"anonymous", ">.a", "want a topic pattern"},
+		{"anonymous", "a b", "want a topic pattern"},
+		{"anonymous", "a*", "want a topic pattern"},
+		{"anonymous", "a/b", "want a topic pattern"},
+		{"anonymous", "news,a..b", "want a topic pattern"},
+		{"anonymous", strings.Repeat("a", 201), "want a topic pattern"},
 		{"cors-origin", "", "want * or scheme"},
 		{"cors-origin", "app.example", "want * or scheme"},
 		{"cors-origin", "https://app.example/", "want * or scheme"},
@@ -278,7 +321,7 @@ func TestRefusals(t *testing.T) {
 			if strings.Contains(text, variable) != (source == "variable") {
 				t.Errorf("--%s=%q by %s: %q must name the variable exactly if it is from there", test.flag, test.value, source, text)
 			}
-			if test.flag == "publish-token" && strings.Contains(text, test.value) {
+			if (test.flag == "publish-token" || test.flag == "jwt-secret") && strings.Contains(text, test.value) {
 				t.Errorf("the error shows the token: %q", text)
 			}
 		}
@@ -328,7 +371,7 @@ func TestHelp(t *testing.T) {
 	}
 	help := strings.Join(strings.Fields(stdout.String()), " ")
 	for _, want := range []string{
-		"Serving:", "TLS:", "Log:", "Stream:", "Limits:", "Publishing and origins:", "Logging:",
+		"Serving:", "TLS:", "Log:", "Stream:", "Limits:", "Who may do what:", "Logging:",
 		"[default :8080, FRESHET_LISTEN]", "[default 24h, FRESHET_RETAIN_AGE]", "[default 1GiB, FRESHET_RETAIN_BYTES]",
 		"[default 1s-3s, FRESHET_RETRY]", "[default always, FRESHET_SYNC]", "[default *, FRESHET_CORS_ORIGIN]",
 		"[FRESHET_PUBLISH_TOKEN]", "--nats=URL[,URL]", "--max-body=BYTES", "--version",
@@ -351,7 +394,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestSecretsStaySecret(t *testing.T) {
-	c := parse(t, nil, "--publish-token="+token, "--nats=nats://user:hunter2@host:4222")
+	c := parse(t, nil, "--publish-token="+token, "--jwt-secret="+secret, "--nats=nats://user:hunter2@host:4222")
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%20v"} {
 		fmt.Fprintf(&out, verb+"\n", c)
@@ -364,7 +407,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	if err := json.NewEncoder(&out).Encode(c); err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{token, fmt.Sprintf("%x", token), fmt.Sprintf("%X", token), "hunter2", fmt.Sprintf("%x", "hunter2")} {
+	for _, secret := range []string{token, secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%x", token), fmt.Sprintf("%X", token), "hunter2", fmt.Sprintf("%x", "hunter2")} {
 		if strings.Contains(out.String(), secret) {
 			t.Errorf("%q leaked:\n%s", secret, &out)
 		}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // maxBody keeps an event, with its headers, well under the 64 MiB that a NATS server takes at most.
@@ -34,6 +36,14 @@ func (c *Config) validate() error {
 			return fmt.Errorf("--cors-origin: %q is not allowed: want * or scheme://host[:port], without a path", text)
 		}
 		c.CORSOrigins[i] = origin
+	}
+	if len(c.Anonymous) == 1 && (c.Anonymous[0] == "" || c.Anonymous[0] == "none") {
+		c.Anonymous = nil // a variable set to nothing would be the default
+	}
+	for _, pattern := range c.Anonymous {
+		if !isPattern(pattern) {
+			return fmt.Errorf("--anonymous: %q is not allowed: want a topic pattern such as news, orders.* or public.>, or none alone", pattern)
+		}
 	}
 	for _, server := range strings.Split(string(c.NATS), ",") {
 		if c.NATS != "" && !isNATS(server) {
@@ -62,6 +72,14 @@ func (c *Config) validate() error {
 		return errors.New("--replicas: more than 1 is only allowed together with --nats: the embedded log is a single copy")
 	case c.PublishToken != "" && !isToken(string(c.PublishToken)):
 		return errors.New("--publish-token: too weak or malformed: want at least 16 printable ASCII characters and no space")
+	case c.JWTSecret != "" && len(c.JWTSecret) < 32:
+		return errors.New("--jwt-secret: too short: want at least 32 bytes, best of them random")
+	case c.JWKSURL != "" && !isWeb(c.JWKSURL):
+		return errors.New("--jwks-url: not allowed: want http:// or https://, a host and a path, without user or password")
+	case c.JWTAudience != "" && c.JWTSecret == "" && c.JWKSURL == "":
+		return errors.New("--jwt-audience: only allowed together with --jwt-secret or --jwks-url")
+	case c.JWTIssuer != "" && c.JWTSecret == "" && c.JWKSURL == "":
+		return errors.New("--jwt-issuer: only allowed together with --jwt-secret or --jwks-url")
 	}
 	return nil
 }
@@ -138,6 +156,25 @@ func isNATS(text string) bool {
 		return true
 	}
 	return false
+}
+
+func isWeb(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && u.Fragment == ""
+}
+
+// isPattern is package event's rule for patterns.
+func isPattern(text string) bool {
+	tokens := strings.Split(text, ".")
+	for i, token := range tokens {
+		if token == "*" || token == ">" && i == len(tokens)-1 {
+			continue
+		}
+		if token == "" || strings.ContainsFunc(token, func(r rune) bool { return strings.ContainsRune(" *>/", r) || !unicode.IsPrint(r) }) {
+			return false
+		}
+	}
+	return len(text) <= 200 && utf8.ValidString(text)
 }
 
 func isToken(text string) bool {

@@ -3,9 +3,10 @@
 //
 // A stream is opened at once and ended by its reader, by a write that takes nothing for
 // half a minute, or by [Handlers.Drain]. Nothing is written into an open stream but
-// frames: no error text, no status. Publishing answers after the log has the event, and
-// only a caller that package auth knows may do it; without middleware that authenticates,
-// nobody may. Every error is answered as JSON, {"error":{"code","message"}}, from one
+// frames: no error text, no status. Publishing answers after the log has the event. Who may
+// publish and read what is for package auth's caller in the request's context to say;
+// without middleware that authenticates, everybody may read everything and nobody may
+// publish. Every error is answered as JSON, {"error":{"code","message"}}, from one
 // table.
 package handlers
 
@@ -19,6 +20,7 @@ import (
 	"net/http"
 	"time"
 
+	"freshet/auth"
 	"freshet/event"
 	"freshet/eventlog"
 	"freshet/hub"
@@ -54,7 +56,10 @@ type Config struct {
 	MaxConnectionsPerAddress int   // open streams of one client address; 0: no limit
 	MaxTopics                int   // topics of one stream; 0: no limit
 	MaxBody                  int64 // bytes of a published body; 0 means 1 MiB
-	PublishRate              int   // events a second of one client address, ten seconds' worth at once; 0: no limit
+	// PublishRate is events a second, ten seconds' worth at once, of the subject of a token
+	// or else of one client address; the publish token counts by address, as many share it.
+	// 0: no limit.
+	PublishRate int
 
 	// Park holds caught-up streams over plain HTTP/1.1 without a goroutine each, where the
 	// system has the means. [Handlers.Run] is what serves them.
@@ -138,8 +143,10 @@ func (h *Handlers) Register(r gin.IRouter) {
 }
 
 // parseTopics reads the route's topic and the query's: patterns into the log, and which
-// of the built-in topics are asked for by name.
+// of the built-in topics are asked for by name. The caller may read all of them; where none
+// is asked for, they are all that the caller may read.
 func (h *Handlers) parseTopics(c *gin.Context) (patterns event.Patterns, counter, stats bool, err error) {
+	caller := auth.FromContext(c.Request.Context())
 	names := c.QueryArray("topic")
 	if name := c.Param("topic"); name != "" {
 		names = append(names, name)
@@ -147,8 +154,14 @@ func (h *Handlers) parseTopics(c *gin.Context) (patterns event.Patterns, counter
 	if most := h.cfg.MaxTopics; most > 0 && len(names) > most {
 		return nil, false, false, &event.InvalidError{Field: "topic", Reason: "too many topics; subscribe to a pattern like orders.* instead"}
 	}
+	if err := caller.MayReadAnything(); err != nil {
+		return nil, false, false, err
+	}
 	for _, name := range names {
 		p, err := event.ParsePattern(name)
+		if err == nil {
+			err = caller.MayRead(p)
+		}
 		switch {
 		case err != nil:
 			return nil, false, false, err
@@ -161,7 +174,7 @@ func (h *Handlers) parseTopics(c *gin.Context) (patterns event.Patterns, counter
 		}
 	}
 	if len(names) == 0 {
-		return event.Patterns{event.All}, true, false, nil
+		return caller.Readable(), true, false, nil
 	}
 	return patterns, counter, stats, nil
 }

@@ -20,7 +20,7 @@ var (
 	errCrowded  = errors.New("all connections of this address are taken")
 	errPages    = errors.New("too many pages of history at once for this address")
 	errHistory  = errors.New("too many pages of history at once")
-	errRate     = errors.New("too many events a second from this address")
+	errRate     = errors.New("too many events a second")
 	errBulk     = errors.New("too many events at once")
 	errDraining = errors.New("the server is closing")
 	errNotReady = errors.New("the server is not ready")
@@ -42,6 +42,7 @@ var table = []struct {
 }{
 	{auth.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", ""},
 	{auth.ErrForbidden, http.StatusForbidden, "forbidden", ""},
+	{auth.ErrUnavailable, http.StatusServiceUnavailable, "auth_unavailable", "tokens cannot be checked at the moment; try again soon"},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
 	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive whole within 30 s; send less at a time"},
 	{errNotFound, http.StatusNotFound, "not_found", "nothing is served here: the event stream is at /event or /event/{topic}, without a slash at the end, and a topic has no slash"},
@@ -55,7 +56,7 @@ var table = []struct {
 	{errCrowded, http.StatusTooManyRequests, "too_many_connections", "all connections of your address are taken; close some, or raise --max-connections-per-address; if many share a proxy's address, name it with --trusted-proxy"},
 	{errPages, http.StatusTooManyRequests, "too_many_pages", "other pages of history are on their way to your address; take them first, then ask again"},
 	{errHistory, http.StatusServiceUnavailable, "busy", "too many pages of history are on their way to readers who are slow in taking them; come back in a moment"},
-	{errRate, http.StatusTooManyRequests, "rate_limited", "your address publishes too fast, nothing of this request was stored; send it again after the seconds of Retry-After, or raise --publish-rate"},
+	{errRate, http.StatusTooManyRequests, "rate_limited", "you publish too fast, nothing of this request was stored; send it again after the seconds of Retry-After, or raise --publish-rate"},
 	{errBulk, http.StatusRequestEntityTooLarge, "too_many_events", ""},
 	{errDraining, http.StatusServiceUnavailable, "draining", "the server is closing; come back in a moment"},
 	{errNotReady, http.StatusServiceUnavailable, "not_ready", "the server is not ready: its log does not answer or cannot be written; the server's own log says why"},
@@ -105,9 +106,10 @@ func fail(c *gin.Context, err error) {
 		return
 	}
 	status, p := problemOf(err)
+	if challenge := auth.Challenge(err); challenge != "" {
+		c.Header("WWW-Authenticate", challenge)
+	}
 	switch status {
-	case http.StatusUnauthorized:
-		c.Header("WWW-Authenticate", "Bearer")
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		c.Header("Retry-After", strconv.Itoa(retryAfter(err)))
 	}

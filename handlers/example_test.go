@@ -32,13 +32,13 @@ func mount(ctx context.Context, g *errgroup.Group, app gin.IRouter, log *eventlo
 	if err != nil {
 		return nil, err
 	}
-	keys, err := auth.New(auth.Config{PublishToken: token})
+	keys, err := auth.New(auth.Config{PublishToken: token, Anonymous: event.Patterns{event.All}})
 	if err != nil {
 		return nil, err
 	}
 	g.Go(func() error { return h.Run(ctx) })
 	g.Go(func() error { return live.Run(ctx) })
-	live.Register(app.Group("/live", middleware.Authenticate(keys)))
+	live.Register(app.Group("/live", middleware.Authenticate(keys, nil)))
 	return live, nil
 }
 

@@ -111,6 +111,7 @@ func (h *Handlers) history(c *gin.Context) {
 
 // sendPage answers with the page as JSON, or as NDJSON: a line an event, then the cursor.
 func (h *Handlers) sendPage(c *gin.Context, page historyPage) {
+	c.Header("Cache-Control", "no-store") // it is for this caller, and grows
 	if wantsNDJSON(c) {
 		var lines []byte
 		for _, line := range page.Events {

@@ -122,7 +122,7 @@ func TestNobodyPublishesWithoutBeingKnown(t *testing.T) {
 			r.Header.Set("Content-Type", kind)
 			w := httptest.NewRecorder()
 			s.ServeHTTP(w, r)
-			if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") != "Bearer" || !strings.Contains(w.Body.String(), "Authorization: Bearer") {
+			if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") != `Bearer realm="freshet"` || !strings.Contains(w.Body.String(), "Authorization: Bearer") {
 				t.Errorf("%s %s: %d %s", target, kind, w.Code, w.Body)
 			}
 		}

@@ -7,28 +7,46 @@ import (
 	"sync"
 	"time"
 
+	"freshet/auth"
+
+	"github.com/gin-gonic/gin"
 	"golang.org/x/time/rate"
 )
 
 // burst is how long a publisher saves up what it did not publish.
 const burst = 10 * time.Second
 
-// rates holds each client address to a rate of published events, so that a publisher run
-// wild neither fills the log nor slows down the others. It is safe for concurrent use.
+// publisher is what publishing is counted by: the subject of a token, or, where a token is
+// for all publishers, the client's address.
+type publisher struct {
+	subject string
+	address netip.Prefix
+}
+
+func publisherOf(c *gin.Context) publisher {
+	caller := auth.FromContext(c.Request.Context())
+	if caller.Operator() || caller.Subject() == "" {
+		return publisher{address: addressOf(c)}
+	}
+	return publisher{subject: caller.Subject()}
+}
+
+// rates holds each publisher to a rate of published events, so that one run wild
+// neither fills the log nor slows down the others. It is safe for concurrent use.
 type rates struct {
 	perSecond int // 0: no limit
 
 	mu      sync.Mutex
-	buckets map[netip.Prefix]*rate.Limiter
+	buckets map[publisher]*rate.Limiter
 	tidy    int // as soon as there are so many buckets, the full ones go
 }
 
 func newRates(perSecond int) *rates {
-	return &rates{perSecond: perSecond, buckets: map[netip.Prefix]*rate.Limiter{}, tidy: 1024}
+	return &rates{perSecond: perSecond, buckets: map[publisher]*rate.Limiter{}, tidy: 1024}
 }
 
-// take takes n events from what the address may publish now: all, or none with an error.
-func (r *rates) take(address netip.Prefix, n int) error {
+// take takes n events from what the publisher may publish now: all, or none with an error.
+func (r *rates) take(who publisher, n int) error {
 	if r.perSecond == 0 {
 		return nil
 	}
@@ -39,11 +57,11 @@ func (r *rates) take(address netip.Prefix, n int) error {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	bucket := r.buckets[address]
+	bucket := r.buckets[who]
 	if bucket == nil {
 		r.sweep(now)
 		bucket = rate.NewLimiter(rate.Limit(r.perSecond), most)
-		r.buckets[address] = bucket
+		r.buckets[who] = bucket
 	}
 	if bucket.AllowN(now, n) {
 		return nil
@@ -59,9 +77,9 @@ func (r *rates) sweep(now time.Time) {
 	if len(r.buckets) < r.tidy {
 		return
 	}
-	for address, bucket := range r.buckets {
+	for who, bucket := range r.buckets {
 		if bucket.TokensAt(now) >= float64(bucket.Burst()) {
-			delete(r.buckets, address)
+			delete(r.buckets, who)
 		}
 	}
 	r.tidy = max(1024, 2*len(r.buckets))

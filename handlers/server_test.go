@@ -51,7 +51,7 @@ func newServer(t *testing.T, change func(*handlers.Config)) *server {
 	r := gin.New()
 	r.Use(func(c *gin.Context) {
 		if bearer, ok := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer "); ok {
-			caller, err := keys.Authenticate(bearer)
+			caller, err := keys.Authenticate(c.Request.Context(), bearer)
 			must(t, err)
 			c.Request = c.Request.WithContext(auth.NewContext(c.Request.Context(), caller))
 		}

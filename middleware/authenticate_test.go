@@ -37,8 +37,8 @@ func TestAuthenticate(t *testing.T) {
 	}
 	for _, header := range []string{"Bearer", "Bearer ", "Bearer not-the-token-here", "Bearer " + token + "x"} {
 		response := serve(engine, request(t, "POST /event/prices", "Authorization: "+header))
-		if got := response.Header.Get("WWW-Authenticate"); got != "Bearer" {
-			t.Errorf("%q: WWW-Authenticate %q, want Bearer", header, got)
+		if got := response.Header.Get("WWW-Authenticate"); got != `Bearer realm="freshet", error="invalid_token", error_description="the token is not valid here"` {
+			t.Errorf("%q: WWW-Authenticate %q", header, got)
 		}
 		wantRefusal(t, response, http.StatusUnauthorized, "unauthorized", "the token is not valid here")
 	}

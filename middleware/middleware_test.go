@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"freshet/auth"
+	"freshet/event"
 	"freshet/middleware"
 
 	"github.com/gin-gonic/gin"
@@ -61,7 +62,7 @@ func application(t *testing.T, origins ...string) (*gin.Engine, *sink) {
 	t.Helper()
 	logged := &sink{}
 	logger := slog.New(slog.NewJSONHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	keys, err := auth.New(auth.Config{PublishToken: token})
+	keys, err := auth.New(auth.Config{PublishToken: token, Anonymous: event.Patterns{event.All}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func application(t *testing.T, origins ...string) (*gin.Engine, *sink) {
 		t.Fatal(err)
 	}
 	engine.Use(middleware.RequestID(), middleware.Log(logger), middleware.Recover(logger), middleware.Secure(), cors,
-		middleware.Authenticate(keys))
+		middleware.Authenticate(keys, origins))
 	return engine, logged
 }
 

@@ -1,0 +1,218 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"freshet/event"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	// Leeway is how far ahead nbf may be, as clocks differ. exp has none: a stream ends when its token does.
+	Leeway = 10 * time.Second
+
+	hmacAlgorithm = "HS256"
+
+	maxToken    = 16 << 10 // bytes
+	maxPatterns = 256      // of a claim; each is looked at for each event published
+)
+
+func newValidator(audience, issuer string) *jwt.Validator {
+	options := []jwt.ParserOption{jwt.WithExpirationRequired(), jwt.WithLeeway(Leeway)}
+	if audience != "" {
+		options = append(options, jwt.WithAudience(audience))
+	}
+	if issuer != "" {
+		options = append(options, jwt.WithIssuer(issuer))
+	}
+	return jwt.NewValidator(options...)
+}
+
+// ofJWT is the caller of a JSON web token. Nothing of it is believed, or told, before its signature is verified.
+func (k *Keys) ofJWT(ctx context.Context, bearer string, hash [sha256.Size]byte) (Caller, error) {
+	var raw payload
+	if err := k.verify(ctx, bearer, &raw); err != nil {
+		return Caller{}, err
+	}
+	c, err := parseClaims(raw.text)
+	if err != nil {
+		return Caller{}, err
+	}
+	if c.registered.ExpiresAt == nil {
+		return Caller{}, &tokenError{reason: "has no exp, which is needed here"}
+	}
+	err = k.validator.Validate(c.registered)
+	if err == nil && !time.Now().Before(c.registered.ExpiresAt.Time) {
+		err = jwt.ErrTokenExpired // within the leeway
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return Caller{}, &tokenError{reason: "has expired"}
+	case errors.Is(err, jwt.ErrTokenNotValidYet):
+		return Caller{}, &tokenError{reason: "is not valid yet"}
+	case errors.Is(err, jwt.ErrTokenInvalidAudience):
+		return Caller{}, &tokenError{reason: "is for another audience (aud)"}
+	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
+		return Caller{}, &tokenError{reason: "is of another issuer (iss)"}
+	default:
+		return Caller{}, &tokenError{reason: "has no aud or no iss, which are needed here"}
+	}
+	return Caller{&identity{
+		subject: subjectOf(c.registered, hash),
+		publish: c.publish,
+		read:    widest(append(append(event.Patterns(nil), k.shared...), c.subscribe...)),
+		expires: c.registered.ExpiresAt.Time,
+	}}, nil
+}
+
+// verify checks the signature and returns the payload. The key is that of the algorithm, never another: a public key is no secret.
+func (k *Keys) verify(ctx context.Context, bearer string, into *payload) error {
+	var unavailable bool
+	tried := 0
+	for more := true; more; tried++ {
+		more = false
+		_, err := k.parser.ParseWithClaims(bearer, into, func(token *jwt.Token) (any, error) {
+			if _, critical := token.Header["crit"]; critical {
+				return nil, errUnknown // whatever it is, it is not understood (RFC 7515, section 4.1.11)
+			}
+			if token.Method.Alg() == hmacAlgorithm {
+				return k.secret, nil
+			}
+			key, state := k.set.key(ctx, token, tried > 0)
+			unavailable, more = state == unfetched, state == renewable && tried == 0
+			return key, nil
+		})
+		switch {
+		case err == nil:
+			return nil
+		case unavailable:
+			return ErrUnavailable
+		}
+	}
+	return errUnknown
+}
+
+// payload is a token's claims as they were sent.
+type payload struct {
+	jwt.RegisteredClaims // for the interface alone: nothing is read into it
+	text                 []byte
+}
+
+func (p *payload) UnmarshalJSON(text []byte) error {
+	p.text = bytes.Clone(text)
+	return nil
+}
+
+// claims is what a token says.
+type claims struct {
+	registered         jwt.RegisteredClaims
+	publish, subscribe event.Patterns
+}
+
+// parseClaims reads claims by their names to the letter, each once (RFC 7519, section 4): encoding/json takes others for them.
+func parseClaims(text []byte) (c claims, err error) {
+	members, err := object(text)
+	if err != nil {
+		return c, &tokenError{reason: "has claims that are no JSON object, or one of them twice"}
+	}
+	for name, into := range map[string]any{
+		"exp": &c.registered.ExpiresAt, "nbf": &c.registered.NotBefore, "aud": &c.registered.Audience,
+		"iss": &c.registered.Issuer, "sub": &c.registered.Subject,
+	} {
+		if value, ok := members[name]; ok && json.Unmarshal(value, into) != nil {
+			return c, &tokenError{reason: "has a claim of the wrong kind: " + name}
+		}
+	}
+	own, ok := members["freshet"]
+	if !ok {
+		return c, nil
+	}
+	if members, err = object(own); err != nil {
+		return c, &tokenError{reason: "has a claim of the wrong kind: freshet must be an object with publish and subscribe"}
+	}
+	for name, value := range members {
+		switch name {
+		case "publish":
+			c.publish, err = parsePatterns(name, value)
+		case "subscribe":
+			c.subscribe, err = parsePatterns(name, value)
+		default:
+			err = &tokenError{reason: "has a claim that is not known: freshet has publish and subscribe"}
+		}
+		if err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func parsePatterns(name string, value []byte) (event.Patterns, error) {
+	var texts []*string
+	if json.Unmarshal(value, &texts) != nil || len(texts) > maxPatterns {
+		return nil, &tokenError{reason: fmt.Sprintf("has a claim of the wrong kind: freshet.%s must be a list of at most %d topic patterns", name, maxPatterns)}
+	}
+	var patterns event.Patterns
+	for i, text := range texts {
+		var p event.Pattern
+		err := errors.New("null")
+		if text != nil {
+			p, err = event.ParsePattern(*text)
+		}
+		if err != nil {
+			return nil, &tokenError{reason: fmt.Sprintf("has a claim of the wrong kind: freshet.%s[%d] is no topic pattern", name, i)}
+		}
+		patterns = append(patterns, p)
+	}
+	return patterns, nil
+}
+
+// object is the members of one JSON object, each of which it has once.
+func object(text []byte) (map[string]json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return nil, errors.New("no object")
+	}
+	members := map[string]json.RawMessage{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		key, _ := name.(string)
+		if _, twice := members[key]; twice {
+			return nil, errors.New("twice")
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, err
+		}
+		members[key] = value
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one")
+	}
+	return members, nil
+}
+
+func subjectOf(c jwt.RegisteredClaims, hash [sha256.Size]byte) string {
+	if c.Subject != "" {
+		// The lengths part the two.
+		hash = sha256.Sum256(fmt.Appendf(nil, "%d %s %s", len(c.Issuer), c.Issuer, c.Subject))
+	} else {
+		hash = sha256.Sum256(hash[:]) // not what a token is compared by
+	}
+	return "jwt-" + base64.RawURLEncoding.EncodeToString(hash[:16])
+}
