@@ -32,6 +32,11 @@ func (t Ticket) May(p event.Pattern) error {
 	return fmt.Errorf("%w: the ticket does not read %s", ErrForbidden, p)
 }
 
+// Caller is whoever has redeemed the ticket.
+func (t Ticket) Caller() Caller {
+	return Caller{&identity{subject: t.Subject, read: widest(t.Topics), expires: t.Expires}}
+}
+
 // How long tickets live.
 const (
 	// ticketIdle is how long a ticket lives after it was last in use.

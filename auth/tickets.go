@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -47,6 +48,8 @@ const (
 	leaseKept = 24 * time.Hour
 	// deaf is how long a node may hear nothing of the others before it ends what it might have been told to end.
 	deaf = 5 * time.Minute
+	// beginWait is how long who comes before the beginning waits for it.
+	beginWait = 5 * time.Second
 	// writersAtOnce bounds what is on its way to the store.
 	writersAtOnce = 16
 	// keptOutages is how many of the last outages are remembered.
@@ -60,6 +63,8 @@ const (
 
 // ErrTooManyTickets is for a subject that gets more tickets than it can have use for (429).
 var ErrTooManyTickets = errors.New("too many tickets at once for the token's subject; use one for all streams of a page, and get new ones only when they have ended")
+
+var errNotRun = errors.New("auth: the tickets are not run")
 
 // TicketsConfig says where tickets are kept.
 type TicketsConfig struct {
@@ -82,14 +87,15 @@ type Tickets struct {
 	begun  chan struct{} // closed once the others are known
 	limits limits
 
-	mu      sync.Mutex
-	held    map[string]*held // by ID: in use here, or until lately
-	dirty   map[string]*held // of these, those that the store has to be told of
-	nodes   map[string]time.Time
-	outages []outage
-	leasing bool      // a node needs no lease before it has seen a ticket
-	heard   time.Time // when the watch was last seen to work
-	swept   time.Time // when those long in use were last looked at
+	mu       sync.Mutex
+	held     map[string]*held // by ID: in use here, or until lately
+	dirty    map[string]*held // of these, those that the store has to be told of
+	nodes    map[string]time.Time
+	outages  []outage
+	leasing  bool // a node needs no lease before it has seen a ticket
+	notBegun error
+	heard    time.Time // when the watch was last seen to work
+	swept    time.Time // when those long in use were last looked at
 
 	leased struct { // Run's
 		at       time.Time
@@ -277,7 +283,11 @@ func (t *Tickets) wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-time.After(beginWait):
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return cmp.Or(t.notBegun, errNotRun)
 }
 
 // letGo forgets a ticket that nobody has to do with.
@@ -400,8 +410,11 @@ func (u *Use) Attach(s Stream) {
 	}
 }
 
-// Close ends the use. A second call does nothing.
+// Close ends the use. A second call does nothing, nor does one of no use at all.
 func (u *Use) Close() {
+	if u == nil {
+		return
+	}
 	t, h := u.tickets, u.held
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -466,6 +479,9 @@ func (t *Tickets) begin(ctx context.Context) (after uint64, err error) {
 			return after, nil
 		}
 		t.logger.Warn("the store of the tickets does not answer", "error", err)
+		t.mu.Lock()
+		t.notBegun = err
+		t.mu.Unlock()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

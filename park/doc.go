@@ -52,6 +52,7 @@ type Stream struct {
 	Stats   bool            // sends the topic stats
 	Account Account
 	Owner   Owner
+	Leash   *Leash // nil: none
 }
 
 // Account is what a stream has sent.
@@ -79,4 +80,5 @@ const (
 	Gone    Reason = "gone"    // the peer has closed, or is lost
 	Stalled Reason = "stalled" // the peer took nothing for Config.Stall
 	Drained Reason = "drain"
+	Expired Reason = "auth-expired" // ended by its Leash
 )

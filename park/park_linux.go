@@ -68,6 +68,9 @@ func (p *Park) Enter(c net.Conn, stream Stream) error {
 	}
 	s := p.shards[p.next.Add(1)%uint32(len(p.shards))]
 	parked := &conn{shard: s, sub: stream.Sub, owner: stream.Owner, fd: fd, account: stream.Account}
+	if stream.Leash != nil {
+		stream.Leash.conn.Store(parked)
+	}
 	if stream.Counter && p.cfg.CounterInterval > 0 {
 		parked.bits |= hasCounter
 	}
@@ -134,7 +137,7 @@ func netConn(fd int32) (net.Conn, error) {
 // closeSocket closes it, so that what was written arrives: bytes of the peer's that nobody has
 // read would else reset the connection.
 func closeSocket(fd int32, why Reason) {
-	if why == Drained {
+	if why == Drained || why == Expired {
 		var unread [4096]byte
 		for range 16 {
 			if n, err := unix.Read(int(fd), unread[:]); n <= 0 || err != nil {

@@ -55,6 +55,7 @@ type ending struct {
 type inbox struct {
 	arrived []*conn
 	ready   []*conn // there may be something to deliver
+	expired []*conn
 	drain   *time.Duration
 }
 
@@ -153,9 +154,15 @@ func (s *shard) empty() {
 			s.settle(c, "", c.deliver())
 		}
 	}
+	for _, c := range box.expired {
+		if !c.is(left) {
+			c.expire()
+			s.end(c, Expired)
+		}
+	}
 	clear(box.arrived)
 	clear(box.ready)
-	s.spare = inbox{arrived: keep(box.arrived), ready: keep(box.ready)}
+	s.spare = inbox{arrived: keep(box.arrived), ready: keep(box.ready)} // few expire at one moment
 }
 
 // keep is the slice, emptied, unless it has grown out of proportion.
