@@ -153,7 +153,7 @@ func (h *Handlers) owned(c *gin.Context) (ticket auth.Ticket, caller auth.Caller
 		return ticket, caller, err
 	case !ok:
 		return ticket, caller, errNoTicket
-	case !caller.Operator() && (ticket.Subject == "" || ticket.Subject != caller.Subject()):
+	case !caller.Operator() && ticket.Subject != caller.Subject():
 		return ticket, caller, fmt.Errorf("%w: the ticket is another subject's", auth.ErrForbidden)
 	}
 	return ticket, caller, nil
