@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 func TestTheWiredApplication(t *testing.T) {
 	var logged lockedBuffer
 	a := wire(t, &logged, "--cors-origin", "*", "--cors-origin", "https://partner.example")
-	stream := ssetest.Get(t, a.router, "/event?ticket=secret-ticket", "Origin", "https://else.example")
+	stream := ssetest.Get(t, a.router, "/event", "Origin", "https://else.example")
 	if h := stream.Header(); h.Get("Access-Control-Allow-Origin") != "*" || h.Get("X-Request-ID") == "" || h.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("a stream of another origin: %v", h)
 	}
@@ -83,6 +84,9 @@ func TestTheWiredApplication(t *testing.T) {
 		if w := get(a, path); w.Code != want || !strings.Contains(w.Body.String(), `{"error":{"code":`) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
+	}
+	if w := get(a, "/event?ticket=secret-ticket"); w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), "secret-ticket") {
+		t.Errorf("with a bad ticket: %d %s", w.Code, w.Body)
 	}
 	r := httptest.NewRequest(http.MethodPut, "/event", nil)
 	w := httptest.NewRecorder()
@@ -142,6 +146,77 @@ func TestTwoNodes(t *testing.T) {
 	publishTo(a, "news", "6")
 	if f := ahead.NextEvent(); f.Data != "6" {
 		t.Errorf("resumed ahead of the node with %+v", f)
+	}
+}
+
+// A ticket of one node opens streams on all, and is revoked on all by any.
+func TestTicketsOfTwoNodes(t *testing.T) {
+	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	must(t, err)
+	nats.Start()
+	t.Cleanup(func() { nats.Shutdown(); nats.WaitForShutdown() })
+	if !nats.ReadyForConnections(10 * time.Second) {
+		t.Fatal("nats-server does not start")
+	}
+	var logged lockedBuffer
+	a := wire(t, &logged, "--nats", nats.ClientURL(), "--counter-interval", "0")
+	b := wire(t, &logged, "--nats", nats.ClientURL(), "--counter-interval", "0")
+	const page = "https://app.example"
+	ask := func(a *app, method, target, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, target, strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+a.token.text)
+		w := httptest.NewRecorder()
+		a.router.ServeHTTP(w, r)
+		return w
+	}
+	var ticket struct{ Ticket, ID, URL string }
+	w := ask(a, http.MethodPost, "/ticket", `{"topics":["news"],"origin":"`+page+`"}`)
+	if err := json.Unmarshal(w.Body.Bytes(), &ticket); err != nil || w.Code != http.StatusCreated {
+		t.Fatalf("a ticket: %d %s", w.Code, w.Body)
+	}
+	onA := ssetest.Get(t, a.router, ticket.URL, "Origin", page)
+	onA.Next()
+	publishTo(a, "news", "1")
+	first := onA.NextEvent()
+	onA.Close()
+	publishTo(b, "secret", "none of its topics")
+	publishTo(b, "news", "2")
+	onB := ssetest.Get(t, b.router, ticket.URL, "Origin", page, "Last-Event-ID", first.ID)
+	if f := onB.NextEvent(); f.Data != "2" {
+		t.Errorf("reconnected on the other node: %+v", f)
+	}
+	onA = ssetest.Get(t, a.router, ticket.URL, "Origin", page)
+	onA.Next()
+	if w := ask(b, http.MethodPost, "/ticket/"+ticket.ID, ""); w.Code != http.StatusOK || strings.Contains(w.Body.String(), ticket.Ticket) {
+		t.Errorf("extended: %d %s", w.Code, w.Body)
+	}
+	for range 2 {
+		if w := ask(b, http.MethodDelete, "/ticket/"+ticket.ID, ""); w.Code != http.StatusNoContent {
+			t.Errorf("revoked: %d %s", w.Code, w.Body)
+		}
+	}
+	for _, stream := range []*ssetest.Stream{onA, onB} {
+		f := stream.NextEvent()
+		for f.Type == "news" {
+			f = stream.NextEvent()
+		}
+		if f.Type != "auth-expired" {
+			t.Errorf("event %+v, want the end", f)
+		}
+		if rest := stream.Rest(); len(rest) > 0 {
+			t.Errorf("after the end: %+v", rest)
+		}
+	}
+	for _, a := range []*app{a, b} {
+		r := httptest.NewRequest(http.MethodGet, ticket.URL, nil)
+		r.Header.Set("Origin", page)
+		w := httptest.NewRecorder()
+		if a.router.ServeHTTP(w, r); w.Code != http.StatusUnauthorized {
+			t.Errorf("redeemed after it was revoked: %d %s", w.Code, w.Body)
+		}
+	}
+	if text := logged.String(); strings.Contains(text, ticket.Ticket) || !strings.Contains(text, "ticket=[redacted]") {
+		t.Errorf("logged:\n%s", text)
 	}
 }
 

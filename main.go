@@ -242,6 +242,14 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *app
 	if err != nil {
 		return nil, err
 	}
+	store, err := a.log.Tickets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tickets, err := auth.NewTickets(auth.TicketsConfig{Store: store, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
 	a.handlers, err = handlers.New(handlers.Config{
 		Log:                      a.log,
 		Hub:                      a.hub,
@@ -256,6 +264,7 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *app
 		MaxTopics:                cfg.MaxTopics,
 		MaxBody:                  int64(cfg.MaxBody),
 		PublishRate:              cfg.PublishRate,
+		Tickets:                  tickets,
 		Park:                     cfg.Park == "on",
 		Node:                     node,
 		Version:                  config.Version(),

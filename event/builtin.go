@@ -24,6 +24,10 @@ func Stats(figures json.RawMessage) Event {
 // Drain returns the event that says that the server is about to close the stream.
 func Drain() Event { return Event{typ: TypeDrain, data: "{}"} }
 
+// AuthExpired returns the event that says that the reader's token has expired, or the ticket
+// was revoked: the stream is about to end, and only another credential opens it again.
+func AuthExpired() Event { return Event{typ: TypeAuthExpired, data: "{}"} }
+
 // GapReason says why a stream could not go on where its reader left off.
 type GapReason string
 

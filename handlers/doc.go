@@ -6,8 +6,8 @@
 // frames: no error text, no status. Publishing answers after the log has the event. Who may
 // publish and read what is for package auth's caller in the request's context to say;
 // without middleware that authenticates, everybody may read everything and nobody may
-// publish. Every error is answered as JSON, {"error":{"code","message"}}, from one
-// table.
+// publish. Tickets, for browsers, are issued to callers who are known, and redeemed here. Every
+// error is answered as JSON, {"error":{"code","message"}}, from one table.
 package handlers
 
 import (
@@ -64,6 +64,10 @@ type Config struct {
 	// Park holds caught-up streams over plain HTTP/1.1 without a goroutine each, where the
 	// system has the means. [Handlers.Run] is what serves them.
 	Park bool
+
+	// Tickets are what browsers read with that cannot send a token; nil: there are none.
+	// [Handlers.Run] runs them.
+	Tickets *auth.Tickets
 
 	Node    string       // this server's name in stats
 	Version string       // shown on the page
@@ -134,6 +138,11 @@ func (h *Handlers) Register(r gin.IRouter) {
 	r.Match(reads, "/history", h.history)
 	r.Match(reads, "/livez", h.livez)
 	r.Match(reads, "/readyz", h.readyz)
+	if h.cfg.Tickets != nil {
+		r.POST("/ticket", h.issueTicket)
+		r.POST("/ticket/:id", h.extendTicket)
+		r.DELETE("/ticket/:id", h.revokeTicket)
+	}
 	if h.cfg.Page != nil {
 		r.Match(reads, "/", h.page)
 	}

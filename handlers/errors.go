@@ -26,6 +26,8 @@ var (
 	errNotReady = errors.New("the server is not ready")
 	errRequest  = errors.New("the request is malformed")
 	errSlow     = errors.New("the body did not arrive in time")
+	errNoTicket = errors.New("there is no such ticket")
+	errTickets  = errors.New("no more tickets can be stored")
 	errNotFound = errors.New("nothing is served here")
 	// errUncertain is eventlog.ErrUnavailable as a publisher has to hear it.
 	errUncertain = errors.New("the log does not answer: the event may or may not be stored")
@@ -43,6 +45,9 @@ var table = []struct {
 	{auth.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", ""},
 	{auth.ErrForbidden, http.StatusForbidden, "forbidden", ""},
 	{auth.ErrUnavailable, http.StatusServiceUnavailable, "auth_unavailable", "tokens cannot be checked at the moment; try again soon"},
+	{auth.ErrTooManyTickets, http.StatusTooManyRequests, "too_many_tickets", ""},
+	{errNoTicket, http.StatusNotFound, "no_ticket", "there is no such ticket any more: get a new one with POST /ticket"},
+	{errTickets, http.StatusInsufficientStorage, "tickets_full", "no more tickets can be stored: there are a million, or the log's disk is full; those that are not used are gone in a few minutes"},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
 	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive whole within 30 s; send less at a time"},
 	{errNotFound, http.StatusNotFound, "not_found", "nothing is served here: the event stream is at /event or /event/{topic}, without a slash at the end, and a topic has no slash"},

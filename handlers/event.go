@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"freshet/auth"
 	"freshet/event"
 	"freshet/hub"
 	"freshet/park"
@@ -34,6 +35,7 @@ type stream struct {
 	heartbeat *time.Timer
 	draining  <-chan struct{}
 	over      <-chan time.Time // set when the drain begins
+	expired   <-chan struct{}  // the reader may read no longer
 
 	count  uint64
 	sentID time.Time // when an ID was last sent
@@ -78,6 +80,17 @@ func (h *Handlers) stream(c *gin.Context) {
 		fail(c, fmt.Errorf("%w: a request for a stream has no body", errRequest))
 		return
 	}
+	use, err := h.redeem(c)
+	if err != nil {
+		h.turnAway(c, err)
+		return
+	}
+	goesOn := false
+	defer func() {
+		if !goesOn {
+			use.Close()
+		}
+	}()
 	patterns, counter, stats, err := h.parseTopics(c)
 	if err != nil {
 		fail(c, err)
@@ -93,13 +106,16 @@ func (h *Handlers) stream(c *gin.Context) {
 		h.refuse(c, err)
 		return
 	}
+	leash := newLeash(use, auth.FromContext(c.Request.Context()).Expires())
 	s := h.newStream(c.Request.Context(), nil, counter, stats)
 	defer s.stop()
+	s.expired = leash.done()
 	s.sub, err = h.hub.Subscribe(s.ctx, hub.Request{
 		Patterns: patterns, LastEventID: lastEventID, Since: since, Lines: wantsNDJSON(c), Wake: s.wake,
 	})
 	if err != nil {
 		h.gate.leave(address)
+		leash.free()
 		h.refuse(c, err)
 		return
 	}
@@ -107,6 +123,7 @@ func (h *Handlers) stream(c *gin.Context) {
 		if s.reason != reasonParked {
 			s.sub.Close()
 			h.gate.leave(address)
+			leash.free()
 		}
 	}()
 
@@ -114,7 +131,7 @@ func (h *Handlers) stream(c *gin.Context) {
 	c.Writer = streamWriter{out}
 	s.wire = newWire(c)
 	defer s.wire.guarded(c)()
-	p := &parked{h: h, sub: s.sub, counter: counter, stats: stats, ndjson: s.wire.ndjson, address: address, from: s.sub.Cursor()}
+	p := &parked{h: h, sub: s.sub, leash: leash, counter: counter, stats: stats, ndjson: s.wire.ndjson, address: address, from: s.sub.Cursor()}
 	c.Set("log", p.attrs()) // what the request log adds to its record
 	s.wire.open(out)
 	s.wire.cursor(s.sub.Cursor(), h.jitter(h.cfg.RetryMin, h.cfg.RetryMax))
@@ -129,8 +146,9 @@ func (h *Handlers) stream(c *gin.Context) {
 	c.Stream(s.step)
 	switch {
 	case s.reason == reasonParked:
+		goesOn = true
 	case s.wire.taken != nil:
-		s.wire.close(s.reason == string(park.Drained))
+		s.wire.close(s.ended())
 		p.done(s.wire.sent, p.attrs(slog.Int("events", s.wire.events), slog.String("reason", s.reason))...)
 	default:
 		c.Set("log", p.attrs(slog.Int("events", s.wire.events), slog.String("reason", s.reason)))
@@ -158,6 +176,10 @@ func (s *stream) step(io.Writer) bool {
 		return s.end("gone")
 	case <-s.draining:
 		s.draining, s.over = nil, time.After(rand.N(s.h.gate.rest()+1)) //nolint:gosec // spread, not secret
+	case <-s.expired:
+		s.wire.event(event.AuthExpired())
+		s.wire.flush()
+		return s.end(string(park.Expired))
 	case <-s.over:
 		s.wire.cursor(event.ID{}, s.h.jitter(s.h.cfg.RetryMin, s.h.cfg.RetryMax))
 		s.wire.event(event.Drain())
@@ -266,6 +288,11 @@ func (s *stream) sent() bool {
 func (s *stream) end(reason string) bool {
 	s.reason = reason
 	return false
+}
+
+// ended says that the stream was ended from this side, and whole.
+func (s *stream) ended() bool {
+	return s.reason == string(park.Drained) || s.reason == string(park.Expired)
 }
 
 func (s *stream) wake() {

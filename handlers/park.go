@@ -26,6 +26,7 @@ type parked struct {
 	ndjson         bool
 	address        netip.Prefix
 	from           event.ID
+	leash          *leash                             // nil: the reader may read for ever
 	done           func(bytes int, more ...slog.Attr) // completes the request's log record
 }
 
@@ -79,14 +80,26 @@ func (s *stream) park() bool {
 	if s.owner == nil {
 		return false
 	}
+	leash := s.owner.leash
+	select {
+	case <-leash.done():
+		return false
+	default:
+	}
 	conn, err := s.takeOver()
 	if err == nil {
 		err = s.h.park.Enter(conn, park.Stream{
 			Sub: s.sub, Counter: s.owner.counter, Stats: s.owner.stats, Lines: s.owner.ndjson, Owner: s.owner,
+			Leash:   leash.ofPark(),
 			Account: park.Account{Count: s.count, Events: s.wire.events, Bytes: s.wire.sent},
 		})
 	}
 	if err == nil {
+		select {
+		case <-leash.done(): // meanwhile
+			leash.End()
+		default:
+		}
 		return true
 	}
 	s.h.logger.Debug("a stream is not parked", "error", err)
@@ -102,7 +115,7 @@ func (p *parked) Behind(ctx context.Context, conn net.Conn, a park.Account) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // no write outlasts it
 	s := p.h.newStream(ctx, p.sub, p.counter, p.stats)
 	defer s.stop()
-	s.count, s.owner = a.Count, p
+	s.count, s.owner, s.expired = a.Count, p, p.leash.done()
 	s.wire = &wire{events: a.Events, sent: a.Bytes, ndjson: p.ndjson}
 	s.wire.take(conn)
 	s.takeOver = func() (net.Conn, error) { return conn, nil }
@@ -113,7 +126,7 @@ func (p *parked) Behind(ctx context.Context, conn net.Conn, a park.Account) {
 		return
 	}
 	p.sub.Close()
-	s.wire.close(s.reason == string(park.Drained))
+	s.wire.close(s.ended())
 	p.end(s.wire.sent, s.wire.events, s.reason)
 }
 
@@ -128,6 +141,7 @@ func (p *parked) Ended(a park.Account, why park.Reason) {
 func (p *parked) end(bytes, events int, reason string) {
 	p.done(bytes, p.attrs(slog.Int("events", events), slog.String("reason", reason))...)
 	p.h.gate.leave(p.address)
+	p.leash.free()
 }
 
 // chunked writes to a connection that was taken over in the middle of a chunked answer

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"freshet/auth"
 	"freshet/bench/drive"
 	"freshet/event"
 	"freshet/eventlog/eventlogtest"
@@ -34,6 +35,7 @@ type tcpServer struct {
 	*handlers.Handlers
 	log     *eventlogtest.Memory
 	hub     *hub.Hub
+	tickets *auth.Tickets
 	records chan map[string]any // of the request log
 }
 
@@ -57,12 +59,14 @@ func onBothPaths(t *testing.T, window int64, test func(ctx context.Context, t *t
 			log := eventlogtest.NewMemory()
 			h, err := hub.New(ctx, log, hub.Config{WindowBytes: window})
 			must(t, err)
+			tickets, err := auth.NewTickets(auth.TicketsConfig{Store: eventlogtest.NewTickets()})
+			must(t, err)
 			hs, err := handlers.New(handlers.Config{
-				Log: log, Hub: h, CounterInterval: 10 * time.Millisecond, Heartbeat: 50 * time.Millisecond, Park: parked,
+				Log: log, Hub: h, Tickets: tickets, CounterInterval: 10 * time.Millisecond, Heartbeat: 50 * time.Millisecond, Park: parked,
 				RetryMin: time.Second, RetryMax: 3 * time.Second,
 			})
 			must(t, err)
-			s := &tcpServer{nil, hs, log, h, make(chan map[string]any, 10_000)}
+			s := &tcpServer{nil, hs, log, h, tickets, make(chan map[string]any, 10_000)}
 			r := gin.New()
 			r.Use(middleware.Log(slog.New(slog.NewJSONHandler(s, nil))))
 			hs.Register(r)

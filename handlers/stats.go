@@ -45,7 +45,7 @@ type stats struct {
 	stalled atomic.Uint64
 }
 
-// Run holds the parked streams, and takes the stats that streams of the topic stats send,
+// Run holds the parked streams, runs the tickets, and takes the stats that streams of the topic stats send,
 // until ctx is done. It returns
 // [eventlog.ErrRenewed] once it finds that the log is another one.
 func (h *Handlers) Run(ctx context.Context) error {
@@ -53,6 +53,9 @@ func (h *Handlers) Run(ctx context.Context) error {
 	g.Go(func() error { return h.takeStats(ctx) })
 	if h.park != nil {
 		g.Go(func() error { return h.park.Run(ctx) })
+	}
+	if h.cfg.Tickets != nil {
+		g.Go(func() error { return h.cfg.Tickets.Run(ctx) })
 	}
 	return g.Wait()
 }

@@ -286,6 +286,20 @@ func (c *conn) tick() (over Reason, err error) {
 	return "", nil
 }
 
+// expire sends the last words of a stream that its leash ends. What the socket does not take is
+// lost with it.
+func (c *conn) expire() {
+	if c.begun != nil {
+		return
+	}
+	s := c.shard
+	s.frames = c.appendEvent(s.frames[:0], event.AuthExpired())
+	c.account.Events++
+	c.account.Bytes += len(s.frames)
+	s.chunk = append(appendChunk(s.chunk[:0], s.frames), "0\r\n\r\n"...)
+	_, _ = write(c.fd, s.chunk)
+}
+
 // acked is how many bytes the peer has acknowledged; 0 where the system does not know.
 func acked(fd int32) uint64 {
 	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)

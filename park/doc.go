@@ -53,6 +53,7 @@ type Stream struct {
 	Lines   bool            // is NDJSON
 	Account Account
 	Owner   Owner
+	Leash   *Leash // nil: none
 }
 
 // Account is what a stream has sent.
@@ -80,4 +81,5 @@ const (
 	Gone    Reason = "gone"    // the peer has closed, or is lost
 	Stalled Reason = "stalled" // the peer took nothing for Config.Stall
 	Drained Reason = "drain"
+	Expired Reason = "auth-expired" // ended by its Leash
 )

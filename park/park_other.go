@@ -25,3 +25,9 @@ func (*Park) Len() int { return 0 }
 
 // Drain does nothing.
 func (*Park) Drain(time.Duration) {}
+
+// Leash does nothing.
+type Leash struct{}
+
+// End does nothing.
+func (*Leash) End() {}

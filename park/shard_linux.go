@@ -58,6 +58,7 @@ type ending struct {
 type inbox struct {
 	arrived []*conn
 	ready   []*conn // there may be something to deliver
+	expired []*conn
 	drain   *time.Duration
 }
 
@@ -194,9 +195,15 @@ func (s *shard) empty() {
 		}
 		yield(i)
 	}
+	for _, c := range box.expired {
+		if !c.is(left) {
+			c.expire()
+			s.end(c, Expired)
+		}
+	}
 	clear(box.arrived)
 	clear(box.ready)
-	s.spare = inbox{arrived: keep(box.arrived), ready: keep(box.ready)}
+	s.spare = inbox{arrived: keep(box.arrived), ready: keep(box.ready)} // few expire at one moment
 }
 
 // yield lets other goroutines run now and then: raw writes would keep them from a processor
