@@ -76,16 +76,17 @@ type Config struct {
 
 // Handlers serves one log and hub.
 type Handlers struct {
-	cfg    Config
-	log    Log
-	hub    *hub.Hub
-	logger *slog.Logger
-	gate   gate
-	park   *park.Park // nil: streams stay with their goroutines
-	stats  stats
-	assets map[string]asset
-	rates  *rates
-	pages  chan struct{} // one token for each page of history that is being answered
+	cfg         Config
+	log         Log
+	hub         *hub.Hub
+	logger      *slog.Logger
+	gate        gate
+	connections connections
+	park        *park.Park // nil: streams stay with their goroutines
+	stats       stats
+	assets      map[string]asset
+	rates       *rates
+	pages       chan struct{} // one token for each page of history that is being answered
 	// readers are those who ask for a page, or wait for it.
 	readers *addresses
 }
@@ -136,6 +137,8 @@ func (h *Handlers) Register(r gin.IRouter) {
 	r.POST("/event/:topic", h.publish)
 	reads := []string{http.MethodGet, http.MethodHead}
 	r.Match(reads, "/history", h.history)
+	r.Match(reads, "/connections", h.listConnections)
+	r.DELETE("/connections/:id", h.endConnection)
 	r.Match(reads, "/livez", h.livez)
 	r.Match(reads, "/readyz", h.readyz)
 	if h.cfg.Tickets != nil {

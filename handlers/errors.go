@@ -16,19 +16,20 @@ import (
 )
 
 var (
-	errBusy     = errors.New("all connections are taken")
-	errCrowded  = errors.New("all connections of this address are taken")
-	errPages    = errors.New("too many pages of history at once for this address")
-	errHistory  = errors.New("too many pages of history at once")
-	errRate     = errors.New("too many events a second")
-	errBulk     = errors.New("too many events at once")
-	errDraining = errors.New("the server is closing")
-	errNotReady = errors.New("the server is not ready")
-	errRequest  = errors.New("the request is malformed")
-	errSlow     = errors.New("the body did not arrive in time")
-	errNoTicket = errors.New("there is no such ticket")
-	errTickets  = errors.New("no more tickets can be stored")
-	errNotFound = errors.New("nothing is served here")
+	errBusy         = errors.New("all connections are taken")
+	errCrowded      = errors.New("all connections of this address are taken")
+	errPages        = errors.New("too many pages of history at once for this address")
+	errHistory      = errors.New("too many pages of history at once")
+	errRate         = errors.New("too many events a second")
+	errBulk         = errors.New("too many events at once")
+	errDraining     = errors.New("the server is closing")
+	errNotReady     = errors.New("the server is not ready")
+	errRequest      = errors.New("the request is malformed")
+	errSlow         = errors.New("the body did not arrive in time")
+	errNoTicket     = errors.New("there is no such ticket")
+	errTickets      = errors.New("no more tickets can be stored")
+	errNotFound     = errors.New("nothing is served here")
+	errNoConnection = errors.New("there is no such connection")
 	// errUncertain is eventlog.ErrUnavailable as a publisher has to hear it.
 	errUncertain = errors.New("the log does not answer: the event may or may not be stored")
 	errMethod    = errors.New("the method is not allowed here")
@@ -48,6 +49,7 @@ var table = []struct {
 	{auth.ErrTooManyTickets, http.StatusTooManyRequests, "too_many_tickets", ""},
 	{errNoTicket, http.StatusNotFound, "no_ticket", "there is no such ticket any more: get a new one with POST /ticket"},
 	{errTickets, http.StatusInsufficientStorage, "tickets_full", "no more tickets can be stored: there are a million, or the log's disk is full; those that are not used are gone in a few minutes"},
+	{errNoConnection, http.StatusNotFound, "no_connection", "no such connection is open on this node (any more)"},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
 	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive whole within 30 s; send less at a time"},
 	{errNotFound, http.StatusNotFound, "not_found", "nothing is served here: the event stream is at /event or /event/{topic}, without a slash at the end, and a topic has no slash"},

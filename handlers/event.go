@@ -35,12 +35,12 @@ type stream struct {
 	heartbeat *time.Timer
 	draining  <-chan struct{}
 	over      <-chan time.Time // set when the drain begins
-	expired   <-chan struct{}  // the reader may read no longer
 
 	count  uint64
 	sentID time.Time // when an ID was last sent
 	reason string    // why the stream ended
 
+	leash    *leash                   // nil: the reader may read for ever
 	owner    *parked                  // of the stream when it is parked; nil: it never is
 	takeOver func() (net.Conn, error) // takes the connection from net/http
 	timers   []func()                 // what stops them
@@ -106,24 +106,26 @@ func (h *Handlers) stream(c *gin.Context) {
 		h.refuse(c, err)
 		return
 	}
-	leash := newLeash(use, auth.FromContext(c.Request.Context()).Expires())
 	s := h.newStream(c.Request.Context(), nil, counter, stats)
 	defer s.stop()
-	s.expired = leash.done()
 	s.sub, err = h.hub.Subscribe(s.ctx, hub.Request{
 		Patterns: patterns, LastEventID: lastEventID, Since: since, Lines: wantsNDJSON(c), Wake: s.wake,
 	})
 	if err != nil {
 		h.gate.leave(address)
-		leash.free()
 		h.refuse(c, err)
 		return
 	}
+	goesOn = true
+	s.leash = newLeash(s.sub, use, auth.FromContext(c.Request.Context()).Expires())
+	p := &parked{h: h, sub: s.sub, leash: s.leash, counter: counter, stats: stats, ndjson: wantsNDJSON(c), address: address, from: s.sub.Cursor()}
+	h.connections.add(p)
 	defer func() {
 		if s.reason != reasonParked {
 			s.sub.Close()
 			h.gate.leave(address)
-			leash.free()
+			s.leash.free()
+			h.connections.remove(p)
 		}
 	}()
 
@@ -131,7 +133,6 @@ func (h *Handlers) stream(c *gin.Context) {
 	c.Writer = streamWriter{out}
 	s.wire = newWire(c)
 	defer s.wire.guarded(c)()
-	p := &parked{h: h, sub: s.sub, leash: leash, counter: counter, stats: stats, ndjson: s.wire.ndjson, address: address, from: s.sub.Cursor()}
 	c.Set("log", p.attrs()) // what the request log adds to its record
 	s.wire.open(out)
 	s.wire.cursor(s.sub.Cursor(), h.jitter(h.cfg.RetryMin, h.cfg.RetryMax))
@@ -146,7 +147,6 @@ func (h *Handlers) stream(c *gin.Context) {
 	c.Stream(s.step)
 	switch {
 	case s.reason == reasonParked:
-		goesOn = true
 	case s.wire.taken != nil:
 		s.wire.close(s.ended())
 		p.done(s.wire.sent, p.attrs(slog.Int("events", s.wire.events), slog.String("reason", s.reason))...)
@@ -176,15 +176,9 @@ func (s *stream) step(io.Writer) bool {
 		return s.end("gone")
 	case <-s.draining:
 		s.draining, s.over = nil, time.After(rand.N(s.h.gate.rest()+1)) //nolint:gosec // spread, not secret
-	case <-s.expired:
-		s.wire.event(event.AuthExpired())
-		s.wire.flush()
-		return s.end(string(park.Expired))
 	case <-s.over:
-		s.wire.cursor(event.ID{}, s.h.jitter(s.h.cfg.RetryMin, s.h.cfg.RetryMax))
-		s.wire.event(event.Drain())
-		s.wire.flush()
-		return s.end("drain")
+		s.sayDrain()
+		return s.end(string(park.Drained))
 	case <-s.counter:
 		s.count++
 		s.wire.event(event.Counter(s.count))
@@ -206,6 +200,9 @@ func (s *stream) deliver() bool {
 	if errors.Is(err, hub.ErrBehind) {
 		entries, err = s.sub.Replay(s.ctx)
 		s.wake() // the window may have more
+	}
+	if errors.Is(err, hub.ErrEnded) {
+		return s.sayEnded()
 	}
 	if err != nil {
 		if s.ctx.Err() != nil {
@@ -231,6 +228,26 @@ func (s *stream) deliver() bool {
 	return true
 }
 
+// sayEnded sends those of a stream that was ended from outside.
+func (s *stream) sayEnded() bool {
+	why := s.leash.reason()
+	if why != park.Expired {
+		s.sayDrain()
+	} else {
+		s.wire.event(event.AuthExpired())
+		s.wire.flush()
+	}
+	return s.end(string(why))
+}
+
+// sayDrain sends the last words of a stream whose reader is to come back.
+func (s *stream) sayDrain() {
+	s.wire.cursor(event.ID{}, s.h.jitter(s.h.cfg.RetryMin, s.h.cfg.RetryMax))
+	s.wire.event(event.Drain())
+	s.wire.flush()
+}
+
+// delivered counts entries that were written.
 func (s *stream) delivered(entries []*hub.Entry) {
 	if len(entries) > 0 && s.wire.err == nil {
 		s.sentID = time.Now()
@@ -292,7 +309,7 @@ func (s *stream) end(reason string) bool {
 
 // ended says that the stream was ended from this side, and whole.
 func (s *stream) ended() bool {
-	return s.reason == string(park.Drained) || s.reason == string(park.Expired)
+	return s.reason == string(park.Drained) || s.reason == string(park.Expired) || s.reason == string(park.Ended)
 }
 
 func (s *stream) wake() {

@@ -5,50 +5,35 @@ import (
 	"time"
 
 	"freshet/auth"
+	"freshet/hub"
 	"freshet/park"
 )
 
-// leash ends a stream, parked or not, when its reader's token expires or the ticket is revoked
-// that it was opened with. It belongs to one stream, and may be told from anywhere.
+// leash ends a stream, wherever it is, when its reader's token expires or the ticket is revoked
+// that it was opened with. It belongs to one stream, and may be told from anywhere. That of a
+// reader who may read for ever is nil.
 type leash struct {
-	use    *auth.Use     // nil: no ticket
-	over   chan struct{} // closed when the stream is to end
-	parked park.Leash
+	sub *hub.Subscriber
+	use *auth.Use // nil: no ticket
 
 	mu    sync.Mutex
-	ended bool
+	freed bool
+	over  bool
 	timer *time.Timer
 }
 
-// newLeash returns the leash of a stream that its caller may read until the token expires;
-// nil if that is for ever.
-func newLeash(use *auth.Use, until time.Time) *leash {
+// newLeash returns the leash of a stream that may last until then, or as the ticket's use says.
+func newLeash(sub *hub.Subscriber, use *auth.Use, until time.Time) *leash {
 	if use == nil && until.IsZero() {
 		return nil
 	}
-	l := &leash{use: use, over: make(chan struct{})}
+	l := &leash{sub: sub, use: use}
 	if use != nil {
 		use.Attach(l)
 	} else {
 		l.Extend(until)
 	}
 	return l
-}
-
-// done is closed when the stream is to end.
-func (l *leash) done() <-chan struct{} {
-	if l == nil {
-		return nil
-	}
-	return l.over
-}
-
-// ofPark is what ends the stream while it is parked.
-func (l *leash) ofPark() *park.Leash {
-	if l == nil {
-		return nil
-	}
-	return &l.parked
 }
 
 // Extend lets the stream go on until then; zero: for ever.
@@ -59,35 +44,42 @@ func (l *leash) Extend(until time.Time) {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	if !l.ended && !until.IsZero() {
+	if !l.freed && !until.IsZero() {
 		l.timer = time.AfterFunc(time.Until(until), l.End)
 	}
 }
 
 // End ends the stream.
 func (l *leash) End() {
-	if l.stop() {
-		close(l.over)
-	}
-	l.parked.End()
+	l.mu.Lock()
+	l.over = true
+	l.mu.Unlock()
+	l.sub.End()
 }
 
-// stop says whether the stream had not been ended.
-func (l *leash) stop() bool {
+// reason is why the subscriber was ended: by this, or by an operator.
+func (l *leash) reason() park.Reason {
+	if l == nil {
+		return park.Ended
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	was := !l.ended
-	l.ended = true
-	if l.timer != nil {
-		l.timer.Stop()
+	if l.over {
+		return park.Expired
 	}
-	return was
+	return park.Ended
 }
 
 // free is told when the stream has ended, whatever for.
 func (l *leash) free() {
-	if l != nil {
-		l.stop()
-		l.use.Close()
+	if l == nil {
+		return
 	}
+	l.mu.Lock()
+	l.freed = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.mu.Unlock()
+	l.use.Close()
 }

@@ -28,6 +28,7 @@ type parked struct {
 	from           event.ID
 	leash          *leash                             // nil: the reader may read for ever
 	done           func(bytes int, more ...slog.Attr) // completes the request's log record
+	connection     connection
 }
 
 // parkable says whether the stream can be parked: over TLS or HTTP/2, what is written to the
@@ -56,7 +57,12 @@ func (p *parked) takeOver(c *gin.Context, w *wire) (net.Conn, error) {
 
 // attrs is what the log's record has of the stream.
 func (p *parked) attrs(more ...slog.Attr) []slog.Attr {
-	var topics []string
+	return append([]slog.Attr{slog.String("topics", strings.Join(p.topics(), " ")), slog.String("from", p.from.String())}, more...)
+}
+
+// topics are the names of what the stream sends.
+func (p *parked) topics() []string {
+	topics := []string{}
 	for _, pattern := range p.sub.Patterns() {
 		topics = append(topics, pattern.String())
 	}
@@ -66,7 +72,7 @@ func (p *parked) attrs(more ...slog.Attr) []slog.Attr {
 	if p.stats {
 		topics = append(topics, event.TopicStats.String())
 	}
-	return append([]slog.Attr{slog.String("topics", strings.Join(topics, " ")), slog.String("from", p.from.String())}, more...)
+	return topics
 }
 
 // park hands the stream over, which has nothing to write now. It returns false if the stream
@@ -80,29 +86,19 @@ func (s *stream) park() bool {
 	if s.owner == nil {
 		return false
 	}
-	leash := s.owner.leash
-	select {
-	case <-leash.done():
-		return false
-	default:
-	}
 	conn, err := s.takeOver()
+	s.owner.connection.parked.Store(err == nil) // before it may come back
 	if err == nil {
 		err = s.h.park.Enter(conn, park.Stream{
 			Sub: s.sub, Counter: s.owner.counter, Stats: s.owner.stats, Lines: s.owner.ndjson, Owner: s.owner,
-			Leash:   leash.ofPark(),
 			Account: park.Account{Count: s.count, Events: s.wire.events, Bytes: s.wire.sent},
 		})
 	}
 	if err == nil {
-		select {
-		case <-leash.done(): // meanwhile
-			leash.End()
-		default:
-		}
 		return true
 	}
 	s.h.logger.Debug("a stream is not parked", "error", err)
+	s.owner.connection.parked.Store(false)
 	s.owner = nil // it goes on as it is
 	if conn != nil {
 		s.wire.take(conn) // it is ours now
@@ -113,9 +109,10 @@ func (s *stream) park() bool {
 // Behind reads from the log for the stream until it has caught up.
 func (p *parked) Behind(ctx context.Context, conn net.Conn, a park.Account) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // no write outlasts it
+	p.connection.parked.Store(false)
 	s := p.h.newStream(ctx, p.sub, p.counter, p.stats)
 	defer s.stop()
-	s.count, s.owner, s.expired = a.Count, p, p.leash.done()
+	s.count, s.owner, s.leash = a.Count, p, p.leash
 	s.wire = &wire{events: a.Events, sent: a.Bytes, ndjson: p.ndjson}
 	s.wire.take(conn)
 	s.takeOver = func() (net.Conn, error) { return conn, nil }
@@ -130,6 +127,9 @@ func (p *parked) Behind(ctx context.Context, conn net.Conn, a park.Account) {
 	p.end(s.wire.sent, s.wire.events, s.reason)
 }
 
+// Why is asked by the park.
+func (p *parked) Why() park.Reason { return p.leash.reason() }
+
 // Ended is told by the park.
 func (p *parked) Ended(a park.Account, why park.Reason) {
 	if why == park.Stalled {
@@ -142,6 +142,7 @@ func (p *parked) end(bytes, events int, reason string) {
 	p.done(bytes, p.attrs(slog.Int("events", events), slog.String("reason", reason))...)
 	p.h.gate.leave(p.address)
 	p.leash.free()
+	p.h.connections.remove(p)
 }
 
 // chunked writes to a connection that was taken over in the middle of a chunked answer

@@ -39,6 +39,9 @@ type tcpServer struct {
 	records chan map[string]any // of the request log
 }
 
+// operatorToken is what an operator sends as the header Operator.
+const operatorToken = "a-token-for-the-tests"
+
 // Write takes a record.
 func (s *tcpServer) Write(line []byte) (int, error) {
 	var record map[string]any
@@ -66,9 +69,15 @@ func onBothPaths(t *testing.T, window int64, test func(ctx context.Context, t *t
 				RetryMin: time.Second, RetryMax: 3 * time.Second,
 			})
 			must(t, err)
+			keys, err := auth.New(auth.Config{PublishToken: operatorToken})
+			must(t, err)
 			s := &tcpServer{nil, hs, log, h, tickets, make(chan map[string]any, 10_000)}
 			r := gin.New()
-			r.Use(middleware.Log(slog.New(slog.NewJSONHandler(s, nil))))
+			r.Use(middleware.Log(slog.New(slog.NewJSONHandler(s, nil))), func(c *gin.Context) {
+				if caller, err := keys.Authenticate(c.Request.Context(), c.GetHeader("Operator")); err == nil {
+					c.Request = c.Request.WithContext(auth.NewContext(c.Request.Context(), caller))
+				}
+			})
 			hs.Register(r)
 			run, end := context.WithCancel(ctx)
 			done := make(chan error, 2)

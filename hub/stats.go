@@ -43,6 +43,7 @@ func (s *Subscriber) Delivered(entries []*Entry, now time.Time) {
 	if len(entries) == 0 {
 		return
 	}
+	s.sent.Add(uint64(len(entries)))
 	s.hub.counters.delivered.Add(uint64(len(entries)))
 	if e := entries[0]; e.seq() > s.joined && !e.Event.Time().IsZero() { // a gap has no time
 		s.hub.counters.latency.add(now.Sub(e.Event.Time()))

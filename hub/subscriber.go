@@ -12,6 +12,9 @@ import (
 // the log with [Subscriber.Replay].
 var ErrBehind = errors.New("hub: the subscriber is behind the window")
 
+// ErrEnded says that the subscriber was ended by [Subscriber.End].
+var ErrEnded = errors.New("hub: the subscriber was ended")
+
 // How much [Subscriber.Next] and [Subscriber.Replay] hand out at once. Memory that a
 // replay holds is bounded by the second.
 const (
@@ -28,6 +31,9 @@ type Subscriber struct {
 	waker    atomic.Pointer[func()] // what wake calls
 	joined   uint64                 // the hub's newest event when the subscriber came
 
+	sent atomic.Uint64 // entries delivered
+	over atomic.Bool
+
 	// mark is 0 while the subscriber has been handed all that it is due; else no event
 	// below it is due. The hub sets it from 0, the reader takes it back to 0.
 	mark atomic.Uint64
@@ -42,8 +48,11 @@ type Subscriber struct {
 // Next appends to dst what the subscriber is due from the window, at most about a
 // thousand entries or 256 KiB. Once all has been handed out, wake is called, once, when
 // there is more; when Next leaves something for the next call, it calls wake itself. The
-// error is [ErrBehind] or nil.
+// error is [ErrBehind], [ErrEnded] or nil.
 func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
+	if s.Ended() {
+		return dst, ErrEnded
+	}
 	if s.opening != nil {
 		dst = append(dst, s.opening)
 		s.opening = nil
@@ -98,6 +107,29 @@ func (s *Subscriber) Rewake(wake func()) {
 	if s.mark.Load() != 0 { // else the hub sets it, and then calls
 		wake()
 	}
+}
+
+// End has every Next from now on return [ErrEnded], and wakes the reader to see it. It may be
+// called from anywhere, also for a subscriber that is closed.
+func (s *Subscriber) End() {
+	s.over.Store(true)
+	s.wake()
+}
+
+// Ended says whether it was ended so. It may be asked from anywhere.
+func (s *Subscriber) Ended() bool { return s.over.Load() }
+
+// Sent is how many entries have been delivered. It may be called from anywhere.
+func (s *Subscriber) Sent() uint64 { return s.sent.Load() }
+
+// Lag is about how many events of the log, whatever their topics, the reader has not been
+// handed that it may be due. It may be called from anywhere.
+func (s *Subscriber) Lag() uint64 {
+	mark, head := s.mark.Load(), s.hub.window.head.Load()
+	if mark == 0 || mark > head {
+		return 0
+	}
+	return head - mark + 1
 }
 
 // Return gives back an entry that Next has handed out, and those behind it: the next Next

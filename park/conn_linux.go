@@ -138,6 +138,9 @@ func (c *conn) proceed() error {
 // [hub.ErrBehind], when nothing of a frame is left.
 func (c *conn) deliver() error {
 	if c.begun != nil {
+		if c.sub.Ended() {
+			return hub.ErrEnded
+		}
 		return nil
 	}
 	s := c.shard
@@ -228,17 +231,7 @@ func appendChunk(dst, frames []byte) []byte {
 func (c *conn) tick() (over Reason, err error) {
 	s, cfg := c.shard, &c.shard.park.cfg
 	if c.is(draining) && s.now >= c.drainAt {
-		if c.begun == nil {
-			s.frames = c.appendCursor(s.frames[:0], event.ID{}, cfg.Retry())
-			s.frames = c.appendEvent(s.frames, event.Drain())
-			c.account.Events++
-			c.account.Bytes += len(s.frames)
-			// The chunk, and the one that ends the answer. What the socket does not take is lost
-			// with it: the reader comes back by its last event ID.
-			s.chunk = append(appendChunk(s.chunk[:0], s.frames), "0\r\n\r\n"...)
-			_, err = write(c.fd, s.chunk)
-		}
-		return Drained, err
+		return Drained, c.sayDrain()
 	}
 	if b := c.begun; b != nil && s.now >= b.checkAt {
 		// By what the peer has acknowledged: a socket may take some bytes more of a peer that takes none.
@@ -286,18 +279,33 @@ func (c *conn) tick() (over Reason, err error) {
 	return "", nil
 }
 
-// expire sends the last words of a stream that its leash ends. What the socket does not take is
-// lost with it.
-func (c *conn) expire() {
-	if c.begun != nil {
-		return
-	}
+// sayDrain sends the last words of a stream whose reader is to come back.
+func (c *conn) sayDrain() error {
+	s := c.shard
+	s.frames = c.appendCursor(s.frames[:0], event.ID{}, s.park.cfg.Retry())
+	s.frames = c.appendEvent(s.frames, event.Drain())
+	return c.sayLast(s.frames)
+}
+
+// sayExpired sends those of one whose reader may read no longer.
+func (c *conn) sayExpired() error {
 	s := c.shard
 	s.frames = c.appendEvent(s.frames[:0], event.AuthExpired())
+	return c.sayLast(s.frames)
+}
+
+// sayLast sends the frames, which are an event, and the end of the answer, unless another is
+// begun. What the socket does not take is lost with it: the reader comes back by its last
+// event ID.
+func (c *conn) sayLast(frames []byte) error {
+	if c.begun != nil {
+		return nil
+	}
 	c.account.Events++
-	c.account.Bytes += len(s.frames)
-	s.chunk = append(appendChunk(s.chunk[:0], s.frames), "0\r\n\r\n"...)
-	_, _ = write(c.fd, s.chunk)
+	c.account.Bytes += len(frames)
+	c.shard.chunk = append(appendChunk(c.shard.chunk[:0], frames), "0\r\n\r\n"...)
+	_, err := write(c.fd, c.shard.chunk)
+	return err
 }
 
 // acked is how many bytes the peer has acknowledged; 0 where the system does not know.

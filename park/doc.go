@@ -53,7 +53,6 @@ type Stream struct {
 	Lines   bool            // is NDJSON
 	Account Account
 	Owner   Owner
-	Leash   *Leash // nil: none
 }
 
 // Account is what a stream has sent.
@@ -69,6 +68,8 @@ type Owner interface {
 	// Behind: what the stream is due next has left the window. It has until ctx is done, which
 	// is when the park closes, or enters the stream again.
 	Behind(ctx context.Context, conn net.Conn, a Account)
+	// Why is [Expired] or [Ended], of a stream whose subscriber was ended. It does not wait.
+	Why() Reason
 	// Ended: the connection is closed, and this is why.
 	Ended(a Account, why Reason)
 }
@@ -81,5 +82,6 @@ const (
 	Gone    Reason = "gone"    // the peer has closed, or is lost
 	Stalled Reason = "stalled" // the peer took nothing for Config.Stall
 	Drained Reason = "drain"
-	Expired Reason = "auth-expired" // ended by its Leash
+	Ended   Reason = "ended"        // by an operator; told as a drain is
+	Expired Reason = "auth-expired" // its reader may read no longer
 )

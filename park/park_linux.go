@@ -81,9 +81,6 @@ func (p *Park) Enter(c net.Conn, stream Stream) error {
 		_ = unix.Close(int(fd))
 		return err
 	}
-	if stream.Leash != nil {
-		stream.Leash.conn.Store(parked) // who ended it before then ends it once more
-	}
 	stream.Sub.Rewake(parked.wake) // behind the admission: the inbox has the arrival first
 	_ = c.Close()                  // the shard's descriptor is another one
 	return nil
@@ -134,7 +131,7 @@ func netConn(fd int32) (net.Conn, error) {
 // closeSocket closes it, so that what was written arrives: bytes of the peer's that nobody has
 // read would else reset the connection.
 func closeSocket(fd int32, why Reason) {
-	if why == Drained || why == Expired {
+	if why == Drained || why == Expired || why == Ended {
 		var unread [4096]byte
 		for range 16 {
 			if n, err := unix.Read(int(fd), unread[:]); n <= 0 || err != nil {

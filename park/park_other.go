@@ -25,9 +25,3 @@ func (*Park) Len() int { return 0 }
 
 // Drain does nothing.
 func (*Park) Drain(time.Duration) {}
-
-// Leash does nothing.
-type Leash struct{}
-
-// End does nothing.
-func (*Leash) End() {}

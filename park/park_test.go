@@ -99,6 +99,7 @@ type owner struct {
 	sub    *hub.Subscriber
 	behind chan handedBack
 	ended  chan ending
+	why    park.Reason // of a subscriber that is ended
 }
 
 type handedBack struct {
@@ -115,6 +116,8 @@ type ending struct {
 func (o *owner) Behind(ctx context.Context, conn net.Conn, a park.Account) {
 	o.behind <- handedBack{ctx, conn, a}
 }
+
+func (o *owner) Why() park.Reason { return o.why }
 
 func (o *owner) Ended(a park.Account, why park.Reason) { o.ended <- ending{a, why} }
 
@@ -150,7 +153,7 @@ func (g *ground) subscribe(t *testing.T, patterns ...string) *owner {
 	if entries, err := sub.Next(nil); len(entries) > 0 || err != nil {
 		t.Fatalf("the subscriber has %d entries, %v", len(entries), err)
 	}
-	return &owner{sub, make(chan handedBack, 100), make(chan ending, 100)}
+	return &owner{sub, make(chan handedBack, 100), make(chan ending, 100), park.Ended}
 }
 
 // enter parks a stream and returns the peer's end.
@@ -178,6 +181,29 @@ func (b *body) Read(p []byte) (int, error) {
 func readBody(peer io.Reader) (*event.Scanner, *body) {
 	b := &body{Reader: httputil.NewChunkedReader(bufio.NewReader(peer))}
 	return event.NewScanner(b, 64<<20), b
+}
+
+// A stream whose subscriber was ended says why, and ends whole.
+func TestAStreamIsEndedFromOutside(t *testing.T) {
+	for why, typ := range map[park.Reason]event.Type{park.Ended: event.TypeDrain, park.Expired: event.TypeAuthExpired} {
+		g := newGround(t, 0, park.Config{})
+		peer, o := g.enter(t, park.Stream{}, "n")
+		o.why = why
+		o.sub.End()
+		frames, _ := readBody(peer)
+		if why == park.Ended && (!frames.Scan() || !frames.Frame().HasRetry) {
+			t.Errorf("before the drain: %+v, %v", frames.Frame(), frames.Err())
+		}
+		if !frames.Scan() || frames.Frame().Type != typ.String() {
+			t.Errorf("%s: the last words are %+v, %v", why, frames.Frame(), frames.Err())
+		}
+		if frames.Scan() || frames.Err() != nil {
+			t.Errorf("%s: after them came %+v, %v", why, frames.Frame(), frames.Err())
+		}
+		if a := o.end(t, why); a.Events != 1 {
+			t.Errorf("%s: %+v", why, a)
+		}
+	}
 }
 
 // What is sent is what the account says, and ends as a chunked body ends.

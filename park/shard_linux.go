@@ -58,7 +58,6 @@ type ending struct {
 type inbox struct {
 	arrived []*conn
 	ready   []*conn // there may be something to deliver
-	expired []*conn
 	drain   *time.Duration
 }
 
@@ -195,15 +194,9 @@ func (s *shard) empty() {
 		}
 		yield(i)
 	}
-	for _, c := range box.expired {
-		if !c.is(left) {
-			c.expire()
-			s.end(c, Expired)
-		}
-	}
 	clear(box.arrived)
 	clear(box.ready)
-	s.spare = inbox{arrived: keep(box.arrived), ready: keep(box.ready)} // few expire at one moment
+	s.spare = inbox{arrived: keep(box.arrived), ready: keep(box.ready)}
 }
 
 // yield lets other goroutines run now and then: raw writes would keep them from a processor
@@ -251,11 +244,24 @@ func (s *shard) settle(c *conn, why Reason, err error) {
 		s.end(c, why)
 	case errors.Is(err, hub.ErrBehind):
 		s.leave(c)
+	case errors.Is(err, hub.ErrEnded):
+		s.sayEnded(c)
 	case err != nil:
 		s.end(c, Gone)
 	default:
 		c.schedule()
 	}
+}
+
+// sayEnded ends a stream that was ended from outside.
+func (s *shard) sayEnded(c *conn) {
+	why := c.owner.Why()
+	if why == Expired {
+		_ = c.sayExpired() // it is over anyway
+	} else {
+		_ = c.sayDrain()
+	}
+	s.end(c, why)
 }
 
 func (s *shard) event(e unix.EpollEvent) {
