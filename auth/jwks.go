@@ -41,7 +41,7 @@ type keySet struct {
 	client *http.Client
 	logger *slog.Logger
 
-	fetching sync.Mutex // held by whoever fetches
+	fetching chan struct{} // holds a token while one fetches
 
 	mu      sync.Mutex
 	keys    keyfunc.Keyfunc // nil: never fetched
@@ -67,7 +67,7 @@ func newKeySet(address string, client *http.Client, logger *slog.Logger) (*keySe
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &keySet{url: address, client: client, logger: logger}, nil
+	return &keySet{url: address, client: client, logger: logger, fetching: make(chan struct{}, 1)}, nil
 }
 
 // keyState says what a key is worth.
@@ -110,11 +110,19 @@ func (s *keySet) fetchIfDue(ctx context.Context, age time.Duration) keyfunc.Keyf
 	case keys != nil && young:
 		return keys
 	case keys == nil || age == 0:
-		s.fetching.Lock()
-	case !s.fetching.TryLock():
-		return keys
+		select {
+		case s.fetching <- struct{}{}:
+		case <-ctx.Done():
+			return keys
+		}
+	default:
+		select {
+		case s.fetching <- struct{}{}:
+		default:
+			return keys
+		}
 	}
-	defer s.fetching.Unlock()
+	defer func() { <-s.fetching }()
 	s.mu.Lock()
 	keys = s.keys
 	if !s.tried.IsZero() && time.Since(s.tried) < setPause { // by another, perhaps, while this one waited

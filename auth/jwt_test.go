@@ -1,0 +1,360 @@
+package auth_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"freshet/auth"
+	"freshet/event"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/go-cmp/cmp"
+)
+
+const secret = "thirty-two-bytes-of-a-JWT-secret"
+
+func newKeys(t *testing.T, config auth.Config) *auth.Keys {
+	t.Helper()
+	keys, err := auth.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+func patterns(t *testing.T, texts ...string) (ps event.Patterns) {
+	t.Helper()
+	for _, text := range texts {
+		p, err := event.ParsePattern(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+func sign(t *testing.T, method jwt.SigningMethod, key any, kid string, claims jwt.MapClaims) string {
+	t.Helper()
+	token := jwt.NewWithClaims(method, claims)
+	if kid != "" {
+		token.Header["kid"] = kid
+	}
+	text, err := token.SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// signed is a token by HS256 with the payload as it stands.
+func signed(t *testing.T, header, payload string) string {
+	t.Helper()
+	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
+	signature, err := jwt.SigningMethodHS256.Sign(text, []byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+func inAMinute() int64 { return time.Now().Add(time.Minute).Unix() }
+
+func TestWhatATokenAllows(t *testing.T) {
+	keys := newKeys(t, auth.Config{JWTSecret: secret, Anonymous: patterns(t, "news", "public.>", "public.a")})
+	expires := inAMinute()
+	caller, err := keys.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(secret), "", jwt.MapClaims{
+		"sub": "u1", "exp": expires,
+		"freshet": map[string]any{"publish": []string{"orders.*", "chat"}, "subscribe": []string{"orders.>", "public.b", "news"}},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !caller.Expires().Equal(time.Unix(expires, 0)) || caller.Operator() || caller.Subject() == "" || strings.Contains(caller.Subject(), "u1") {
+		t.Errorf("expires %v, operator %v, subject %q", caller.Expires(), caller.Operator(), caller.Subject())
+	}
+	var readable []string
+	for _, p := range caller.Readable() {
+		readable = append(readable, p.String())
+	}
+	if diff := cmp.Diff([]string{"news", "public.>", "orders.>"}, readable); diff != "" {
+		t.Errorf("readable, each once: %s", diff)
+	}
+	for topic, want := range map[string]bool{"": true, "orders.eu": true, "chat": true, "orders": false, "orders.eu.x": false, "news": false, "no topic": false} {
+		if err := caller.MayPublish(topic); (err == nil) != want || err != nil && (!errors.Is(err, auth.ErrForbidden) || !strings.Contains(err.Error(), topic)) {
+			t.Errorf("publish to %q: %v", topic, err)
+		}
+	}
+	for pattern, want := range map[string]bool{
+		"news": true, "orders.eu": true, "orders.*": true, "orders.>": true, "orders.*.x": true, "public.a": true, "counter": true, "stats": true,
+		"orders": false, ">": false, "*": false, "*.eu": false, "*.>": false, "public": false, "chat": false,
+	} {
+		err := caller.MayRead(patterns(t, pattern)[0])
+		if (err == nil) != want || err != nil && (!errors.Is(err, auth.ErrForbidden) || !strings.Contains(err.Error(), fmt.Sprintf("%q", pattern))) {
+			t.Errorf("read %s: %v", pattern, err)
+		}
+		err = keys.Anonymous(nil).MayRead(patterns(t, pattern)[0])
+		if want = want && !strings.HasPrefix(pattern, "orders"); (err == nil) != want || err != nil && !errors.Is(err, auth.ErrUnauthenticated) {
+			t.Errorf("read %s without a token: %v", pattern, err)
+		}
+	}
+}
+
+func TestOthersThanTokens(t *testing.T) {
+	keys := newKeys(t, auth.Config{PublishToken: token, JWTSecret: secret})
+	operator, err := keys.Authenticate(t.Context(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, nobody := event.All, keys.Anonymous(nil)
+	if operator.MayRead(all) != nil || operator.MayPublish("any.topic") != nil || !operator.Operator() || !operator.Expires().IsZero() {
+		t.Error("the publish token may not do everything")
+	}
+	if err := nobody.MayReadAnything(); !errors.Is(err, auth.ErrUnauthenticated) || nobody.Subject() != "" || nobody.Operator() {
+		t.Errorf("anonymous: %v", err)
+	}
+	if why := auth.ErrUnavailable; !errors.Is(keys.Anonymous(why).MayRead(all), why) || !errors.Is(keys.Anonymous(why).MayPublish("a"), why) {
+		t.Error("what was wrong with the token is not told")
+	}
+	if (auth.Caller{}).MayRead(all) != nil || (auth.Caller{}).MayPublish("a") == nil {
+		t.Error("the zero Caller reads all and publishes nothing")
+	}
+	granted := keys.Granted(auth.Grant{ID: "t1", Subject: "s", Read: patterns(t, "a"), Expires: time.Unix(9, 0)})
+	if granted.MayRead(patterns(t, "a")[0]) != nil || granted.MayRead(all) == nil || granted.MayPublish("a") == nil ||
+		granted.Grant() != "t1" || granted.Subject() != "s" || !granted.Expires().Equal(time.Unix(9, 0)) {
+		t.Errorf("granted: %+v", granted)
+	}
+}
+
+func TestSubjectsTellCallersApart(t *testing.T) {
+	keys := newKeys(t, auth.Config{JWTSecret: secret})
+	subject := func(claims jwt.MapClaims) string {
+		claims["exp"] = inAMinute()
+		caller, err := keys.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(secret), "", claims))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return caller.Subject()
+	}
+	one := subject(jwt.MapClaims{"iss": "i", "sub": "a"})
+	if again := subject(jwt.MapClaims{"iss": "i", "sub": "a", "jti": "2"}); again != one {
+		t.Error("another token of the subject is another subject")
+	}
+	seen := map[string]bool{one: true}
+	for _, claims := range []jwt.MapClaims{{"iss": "i", "sub": "b"}, {"iss": "j", "sub": "a"}, {"iss": "i a", "sub": ""}, {"sub": "i a"}, {"jti": "1"}, {"jti": "2"}} {
+		s := subject(claims)
+		if seen[s] {
+			t.Errorf("%v has another's subject", claims)
+		}
+		seen[s] = true
+	}
+}
+
+func TestTokensThatAreRefused(t *testing.T) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&rsaKey.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	server := serveSet(t, jwk(t, "r", &rsaKey.PublicKey))
+	both := newKeys(t, auth.Config{PublishToken: token, JWTSecret: secret, JWKSURL: server.URL})
+	bySecret := newKeys(t, auth.Config{PublishToken: token, JWTSecret: secret})
+	bySet := newKeys(t, auth.Config{PublishToken: token, JWKSURL: server.URL})
+	good := func() jwt.MapClaims { return jwt.MapClaims{"exp": inAMinute(), "sub": "attacker"} }
+	hs256 := func(key []byte) string { return sign(t, jwt.SigningMethodHS256, key, "r", good()) }
+	whole := hs256([]byte(secret))
+	parts := strings.Split(whole, ".")
+
+	for name, bad := range map[string]struct {
+		keys  *auth.Keys
+		token string
+	}{
+		"the public key as a secret, PEM":      {both, hs256(public)},
+		"the public key as a secret, DER":      {both, hs256(der)},
+		"the public key as a secret, set only": {bySet, hs256(public)},
+		"the modulus as a secret":              {bySet, hs256(rsaKey.N.Bytes())},
+		"an empty secret":                      {bySet, hs256(nil)},
+		"the secret where there is none":       {bySet, whole},
+		"RS256 where there is a secret":        {bySecret, sign(t, jwt.SigningMethodRS256, rsaKey, "r", good())},
+		"none":                                 {both, sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, "r", good())},
+		"none with the signature of another":   {both, base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + "." + parts[2]},
+		"None":                                 {both, base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"None"}`)) + "." + parts[1] + "."},
+		"another secret":                       {both, hs256([]byte("another-secret-of-thirty-two-bytes"))},
+		"HS384":                                {both, sign(t, jwt.SigningMethodHS384, []byte(secret), "", good())},
+		"PS256":                                {both, sign(t, jwt.SigningMethodPS256, rsaKey, "r", good())},
+		"RS512":                                {both, sign(t, jwt.SigningMethodRS512, rsaKey, "r", good())},
+		"no algorithm":                         {both, signed(t, `{}`, `{"exp":9999999999}`)},
+		"an algorithm that is a number":        {both, signed(t, `{"alg":256}`, `{"exp":9999999999}`)},
+		"no signature":                         {both, parts[0] + "." + parts[1] + "."},
+		"two parts":                            {both, parts[0] + "." + parts[1]},
+		"four parts":                           {both, whole + "." + parts[2]},
+		"five parts":                           {both, whole + ".a.b"},
+		"other claims under the signature":     {both, parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":9999999999}`)) + "." + parts[2]},
+		"a critical extension":                 {both, signed(t, `{"alg":"HS256","crit":["b64"],"b64":false}`, `{"exp":9999999999}`)},
+		"padding":                              {both, whole + "="},
+		"huge":                                 {both, signed(t, `{"alg":"HS256"}`, `{"exp":9999999999,"a":"`+strings.Repeat("a", 16<<10)+`"}`)},
+		"dots":                                 {both, strings.Repeat(".", 30_000)},
+		"a kid that is a path":                 {both, sign(t, jwt.SigningMethodRS256, rsaKey, "../../../../dev/null", good())},
+		"a kid that is a URL":                  {both, sign(t, jwt.SigningMethodRS256, rsaKey, "http://attacker.example/jwks", good())},
+		"a kid that is a number":               {both, signedBy(t, rsaKey, `{"alg":"RS256","kid":7}`)},
+		"a key of its own":                     {both, signedBy(t, mustRSA(t), `{"alg":"RS256","jwk":{"kty":"RSA"},"jku":"http://attacker.example/"}`)},
+		"another RSA key under a known kid":    {both, sign(t, jwt.SigningMethodRS256, mustRSA(t), "r", good())},
+		"unsigned claims that would be told about": {both, sign(t, jwt.SigningMethodHS256, []byte("another-secret-of-thirty-two-bytes"), "", jwt.MapClaims{"exp": 1})},
+	} {
+		caller, err := bad.keys.Authenticate(t.Context(), bad.token)
+		if err == nil || err.Error() != "not authenticated: the token is not valid here" || !errors.Is(err, auth.ErrUnauthenticated) || !auth.Guessed(err) {
+			t.Errorf("%s: %v, guessed %v", name, err, auth.Guessed(err))
+		}
+		if caller != (auth.Caller{}) {
+			t.Errorf("%s: %+v", name, caller)
+		}
+	}
+}
+
+// What is wrong with a token that is signed is told to its owner, and holds nothing of it.
+func TestWhatOwnersAreTold(t *testing.T) {
+	keys := newKeys(t, auth.Config{JWTSecret: secret, Audience: "freshet", Issuer: "https://id.example"})
+	const header = `{"alg":"HS256","typ":"JWT"}`
+	rest := `"aud":"freshet","iss":"https://id.example","exp":9999999999`
+	future := time.Now().Add(time.Hour).Unix()
+	for payload, want := range map[string]string{
+		`{` + rest + `}`: "",
+		`{"aud":["other","freshet"],"iss":"https://id.example","exp":9999999999}`: "",
+		`{` + rest + `,"freshet":{"publish":null}}`:                               "",
+		`{` + rest + `,"EXP":1,"Freshet":7,"FRESHET":{}}`:                         "", // other names
+		`{"aud":"freshet","iss":"https://id.example","exp":1}`:                    "has expired",
+		fmt.Sprintf(`{%s,"nbf":%d}`, rest, future):                                "is not valid yet",
+		`{"aud":"other","iss":"https://id.example","exp":9999999999}`:             "is for another audience (aud)",
+		`{"aud":"freshet","iss":"https://else","exp":9999999999}`:                 "is of another issuer (iss)",
+		`{"iss":"https://id.example","exp":9999999999}`:                           "has no aud or no iss",
+		`{"aud":"freshet","exp":9999999999}`:                                      "has no aud or no iss",
+		`{"aud":"freshet","iss":"https://id.example"}`:                            "has no exp",
+		`{"aud":"freshet","iss":"https://id.example","exp":"later"}`:              "wrong kind: exp",
+		`{"aud":"freshet","iss":"https://id.example","exp":{}}`:                   "wrong kind: exp",
+		`{"aud":"freshet","iss":"https://id.example","exp":1e300}`:                "has expired",
+		`{` + rest + `,"nbf":"now"}`:                                              "wrong kind: nbf",
+		`{` + rest + `,"sub":7}`:                                                  "wrong kind: sub",
+		`{"aud":7,"iss":"https://id.example","exp":9999999999}`:                   "wrong kind: aud",
+		`{"aud":"freshet","iss":["https://id.example"],"exp":9999999999}`:         "wrong kind: iss",
+		`{` + rest + `,"freshet":"hunter2"}`:                                      "freshet must be an object",
+		`{` + rest + `,"freshet":["hunter2"]}`:                                    "freshet must be an object",
+		`{` + rest + `,"freshet":{"publish":">"}}`:                                "freshet.publish must be a list",
+		`{` + rest + `,"freshet":{"subscribe":{"hunter2":1}}}`:                    "freshet.subscribe must be a list",
+		`{` + rest + `,"freshet":{"subscribe":[1]}}`:                              "freshet.subscribe must be a list",
+		`{` + rest + `,"freshet":{"subscribe":["a","hunter2."]}}`:                 "freshet.subscribe[1] is no topic pattern",
+		`{` + rest + `,"freshet":{"publish":[null]}}`:                             "freshet.publish[0] is no topic pattern",
+		`{` + rest + `,"freshet":{"subscirbe":["hunter2"]}}`:                      "freshet has publish and subscribe",
+		`{` + rest + `,"freshet":{"publish":[],"publish":[">"]}}`:                 "freshet must be an object",
+		`{` + rest + `,"exp":99999999999}`:                                        "one of them twice",
+		`{` + rest + `,"freshet":{},"freshet":{"publish":[">"]}}`:                 "one of them twice",
+		`["hunter2"]`: "no JSON object",
+		`null`:        "no JSON object",
+		`{` + rest + `,"freshet":{"publish":[` + strings.Repeat(`"a",`, 256) + `"a"]}}`: "at most 256",
+	} {
+		caller, err := keys.Authenticate(t.Context(), signed(t, header, payload))
+		switch {
+		case want == "":
+			if err != nil {
+				t.Errorf("%s: %v", payload, err)
+			} else if caller.MayPublish("a") == nil {
+				t.Errorf("%s: may publish", payload)
+			}
+			continue
+		case err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, auth.ErrUnauthenticated) || auth.Guessed(err):
+			t.Errorf("%s: %v, want %q", payload, err, want)
+			continue
+		case !strings.Contains(auth.Challenge(err), `error="invalid_token", error_description="the token `) || strings.Contains(auth.Challenge(err), `\`):
+			t.Errorf("%s: challenge %s", payload, auth.Challenge(err))
+		}
+		if strings.Contains(err.Error()+auth.Challenge(err), "hunter2") {
+			t.Errorf("%s: of the token is told: %v", payload, err)
+		}
+	}
+}
+
+func TestTokensHoldTheirTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := newKeys(t, auth.Config{JWTSecret: secret})
+		now := time.Now()
+		text := sign(t, jwt.SigningMethodHS256, []byte(secret), "", jwt.MapClaims{
+			"nbf": now.Add(30 * time.Second).Unix(), "exp": now.Add(time.Minute).Unix(),
+		})
+		for _, want := range []struct {
+			at   time.Duration
+			text string
+		}{
+			{19 * time.Second, "is not valid yet"}, {20 * time.Second, ""}, {59 * time.Second, ""}, {time.Minute, "has expired"},
+			{65 * time.Second, "has expired"}, {time.Hour, "has expired"},
+		} {
+			<-time.After(time.Until(now.Add(want.at)))
+			_, err := keys.Authenticate(t.Context(), text)
+			if (err == nil) != (want.text == "") || err != nil && !strings.Contains(err.Error(), want.text) {
+				t.Errorf("after %v: %v, want %q", want.at, err, want.text)
+			}
+		}
+	})
+}
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	for _, config := range []auth.Config{
+		{JWTSecret: secret[1:]}, {JWKSURL: "id.example"}, {JWKSURL: "ftp://id.example/"}, {JWKSURL: "http://"}, {JWKSURL: "://"},
+	} {
+		if _, err := auth.New(config); err == nil || config.JWTSecret != "" && strings.Contains(err.Error(), config.JWTSecret) {
+			t.Errorf("%+v: %v", config, err)
+		}
+	}
+}
+
+func mustRSA(t *testing.T) *rsa.PrivateKey {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// signedBy is a token by RS256 with the header as it stands.
+func signedBy(t *testing.T, key *rsa.PrivateKey, header string) string {
+	t.Helper()
+	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":9999999999}`))
+	signature, err := jwt.SigningMethodRS256.Sign(text, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+func mustEC(t *testing.T, curve elliptic.Curve) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func mustEd(t *testing.T) ed25519.PrivateKey {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
