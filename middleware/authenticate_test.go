@@ -1,13 +1,21 @@
 package middleware_test
 
 import (
+	"crypto/tls"
+	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"freshet/auth"
+	"freshet/event"
+	"freshet/middleware"
 
 	"github.com/gin-gonic/gin"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func TestAuthenticate(t *testing.T) {
@@ -48,3 +56,197 @@ func TestAuthenticate(t *testing.T) {
 		}
 	}
 }
+
+// doors is an application that says who asked for what.
+func doors(t *testing.T, anonymous event.Patterns, origins ...string) (*gin.Engine, *sink) {
+	t.Helper()
+	engine, logged := applicationWhere(t, anonymous, origins...)
+	who := func(c *gin.Context) {
+		caller := auth.FromContext(c.Request.Context())
+		if err := caller.MayReadAnything(); err != nil && !caller.Operator() {
+			c.String(http.StatusTeapot, err.Error())
+			return
+		}
+		c.String(http.StatusOK, "operator %v", caller.Operator())
+	}
+	engine.GET("/event", who)
+	engine.POST("/event", who)
+	engine.DELETE("/ticket/:id", who)
+	return engine, logged
+}
+
+func TestCookies(t *testing.T) {
+	const (
+		good, bad = "Cookie: a=b; freshet_token=" + token, "Cookie: freshet_token=not-the-token-here"
+		own       = "Origin: https://freshet.example"
+		cookie403 = "by cookie, this needs a header Origin"
+	)
+	all := event.Patterns{event.All}
+	for _, test := range []struct {
+		name      string
+		line      string
+		headers   []string
+		anonymous event.Patterns
+		status    int
+		text      string
+	}{
+		{"reads", "GET /event", []string{good}, nil, 200, "operator true"},
+		{"a bad one reads what anybody may", "GET /event", []string{bad}, all, 200, "operator false"},
+		{"a bad one is told so for the rest", "GET /event", []string{bad}, nil, 418, "the token is not valid here"},
+		{"the header beats it", "GET /event", []string{bad, "Authorization: Bearer " + token}, nil, 200, "operator true"},
+		{"also a bad header", "GET /event", []string{good, "Authorization: Bearer not-the-token-here"}, all, 401, "not valid here"},
+		{"another scheme does not", "GET /event", []string{good, "Authorization: Basic eDp5"}, nil, 200, "operator true"},
+		{"two of them", "GET /event", []string{good, "Cookie: freshet_token=" + token}, nil, 418, "more than once"},
+		{"two of them", "POST /event", []string{good, "Cookie: freshet_token=" + token, own}, nil, 401, "more than once"},
+
+		{"changes with its own origin", "POST /event", []string{good, own}, nil, 200, "operator true"},
+		{"changes with its own origin", "DELETE /ticket/1", []string{good, own}, nil, 200, "operator true"},
+		{"changes over plain HTTP", "POST /event", []string{good, "Origin: http://freshet.example"}, nil, 200, "operator true"},
+		{"changes for a listed origin", "POST /event", []string{good, "Origin: https://app.example"}, nil, 200, "operator true"},
+		{"by the browser's word", "POST /event", []string{good, "Origin: null", "Sec-Fetch-Site: same-origin"}, nil, 200, "operator true"},
+		{"without an origin", "POST /event", []string{good}, all, 403, cookie403},
+		{"without an origin", "DELETE /ticket/1", []string{good}, all, 403, cookie403},
+		{"without an origin, by the browser's word", "POST /event", []string{good, "Sec-Fetch-Site: same-origin"}, nil, 403, cookie403},
+		{"for another origin", "POST /event", []string{good, "Origin: https://evil.example"}, nil, 403, "origin"},
+		{"for another port", "POST /event", []string{good, "Origin: https://freshet.example:8443"}, nil, 403, "origin"},
+		{"for none", "POST /event", []string{good, "Origin: null"}, nil, 403, "origin"},
+		{"for any", "POST /event", []string{good, "Origin: *"}, nil, 403, "origin"},
+		{"a bad one changes nothing", "POST /event", []string{bad, own}, all, 401, "not valid here"},
+		{"a header needs no origin", "POST /event", []string{good, "Authorization: Bearer " + token}, nil, 200, "operator true"},
+		{"nor does a cookie of another name", "POST /event", []string{"Cookie: token=" + token}, all, 200, "operator false"},
+	} {
+		engine, logged := doors(t, test.anonymous, "*", "https://app.example")
+		response := serve(engine, request(t, test.line, test.headers...))
+		if text := body(t, response); response.StatusCode != test.status || !strings.Contains(text, test.text) {
+			t.Errorf("%s: %s %q: %d %s, want %d %s", test.name, test.line, test.headers, response.StatusCode, text, test.status, test.text)
+		}
+		for _, secret := range []string{token, "not-the-token-here"} {
+			if strings.Contains(logged.String(), secret) {
+				t.Errorf("%s: logged:\n%s", test.name, logged)
+			}
+		}
+	}
+}
+
+// Over TLS, a page of the same host over plain HTTP is another origin.
+func TestCookiesOverTLS(t *testing.T) {
+	engine, _ := doors(t, nil)
+	for origin, want := range map[string]int{"https://freshet.example": 200, "http://freshet.example": 403} {
+		r := request(t, "POST /event", "Cookie: freshet_token="+token, "Origin: "+origin)
+		r.TLS = &tls.ConnectionState{}
+		if response := serve(engine, r); response.StatusCode != want {
+			t.Errorf("%s: %d, want %d", origin, response.StatusCode, want)
+		}
+	}
+}
+
+func TestGuessesAreSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, logged := doors(t, event.Patterns{event.All})
+		try := func(address, token string) *http.Response {
+			r := request(t, "GET /event", "Authorization: Bearer "+token)
+			r.RemoteAddr = address
+			return serve(engine, r)
+		}
+		const guesser, neighbour = "[2001:db8:0:1::66]:999", "[2001:db8:0:1::7]:999" // of one /64
+		if r := try(neighbour, token); r.StatusCode != 200 {
+			t.Fatal(r.StatusCode)
+		}
+		for i := range 20 {
+			if r := try(guesser, fmt.Sprint("guess-number-", i)); r.StatusCode != 401 {
+				t.Fatalf("guess %d: %d", i, r.StatusCode)
+			}
+		}
+		refused := try(guesser, "guess-number-20")
+		if after := refused.Header.Get("Retry-After"); after != "3" {
+			t.Errorf("Retry-After %q", after)
+		}
+		wantRefusal(t, refused, http.StatusTooManyRequests, "too_many_failures", "wait")
+		for name, c := range map[string]struct {
+			address, token string
+			want           int
+		}{
+			"a token that was good there": {neighbour, token, 200},
+			"another address of the /64":  {neighbour, "another-guess-now", 429},
+			"another /64":                 {"[2001:db8:0:2::66]:999", "guess-number-21", 401},
+			"an IPv4 address":             {"192.0.2.9:999", "guess-number-21", 401},
+			"the same, as IPv6 writes it": {"[::ffff:192.0.2.9]:999", token, 200},
+			"a good token from elsewhere": {"192.0.2.10:999", token, 200},
+			"no token, from the same /64": {guesser, "", 429},
+		} {
+			r := try(c.address, c.token)
+			if r.StatusCode != c.want {
+				t.Errorf("%s: %d, want %d", name, r.StatusCode, c.want)
+			}
+		}
+		if r := serve(engine, request(t, "GET /event")); r.StatusCode != 200 {
+			t.Errorf("without a token: %d", r.StatusCode)
+		}
+		// Who reads by a cookie goes on reading what anybody may.
+		r := request(t, "GET /event", "Cookie: freshet_token="+token)
+		r.RemoteAddr = guesser
+		if response := serve(engine, r); response.StatusCode != 200 {
+			t.Errorf("by a cookie that was good there: %d", response.StatusCode)
+		}
+		r = request(t, "GET /event", "Cookie: freshet_token=a-guess-by-cookie")
+		r.RemoteAddr = guesser
+		if response := serve(engine, r); response.StatusCode != 200 || body(t, response) != "operator false" {
+			t.Errorf("by a cookie: %d", response.StatusCode)
+		}
+		<-time.After(3 * time.Second)
+		if r := try(guesser, "guess-number-22"); r.StatusCode != 401 {
+			t.Errorf("one more after three seconds: %d", r.StatusCode)
+		}
+		if r := try(guesser, "guess-number-23"); r.StatusCode != 429 {
+			t.Errorf("and another: %d", r.StatusCode)
+		}
+		if strings.Contains(logged.String(), "guess-") {
+			t.Errorf("logged:\n%s", logged)
+		}
+	})
+}
+
+// A page that keeps sending a token that has expired is no guesser.
+func TestExpiredTokensAreNoGuesses(t *testing.T) {
+	engine, _ := doors(t, event.Patterns{event.All})
+	old, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"exp": 1}).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		wantRefusal(t, serve(engine, request(t, "GET /event", "Authorization: Bearer "+old)), 401, "unauthorized", "has expired")
+	}
+}
+
+// Addresses that are made up fill no memory.
+func TestTheTableOfGuessersIsBounded(t *testing.T) {
+	keys, err := auth.New(auth.Config{PublishToken: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := gin.New()
+	engine.Use(middleware.Authenticate(keys, nil))
+	before := heap()
+	for i := range 100_000 {
+		r := request(t, "GET /event", "Authorization: Bearer a-guess-of-many-addresses")
+		r.RemoteAddr = fmt.Sprintf("[2001:db8:%x:%x::1]:1", i>>16, i&0xffff)
+		engine.ServeHTTP(nowhere{http.Header{}}, r)
+	}
+	if grown := heap() - before; grown > 8<<20 {
+		t.Errorf("grown by %d bytes", grown)
+	}
+	runtime.KeepAlive(engine)
+}
+
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+type nowhere struct{ header http.Header }
+
+func (w nowhere) Header() http.Header         { return w.header }
+func (w nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (w nowhere) WriteHeader(int)             {}

@@ -19,7 +19,10 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-const token = "correct-horse-battery"
+const (
+	token  = "correct-horse-battery"
+	secret = "thirty-two-bytes-of-a-JWT-secret"
+)
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.TestMode)
@@ -60,9 +63,15 @@ func (s *sink) records(t *testing.T) []map[string]any {
 // application is an engine with everything of this package in front, in its order.
 func application(t *testing.T, origins ...string) (*gin.Engine, *sink) {
 	t.Helper()
+	return applicationWhere(t, event.Patterns{event.All}, origins...)
+}
+
+// applicationWhere is the same where only these topics may be read without a token.
+func applicationWhere(t *testing.T, anonymous event.Patterns, origins ...string) (*gin.Engine, *sink) {
+	t.Helper()
 	logged := &sink{}
 	logger := slog.New(slog.NewJSONHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	keys, err := auth.New(auth.Config{PublishToken: token, Anonymous: event.Patterns{event.All}})
+	keys, err := auth.New(auth.Config{PublishToken: token, JWTSecret: secret, Anonymous: anonymous})
 	if err != nil {
 		t.Fatal(err)
 	}
