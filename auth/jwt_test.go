@@ -259,7 +259,7 @@ func TestWhatOwnersAreTold(t *testing.T) {
 		`{` + rest + `,"freshet":{"subscribe":[1]}}`:                              "freshet.subscribe must be a list",
 		`{` + rest + `,"freshet":{"subscribe":["a","hunter2."]}}`:                 "freshet.subscribe[1] is no topic pattern",
 		`{` + rest + `,"freshet":{"publish":[null]}}`:                             "freshet.publish[0] is no topic pattern",
-		`{` + rest + `,"freshet":{"subscribes":["hunter2"]}}`:                      "freshet has publish and subscribe",
+		`{` + rest + `,"freshet":{"subscribes":["hunter2"]}}`:                     "freshet has publish and subscribe",
 		`{` + rest + `,"freshet":{"publish":[],"publish":[">"]}}`:                 "freshet must be an object",
 		`{` + rest + `,"exp":99999999999}`:                                        "one of them twice",
 		`{` + rest + `,"freshet":{},"freshet":{"publish":[">"]}}`:                 "one of them twice",

@@ -90,30 +90,30 @@ func TestCookies(t *testing.T) {
 		status    int
 		text      string
 	}{
-		{"reads", "GET /event", []string{good}, nil, 200, "operator true"},
-		{"a bad one reads what anybody may", "GET /event", []string{bad}, all, 200, "operator false"},
-		{"a bad one is told so for the rest", "GET /event", []string{bad}, nil, 418, "the token is not valid here"},
-		{"the header beats it", "GET /event", []string{bad, "Authorization: Bearer " + token}, nil, 200, "operator true"},
-		{"also a bad header", "GET /event", []string{good, "Authorization: Bearer not-the-token-here"}, all, 401, "not valid here"},
-		{"another scheme does not", "GET /event", []string{good, "Authorization: Basic eDp5"}, nil, 200, "operator true"},
-		{"two of them", "GET /event", []string{good, "Cookie: freshet_token=" + token}, nil, 418, "more than once"},
-		{"two of them", "POST /event", []string{good, "Cookie: freshet_token=" + token, own}, nil, 401, "more than once"},
+		{"reads", "GET /event", []string{good}, nil, http.StatusOK, "operator true"},
+		{"a bad one reads what anybody may", "GET /event", []string{bad}, all, http.StatusOK, "operator false"},
+		{"a bad one is told so for the rest", "GET /event", []string{bad}, nil, http.StatusTeapot, "the token is not valid here"},
+		{"the header beats it", "GET /event", []string{bad, "Authorization: Bearer " + token}, nil, http.StatusOK, "operator true"},
+		{"also a bad header", "GET /event", []string{good, "Authorization: Bearer not-the-token-here"}, all, http.StatusUnauthorized, "not valid here"},
+		{"another scheme does not", "GET /event", []string{good, "Authorization: Basic eDp5"}, nil, http.StatusOK, "operator true"},
+		{"two of them", "GET /event", []string{good, "Cookie: freshet_token=" + token}, nil, http.StatusTeapot, "more than once"},
+		{"two of them", "POST /event", []string{good, "Cookie: freshet_token=" + token, own}, nil, http.StatusUnauthorized, "more than once"},
 
-		{"changes with its own origin", "POST /event", []string{good, own}, nil, 200, "operator true"},
-		{"changes with its own origin", "DELETE /ticket/1", []string{good, own}, nil, 200, "operator true"},
-		{"changes over plain HTTP", "POST /event", []string{good, "Origin: http://freshet.example"}, nil, 200, "operator true"},
-		{"changes for a listed origin", "POST /event", []string{good, "Origin: https://app.example"}, nil, 200, "operator true"},
-		{"by the browser's word", "POST /event", []string{good, "Origin: null", "Sec-Fetch-Site: same-origin"}, nil, 200, "operator true"},
+		{"changes with its own origin", "POST /event", []string{good, own}, nil, http.StatusOK, "operator true"},
+		{"changes with its own origin", "DELETE /ticket/1", []string{good, own}, nil, http.StatusOK, "operator true"},
+		{"changes over plain HTTP", "POST /event", []string{good, "Origin: http://freshet.example"}, nil, http.StatusOK, "operator true"},
+		{"changes for a listed origin", "POST /event", []string{good, "Origin: https://app.example"}, nil, http.StatusOK, "operator true"},
+		{"by the browser's word", "POST /event", []string{good, "Origin: null", "Sec-Fetch-Site: same-origin"}, nil, http.StatusOK, "operator true"},
 		{"without an origin", "POST /event", []string{good}, all, 403, cookie403},
 		{"without an origin", "DELETE /ticket/1", []string{good}, all, 403, cookie403},
 		{"without an origin, by the browser's word", "POST /event", []string{good, "Sec-Fetch-Site: same-origin"}, nil, 403, cookie403},
-		{"for another origin", "POST /event", []string{good, "Origin: https://evil.example"}, nil, 403, "origin"},
-		{"for another port", "POST /event", []string{good, "Origin: https://freshet.example:8443"}, nil, 403, "origin"},
-		{"for none", "POST /event", []string{good, "Origin: null"}, nil, 403, "origin"},
-		{"for any", "POST /event", []string{good, "Origin: *"}, nil, 403, "origin"},
-		{"a bad one changes nothing", "POST /event", []string{bad, own}, all, 401, "not valid here"},
-		{"a header needs no origin", "POST /event", []string{good, "Authorization: Bearer " + token}, nil, 200, "operator true"},
-		{"nor does a cookie of another name", "POST /event", []string{"Cookie: token=" + token}, all, 200, "operator false"},
+		{"for another origin", "POST /event", []string{good, "Origin: https://evil.example"}, nil, http.StatusForbidden, "origin"},
+		{"for another port", "POST /event", []string{good, "Origin: https://freshet.example:8443"}, nil, http.StatusForbidden, "origin"},
+		{"for none", "POST /event", []string{good, "Origin: null"}, nil, http.StatusForbidden, "origin"},
+		{"for any", "POST /event", []string{good, "Origin: *"}, nil, http.StatusForbidden, "origin"},
+		{"a bad one changes nothing", "POST /event", []string{bad, own}, all, http.StatusUnauthorized, "not valid here"},
+		{"a header needs no origin", "POST /event", []string{good, "Authorization: Bearer " + token}, nil, http.StatusOK, "operator true"},
+		{"nor does a cookie of another name", "POST /event", []string{"Cookie: token=" + token}, all, http.StatusOK, "operator false"},
 	} {
 		engine, logged := doors(t, test.anonymous, "*", "https://app.example")
 		response := serve(engine, request(t, test.line, test.headers...))
@@ -131,7 +131,7 @@ func TestCookies(t *testing.T) {
 // Over TLS, a page of the same host over plain HTTP is another origin.
 func TestCookiesOverTLS(t *testing.T) {
 	engine, _ := doors(t, nil)
-	for origin, want := range map[string]int{"https://freshet.example": 200, "http://freshet.example": 403} {
+	for origin, want := range map[string]int{"https://freshet.example": http.StatusOK, "http://freshet.example": http.StatusForbidden} {
 		r := request(t, "POST /event", "Cookie: freshet_token="+token, "Origin: "+origin)
 		r.TLS = &tls.ConnectionState{}
 		if response := serve(engine, r); response.StatusCode != want {
@@ -149,11 +149,11 @@ func TestGuessesAreSlow(t *testing.T) {
 			return serve(engine, r)
 		}
 		const guesser, neighbour = "[2001:db8:0:1::66]:999", "[2001:db8:0:1::7]:999" // of one /64
-		if r := try(neighbour, token); r.StatusCode != 200 {
+		if r := try(neighbour, token); r.StatusCode != http.StatusOK {
 			t.Fatal(r.StatusCode)
 		}
 		for i := range 20 {
-			if r := try(guesser, fmt.Sprint("guess-number-", i)); r.StatusCode != 401 {
+			if r := try(guesser, fmt.Sprint("guess-number-", i)); r.StatusCode != http.StatusUnauthorized {
 				t.Fatalf("guess %d: %d", i, r.StatusCode)
 			}
 		}
@@ -166,38 +166,38 @@ func TestGuessesAreSlow(t *testing.T) {
 			address, token string
 			want           int
 		}{
-			"a token that was good there": {neighbour, token, 200},
-			"another address of the /64":  {neighbour, "another-guess-now", 429},
-			"another /64":                 {"[2001:db8:0:2::66]:999", "guess-number-21", 401},
-			"an IPv4 address":             {"192.0.2.9:999", "guess-number-21", 401},
-			"the same, as IPv6 writes it": {"[::ffff:192.0.2.9]:999", token, 200},
-			"a good token from elsewhere": {"192.0.2.10:999", token, 200},
-			"no token, from the same /64": {guesser, "", 429},
+			"a token that was good there": {neighbour, token, http.StatusOK},
+			"another address of the /64":  {neighbour, "another-guess-now", http.StatusTooManyRequests},
+			"another /64":                 {"[2001:db8:0:2::66]:999", "guess-number-21", http.StatusUnauthorized},
+			"an IPv4 address":             {"192.0.2.9:999", "guess-number-21", http.StatusUnauthorized},
+			"the same, as IPv6 writes it": {"[::ffff:192.0.2.9]:999", token, http.StatusOK},
+			"a good token from elsewhere": {"192.0.2.10:999", token, http.StatusOK},
+			"no token, from the same /64": {guesser, "", http.StatusTooManyRequests},
 		} {
 			r := try(c.address, c.token)
 			if r.StatusCode != c.want {
 				t.Errorf("%s: %d, want %d", name, r.StatusCode, c.want)
 			}
 		}
-		if r := serve(engine, request(t, "GET /event")); r.StatusCode != 200 {
+		if r := serve(engine, request(t, "GET /event")); r.StatusCode != http.StatusOK {
 			t.Errorf("without a token: %d", r.StatusCode)
 		}
 		// Who reads by a cookie goes on reading what anybody may.
 		r := request(t, "GET /event", "Cookie: freshet_token="+token)
 		r.RemoteAddr = guesser
-		if response := serve(engine, r); response.StatusCode != 200 {
+		if response := serve(engine, r); response.StatusCode != http.StatusOK {
 			t.Errorf("by a cookie that was good there: %d", response.StatusCode)
 		}
 		r = request(t, "GET /event", "Cookie: freshet_token=a-guess-by-cookie")
 		r.RemoteAddr = guesser
-		if response := serve(engine, r); response.StatusCode != 200 || body(t, response) != "operator false" {
+		if response := serve(engine, r); response.StatusCode != http.StatusOK || body(t, response) != "operator false" {
 			t.Errorf("by a cookie: %d", response.StatusCode)
 		}
 		<-time.After(3 * time.Second)
-		if r := try(guesser, "guess-number-22"); r.StatusCode != 401 {
+		if r := try(guesser, "guess-number-22"); r.StatusCode != http.StatusUnauthorized {
 			t.Errorf("one more after three seconds: %d", r.StatusCode)
 		}
-		if r := try(guesser, "guess-number-23"); r.StatusCode != 429 {
+		if r := try(guesser, "guess-number-23"); r.StatusCode != http.StatusTooManyRequests {
 			t.Errorf("and another: %d", r.StatusCode)
 		}
 		if strings.Contains(logged.String(), "guess-") {
@@ -214,7 +214,7 @@ func TestExpiredTokensAreNoGuesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 100 {
-		wantRefusal(t, serve(engine, request(t, "GET /event", "Authorization: Bearer "+old)), 401, "unauthorized", "has expired")
+		wantRefusal(t, serve(engine, request(t, "GET /event", "Authorization: Bearer "+old)), http.StatusUnauthorized, "unauthorized", "has expired")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -170,20 +171,23 @@ func (r record) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// redact replaces the values of parameters that carry credentials, or might: by any name with ticket or token in it.
+// redact replaces the values of parameters that carry credentials, or might: by any name with ticket, token or the like in it, and by
+// whatever name where it looks like a JSON web token.
 func redact(query string) string {
 	// Go takes no `;` for a separator, but whoever sent one may have.
 	pairs := strings.Split(strings.ReplaceAll(query, ";", "&"), "&")
 	for i, pair := range pairs {
-		key, _, hasValue := strings.Cut(pair, "=")
+		key, value, hasValue := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(key)
 		name = strings.ToLower(name)
-		if hasValue && (err != nil || strings.Contains(name, "ticket") || strings.Contains(name, "token")) {
+		if hasValue && (err != nil || strings.HasPrefix(value, "eyJ") || slices.ContainsFunc(secretNames, func(part string) bool { return strings.Contains(name, part) })) {
 			pairs[i] = key + "=[redacted]"
 		}
 	}
 	return strings.Join(pairs, "&")
 }
+
+var secretNames = []string{"ticket", "token", "jwt", "auth", "secret", "password"}
 
 // mostText is how much of a text a record has, in bytes.
 const mostText = 512
