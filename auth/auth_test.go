@@ -83,3 +83,26 @@ func TestContextCarriesCaller(t *testing.T) {
 		t.Errorf("got %v, want %v", got, caller)
 	}
 }
+
+// Whatever is sent for a token is refused without a word of it, and nothing panics.
+func FuzzAuthenticate(f *testing.F) {
+	for _, text := range []string{
+		"", ".", "..", "...", "a.b.c", "e30.e30.", "eyJhbGciOiJub25lIn0.e30.", "eyJhbGciOiJIUzI1NiJ9.e30.AAAA", "eyJhbGciOiJIUzI1NiJ9.bnVsbA.AAAA",
+		"eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.AAAA", "bnVsbA.bnVsbA.bnVsbA", "\xff.\x00.=",
+	} {
+		f.Add(text)
+	}
+	keys, err := auth.New(auth.Config{PublishToken: token, JWTSecret: secret})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if text == token {
+			return
+		}
+		caller, err := keys.Authenticate(t.Context(), text)
+		if err == nil || err.Error() != "not authenticated: the token is not valid here" || caller != (auth.Caller{}) {
+			t.Errorf("%q: %+v, %v", text, caller, err)
+		}
+	})
+}

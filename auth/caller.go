@@ -26,7 +26,7 @@ type identity struct {
 // MayPublish is nil if the caller may publish to the topic; without a topic, if there is any that the caller may publish to.
 func (c Caller) MayPublish(topic string) error {
 	switch {
-	case c.Subject() == "" && c.identity != nil && c.why != nil:
+	case c.Subject() == "" && c.identity != nil && c.why != nil: // anonymous, but by a token that is bad
 		return c.why
 	case c.Subject() == "":
 		return fmt.Errorf(`%w: to publish, send "Authorization: Bearer <publish token>"`, ErrUnauthenticated)
@@ -71,7 +71,7 @@ func (c Caller) MayReadAnything() error {
 
 // needsToken is for an anonymous caller.
 func (c Caller) needsToken(what string) error {
-	if c.why != nil { // a nil identity may read all, and does not come here
+	if c.identity != nil && c.why != nil {
 		return c.why
 	}
 	return fmt.Errorf(`%w: to read %s, send "Authorization: Bearer <token>"`, ErrUnauthenticated, what)

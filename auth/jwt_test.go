@@ -131,6 +131,9 @@ func TestOthersThanTokens(t *testing.T) {
 	if (auth.Caller{}).MayRead(all) != nil || (auth.Caller{}).MayPublish("a") == nil {
 		t.Error("the zero Caller reads all and publishes nothing")
 	}
+	if err := (auth.Caller{}).MayRead(event.Pattern{}); !errors.Is(err, auth.ErrUnauthenticated) {
+		t.Errorf("no pattern: %v", err)
+	}
 	granted := keys.Granted(auth.Grant{ID: "t1", Subject: "s", Read: patterns(t, "a"), Expires: time.Unix(9, 0)})
 	if granted.MayRead(patterns(t, "a")[0]) != nil || granted.MayRead(all) == nil || granted.MayPublish("a") == nil ||
 		granted.Grant() != "t1" || granted.Subject() != "s" || !granted.Expires().Equal(time.Unix(9, 0)) {
