@@ -218,6 +218,17 @@ func TestExpiredTokensAreNoGuesses(t *testing.T) {
 	}
 }
 
+// Nor is one that keeps sending what was signed by a key that is gone: it is one guess.
+func TestTheSameTokenIsOneGuess(t *testing.T) {
+	engine, _ := doors(t, event.Patterns{event.All})
+	for range 100 {
+		wantRefusal(t, serve(engine, request(t, "GET /event", "Authorization: Bearer signed-by-the-last-key")), http.StatusUnauthorized, "unauthorized", "not valid")
+	}
+	if r := serve(engine, request(t, "GET /event", "Authorization: Bearer "+token)); r.StatusCode != http.StatusOK {
+		t.Errorf("another who has the address: %d", r.StatusCode)
+	}
+}
+
 // Addresses that are made up fill no memory.
 func TestTheTableOfGuessersIsBounded(t *testing.T) {
 	keys, err := auth.New(auth.Config{PublishToken: token})
@@ -230,6 +241,9 @@ func TestTheTableOfGuessersIsBounded(t *testing.T) {
 	for i := range 100_000 {
 		r := request(t, "GET /event", "Authorization: Bearer a-guess-of-many-addresses")
 		r.RemoteAddr = fmt.Sprintf("[2001:db8:%x:%x::1]:1", i>>16, i&0xffff)
+		if i%2 == 0 {
+			r.Header.Set("Authorization", fmt.Sprint("Bearer a-guess-of-its-own-", i))
+		}
 		engine.ServeHTTP(nowhere{http.Header{}}, r)
 	}
 	if grown := heap() - before; grown > 8<<20 {

@@ -19,24 +19,23 @@ const (
 	triesEvery = 3 * time.Second
 )
 
-// Bounds of the table, about a megabyte each.
+// Bounds of the tables, about a megabyte each.
 const (
 	mostTriers = 10_000 // addresses with bad tokens
-	mostGood   = 10_000 // good tokens, twice
+	mostSeen   = 10_000 // tokens, twice
 )
 
 // tries holds each client address to a rate of bad tokens. It is safe for concurrent use.
 type tries struct {
 	salt [sha256.Size]byte // so that what is kept of a token is of no use elsewhere
 
-	mu      sync.Mutex
-	buckets map[netip.Prefix]*rate.Limiter
-	// What was good at an address: the newest, and those before them.
-	good, older map[[sha256.Size]byte]struct{}
+	mu        sync.Mutex
+	buckets   map[netip.Prefix]*rate.Limiter
+	good, bad seen // at an address
 }
 
 func newTries() *tries {
-	t := &tries{buckets: map[netip.Prefix]*rate.Limiter{}, good: map[[sha256.Size]byte]struct{}{}}
+	t := &tries{buckets: map[netip.Prefix]*rate.Limiter{}}
 	_, _ = rand.Read(t.salt[:]) // never fails
 	return t
 }
@@ -64,7 +63,7 @@ func (t *tries) authenticate(c *gin.Context, keys *auth.Keys, token string) (aut
 	case err == nil:
 		t.succeeded(proof)
 	case auth.Guessed(err):
-		t.failed(network)
+		t.failed(network, proof)
 	}
 	return caller, err
 }
@@ -95,21 +94,20 @@ func (t *tries) wait(network netip.Prefix, proof [sha256.Size]byte) time.Duratio
 		return 0
 	}
 	left := bucket.TokensAt(time.Now())
-	if left >= 1 || t.known(proof) {
+	if left >= 1 || t.good.has(proof) {
 		return 0
 	}
 	return max(1, time.Duration((1-left)*float64(triesEvery)))
 }
 
-func (t *tries) known(proof [sha256.Size]byte) bool {
-	_, good := t.good[proof]
-	_, older := t.older[proof]
-	return good || older
-}
-
-func (t *tries) failed(network netip.Prefix) {
+// failed counts a bad token, once: a page that sends the one that it was given again and again guesses nothing.
+func (t *tries) failed(network netip.Prefix, proof [sha256.Size]byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.bad.has(proof) {
+		return
+	}
+	t.bad.add(proof)
 	bucket := t.buckets[network]
 	if bucket == nil {
 		for other := range t.buckets {
@@ -127,8 +125,23 @@ func (t *tries) failed(network netip.Prefix) {
 func (t *tries) succeeded(proof [sha256.Size]byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.good) >= mostGood {
-		t.good, t.older = map[[sha256.Size]byte]struct{}{}, t.good
+	t.good.add(proof)
+}
+
+// seen holds what was added last: mostSeen of it, and twice as many at most.
+type seen struct {
+	newest, older map[[sha256.Size]byte]struct{}
+}
+
+func (s *seen) has(proof [sha256.Size]byte) bool {
+	_, newest := s.newest[proof]
+	_, older := s.older[proof]
+	return newest || older
+}
+
+func (s *seen) add(proof [sha256.Size]byte) {
+	if s.newest == nil || len(s.newest) >= mostSeen {
+		s.newest, s.older = map[[sha256.Size]byte]struct{}{}, s.newest
 	}
-	t.good[proof] = struct{}{}
+	s.newest[proof] = struct{}{}
 }
