@@ -92,6 +92,10 @@ func (h *Handlers) stream(c *gin.Context) {
 		}
 	}()
 	patterns, counter, stats, err := h.parseTopics(c)
+	if errors.Is(err, auth.ErrUnavailable) {
+		h.refuse(c, err)
+		return
+	}
 	if err != nil {
 		fail(c, err)
 		return

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ type tcpServer struct {
 	hub     *hub.Hub
 	tickets *auth.Tickets
 	records chan map[string]any // of the request log
+	callers sync.Map            // of auth.Caller, by what a request has in its query as "as"
 }
 
 // operatorToken is what an operator sends as the header Operator.
@@ -71,10 +73,14 @@ func onBothPaths(t *testing.T, window int64, test func(ctx context.Context, t *t
 			must(t, err)
 			keys, err := auth.New(auth.Config{PublishToken: operatorToken})
 			must(t, err)
-			s := &tcpServer{nil, hs, log, h, tickets, make(chan map[string]any, 10_000)}
+			s := &tcpServer{nil, hs, log, h, tickets, make(chan map[string]any, 10_000), sync.Map{}}
 			r := gin.New()
 			r.Use(middleware.Log(slog.New(slog.NewJSONHandler(s, nil))), func(c *gin.Context) {
-				if caller, err := keys.Authenticate(c.Request.Context(), c.GetHeader("Operator")); err == nil {
+				caller, err := keys.Authenticate(c.Request.Context(), c.GetHeader("Operator"))
+				if known, ok := s.callers.Load(c.Query("as")); ok {
+					caller, err = known.(auth.Caller), nil
+				}
+				if err == nil {
 					c.Request = c.Request.WithContext(auth.NewContext(c.Request.Context(), caller))
 				}
 			})
