@@ -117,7 +117,7 @@ func serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 		if certs != nil {
 			g.Go(func() error { return certs.Run(ctx) })
 		}
-		printReady(stdout, baseURL(listeners[0].Addr(), certs), a.token)
+		printReady(stdout, baseURL(listeners[0].Addr(), certs), a.token, len(cfg.Anonymous) > 0)
 		<-ctx.Done()
 		stop()
 		logger.Info("draining", "for", cfg.Drain.String())
@@ -342,7 +342,7 @@ func newLogger(cfg config.Config, out io.Writer) *slog.Logger {
 }
 
 // printReady tells a newcomer what to do next, with lines that work when pasted.
-func printReady(out io.Writer, base string, token publishToken) {
+func printReady(out io.Writer, base string, token publishToken, anonymous bool) {
 	dashboard, bearer, note := base+"/#token="+token.text, token.text, ""
 	switch {
 	case token.text == "":
@@ -350,11 +350,15 @@ func printReady(out io.Writer, base string, token publishToken) {
 	case token.configured: // its owner knows it; a terminal's history need not
 		dashboard, bearer, note = base+"/", "$FRESHET_PUBLISH_TOKEN", "\n             where FRESHET_PUBLISH_TOKEN is the configured publish token"
 	}
+	credential := ""
+	if !anonymous {
+		credential = `-H "Authorization: Bearer ` + bearer + `" `
+	}
 	fmt.Fprintf(out, `freshet is ready
 
   dashboard  %s
   publish    curl -H "Authorization: Bearer %s" -d hello %s/event/news%s
-  subscribe  curl -N %s/event
+  subscribe  curl -N %s%s/event
 
-`, dashboard, bearer, base, note, base)
+`, dashboard, bearer, base, note, credential, base)
 }
