@@ -124,6 +124,8 @@ func interoperate(t *testing.T, read reader, resumesFromOpening bool) {
 		t.Fatalf("specimens, - as published, + as they arrived:\n%s", diff)
 	}
 
+	// Else it might be drained before its first count, and its opening be missed.
+	a.until("counts of the second connection", func() bool { return a.openings() >= 2 })
 	want, a.events = nil, nil
 	publishNext := func(s *runningServer) error {
 		number := strconv.Itoa(len(want))
