@@ -531,3 +531,25 @@ func TestEncodingsAreShared(t *testing.T) {
 		t.Error("a line is kept after the last who takes lines has gone")
 	}
 }
+
+// Whoever takes a subscriber over learns that it was ended, also if that was before.
+func TestAnEndedSubscriber(t *testing.T) {
+	log := eventlogtest.NewMemory()
+	h := start(t, log, hub.Config{})
+	wakes := 0
+	s, err := h.Subscribe(t.Context(), hub.Request{Patterns: eventlogtest.Patterns(t, ">"), Wake: func() { wakes++ }})
+	must(t, err)
+	defer s.Close()
+	if entries, err := s.Next(nil); len(entries) > 0 || err != nil || s.Ended() {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	s.Rewake(func() { wakes += 10 }) // there is nothing: not called
+	s.End()
+	s.Rewake(func() { wakes += 100 })
+	if wakes != 111 || !s.Ended() {
+		t.Errorf("wake was called to %d, want 111", wakes)
+	}
+	if entries, err := s.Next(nil); len(entries) > 0 || !errors.Is(err, hub.ErrEnded) {
+		t.Errorf("%d entries, %v", len(entries), err)
+	}
+}

@@ -101,10 +101,10 @@ func (s *Subscriber) wake() { (*s.waker.Load())() }
 func (s *Subscriber) Patterns() event.Patterns { return s.patterns }
 
 // Rewake has another function called from now on when there is more to read, and calls it if
-// there is. The subscriber may be another's already.
+// there is, or if the subscriber has been ended. The subscriber may be another's already.
 func (s *Subscriber) Rewake(wake func()) {
 	s.waker.Store(&wake)
-	if s.mark.Load() != 0 { // else the hub sets it, and then calls
+	if s.mark.Load() != 0 || s.Ended() { // else who sets them calls it then
 		wake()
 	}
 }
