@@ -48,7 +48,10 @@ const operatorToken = "a-token-for-the-tests"
 func (s *tcpServer) Write(line []byte) (int, error) {
 	var record map[string]any
 	err := json.Unmarshal(line, &record)
-	s.records <- record
+	select {
+	case s.records <- record:
+	default: // a test that asks in a loop has more than anybody looks at
+	}
 	return len(line), err
 }
 
