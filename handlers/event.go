@@ -76,14 +76,37 @@ func (s *stream) stop() {
 
 // stream serves GET /event and GET /event/{topic}.
 func (h *Handlers) stream(c *gin.Context) {
+	s, p := h.admit(c)
+	if s == nil {
+		return
+	}
+	// In functions of their own: what lies on the stack here does so for as long as the stream
+	// lasts, and some hundred bytes more would double its goroutine's stack.
+	defer s.leave(p)
+	out := c.Writer
+	c.Writer = streamWriter{out}
+	s.wire = newWire(c)
+	defer s.wire.guarded(c)()
+	s.begin(c, p, out)
+	s.open(out)
+	if h.parkable(c) {
+		s.owner, s.takeOver = p, func() (net.Conn, error) { return p.takeOver(c, s.wire) }
+	}
+	c.Stream(s.step)
+	s.close(c, p)
+}
+
+// admit returns the stream that is asked for, in its place and counted; nil if it has turned
+// the caller away.
+func (h *Handlers) admit(c *gin.Context) (*stream, *parked) {
 	if c.Request.ContentLength != 0 { // the server would wait for it, for as long as the stream is open
 		fail(c, fmt.Errorf("%w: a request for a stream has no body", errRequest))
-		return
+		return nil, nil
 	}
 	use, err := h.redeem(c)
 	if err != nil {
 		h.turnAway(c, err)
-		return
+		return nil, nil
 	}
 	goesOn := false
 	defer func() {
@@ -94,61 +117,61 @@ func (h *Handlers) stream(c *gin.Context) {
 	patterns, counter, stats, err := h.parseTopics(c)
 	if errors.Is(err, auth.ErrUnavailable) {
 		h.refuse(c, err)
-		return
+		return nil, nil
 	}
 	if err != nil {
 		fail(c, err)
-		return
+		return nil, nil
 	}
 	lastEventID, since, err := parsePlace(c)
 	if err != nil {
 		fail(c, err)
-		return
+		return nil, nil
 	}
 	address := addressOf(c)
 	if err := h.gate.enter(address); err != nil {
 		h.refuse(c, err)
-		return
+		return nil, nil
 	}
 	s := h.newStream(c.Request.Context(), nil, counter, stats)
-	defer s.stop()
 	s.sub, err = h.hub.Subscribe(s.ctx, hub.Request{
 		Patterns: patterns, LastEventID: lastEventID, Since: since, Lines: wantsNDJSON(c), Wake: s.wake,
 	})
 	if err != nil {
+		s.stop()
 		h.gate.leave(address)
 		h.refuse(c, err)
-		return
+		return nil, nil
 	}
 	goesOn = true
 	s.leash = newLeash(s.sub, use, auth.FromContext(c.Request.Context()).Expires())
 	p := &parked{h: h, sub: s.sub, leash: s.leash, counter: counter, stats: stats, ndjson: wantsNDJSON(c), address: address, from: s.sub.Cursor()}
 	h.connections.add(p)
-	defer func() {
-		if s.reason != reasonParked {
-			s.sub.Close()
-			h.gate.leave(address)
-			s.leash.free()
-			h.connections.remove(p)
-		}
-	}()
+	return s, p
+}
 
-	out := c.Writer
-	c.Writer = streamWriter{out}
-	s.wire = newWire(c)
-	defer s.wire.guarded(c)()
+// leave gives back what admit has taken, unless the stream goes on elsewhere.
+func (s *stream) leave(p *parked) {
+	s.stop()
+	if s.reason != reasonParked {
+		s.sub.Close()
+		p.leave()
+	}
+}
+
+// begin writes the headers and the first frame.
+func (s *stream) begin(c *gin.Context, p *parked, out gin.ResponseWriter) {
 	c.Set("log", p.attrs()) // what the request log adds to its record
 	s.wire.open(out)
-	s.wire.cursor(s.sub.Cursor(), h.jitter(h.cfg.RetryMin, h.cfg.RetryMax))
+	s.wire.cursor(s.sub.Cursor(), s.h.jitter(s.h.cfg.RetryMin, s.h.cfg.RetryMax))
 	s.sentID = time.Now()
-	if stats {
+	if p.stats {
 		s.sendStats()
 	}
-	s.open(out)
-	if h.parkable(c) {
-		s.owner, s.takeOver = p, func() (net.Conn, error) { return p.takeOver(c, s.wire) }
-	}
-	c.Stream(s.step)
+}
+
+// close completes the log's record, unless the stream goes on elsewhere.
+func (s *stream) close(c *gin.Context, p *parked) {
 	switch {
 	case s.reason == reasonParked:
 	case s.wire.taken != nil:

@@ -140,6 +140,11 @@ func (p *parked) Ended(a park.Account, why park.Reason) {
 
 func (p *parked) end(bytes, events int, reason string) {
 	p.done(bytes, p.attrs(slog.Int("events", events), slog.String("reason", reason))...)
+	p.leave()
+}
+
+// leave is told once that the stream is over.
+func (p *parked) leave() {
 	p.h.gate.leave(p.address)
 	p.leash.free()
 	p.h.connections.remove(p)
