@@ -88,7 +88,7 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 		}
 		if e != nil && s.patterns.Match(e.Event.Topic()) {
 			dst = append(dst, e)
-			size += int(e.size)
+			size += len(e.Event.Data())
 		}
 	}
 	s.cursor = max(s.cursor, head)
@@ -221,7 +221,7 @@ func (s *Subscriber) collect(ctx context.Context, read readFunc, after uint64) (
 		}
 		entry := newEntry(e, s.forms)
 		entries = append(entries, entry)
-		size += int(entry.size)
+		size += len(e.Data())
 		return nil
 	})
 	if errors.Is(err, full) {
