@@ -411,7 +411,8 @@ func newReader(t *testing.T, h *hub.Hub, r hub.Request) *reader {
 func (r *reader) read() []*hub.Entry {
 	for {
 		entries, err := r.Next(nil)
-		if errors.Is(err, hub.ErrBehind) {
+		behind := errors.Is(err, hub.ErrBehind)
+		if behind {
 			entries, err = r.Replay(r.t.Context())
 		}
 		if err != nil {
@@ -420,6 +421,9 @@ func (r *reader) read() []*hub.Entry {
 		}
 		if len(entries) > 0 {
 			return entries
+		}
+		if behind {
+			continue // nothing is waked until Next has been asked again
 		}
 		select {
 		case <-r.ready:
