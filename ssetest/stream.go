@@ -42,7 +42,8 @@ func Get(t testing.TB, handler http.Handler, target string, headers ...string) *
 }
 
 // Open sends the request to the handler, which runs until the stream is closed, the test
-// ends or it returns by itself.
+// ends or it returns by itself, and waits for the answer's first bytes: what happens from
+// then on, the stream hears.
 func Open(t testing.TB, handler http.Handler, r *http.Request) *Stream {
 	t.Helper()
 	ctx, cancel := context.WithCancel(r.Context())
@@ -54,6 +55,7 @@ func Open(t testing.TB, handler http.Handler, r *http.Request) *Stream {
 		handler.ServeHTTP(s.answer, r.WithContext(ctx))
 	}()
 	t.Cleanup(s.Close)
+	s.answer.head()
 	return s
 }
 
@@ -123,10 +125,10 @@ func (s *Stream) Pending() int {
 	return s.answer.arrived.Len()
 }
 
-// Status waits for the answer's first bytes and returns its status.
+// Status returns the answer's status.
 func (s *Stream) Status() int { return s.answer.head().status }
 
-// Header waits for the answer's first bytes and returns its headers.
+// Header returns the answer's headers.
 func (s *Stream) Header() http.Header { return s.answer.head().sent }
 
 // Close does what a reader does that goes away, and waits for the handler to return.

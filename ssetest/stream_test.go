@@ -30,8 +30,8 @@ func TestAStreamArrivesAsItIsFlushed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		s := ssetest.Get(t, http.HandlerFunc(ticks), "/", "Last-Event-ID", "x")
-		if n := s.Pending(); n != 0 {
-			t.Errorf("%d bytes before the first flush", n)
+		if s.Pending() == 0 || time.Since(began) != time.Second {
+			t.Errorf("%d bytes of the first flush after %v", s.Pending(), time.Since(began))
 		}
 		if f := s.NextEvent(); f.Data != "1 of x" || time.Since(began) != time.Second {
 			t.Errorf("%+v after %v", f, time.Since(began))
@@ -51,9 +51,9 @@ func TestCloseEndsTheHandler(t *testing.T) {
 		ended := make(chan struct{})
 		s := ssetest.Get(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			defer close(ended)
+			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		}), "/")
-		synctest.Wait()
 		s.Close()
 		<-ended
 		if frames := s.Rest(); len(frames) != 0 {
