@@ -1,8 +1,8 @@
 // Package park holds the connections of caught-up event streams without a goroutine each.
 //
 // A stream that has nothing to do but to wait costs net/http about 25 KiB: two stacks and
-// the buffers. Handed over to a [Park] it costs less than one. The park's shards, one
-// for each processor, own the sockets. A shard writes what the hub's window has, ready
+// the buffers. Handed over to a [Park] it costs less than one. The park's shards, one for
+// each processor but one, own the sockets. A shard writes what the hub's window has, ready
 // frames of which all connections share the bytes, with non-blocking writes; counts and
 // heartbeats go by a wheel of timers, and a peer that closes is seen by epoll at once.
 //
@@ -35,7 +35,7 @@ var (
 
 // Config says what a parked stream sends of itself. An interval of 0 turns the thing off.
 type Config struct {
-	Shards          int           // 0: one for each processor
+	Shards          int           // 0: one for each processor but one
 	CounterInterval time.Duration // between the counts of a connection
 	StatsInterval   time.Duration // between two events of the topic stats
 	Heartbeat       time.Duration // after so long without an ID, or a little less, a stream sends its cursor

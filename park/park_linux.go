@@ -31,7 +31,8 @@ func New(cfg Config) (*Park, error) {
 	}
 	cfg.Stall = cmp.Or(cfg.Stall, 30*time.Second)
 	p := &Park{cfg: cfg}
-	for range cmp.Or(cfg.Shards, runtime.GOMAXPROCS(0)) {
+	// The processor that is left takes what else there is to do for an event before and after.
+	for range cmp.Or(cfg.Shards, max(1, runtime.GOMAXPROCS(0)-1)) {
 		s, err := newShard(p)
 		if err != nil {
 			for _, s := range p.shards {
