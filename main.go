@@ -265,6 +265,7 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *app
 		MaxBody:                  int64(cfg.MaxBody),
 		PublishRate:              cfg.PublishRate,
 		Tickets:                  tickets,
+		Nodes:                    a.log.Nodes(),
 		Park:                     cfg.Park == "on",
 		Node:                     node,
 		Version:                  config.Version(),

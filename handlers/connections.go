@@ -129,7 +129,8 @@ const (
 	maxConnections     = 1000
 )
 
-// listConnections serves GET /connections: the newest open streams of this node.
+// listConnections serves GET /connections: the newest open streams of this node, and the
+// figures of every node.
 func (h *Handlers) listConnections(c *gin.Context) {
 	if err := operator(c); err != nil {
 		fail(c, err)
@@ -149,7 +150,7 @@ func (h *Handlers) listConnections(c *gin.Context) {
 		answers = append(answers, p.answer(h.cfg.Node))
 	}
 	c.Header("Cache-Control", "no-store")
-	c.PureJSON(http.StatusOK, gin.H{"total": all, "connections": answers})
+	c.PureJSON(http.StatusOK, gin.H{"total": all, "connections": answers, "nodes": h.nodes.all()})
 }
 
 // endConnection serves DELETE /connections/{id}: its reader is told to come back, as by a drain.

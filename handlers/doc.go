@@ -69,6 +69,9 @@ type Config struct {
 	// [Handlers.Run] runs them.
 	Tickets *auth.Tickets
 
+	// Nodes is how this node hears of the others; nil: not at all. [Handlers.Run] listens.
+	Nodes Nodes
+
 	Node    string       // this server's name in stats
 	Version string       // shown on the page
 	Logger  *slog.Logger // nil: logs nothing
@@ -84,6 +87,7 @@ type Handlers struct {
 	connections connections
 	park        *park.Park // nil: streams stay with their goroutines
 	stats       stats
+	nodes       nodes
 	assets      map[string]asset
 	rates       *rates
 	pages       chan struct{} // one token for each page of history that is being answered

@@ -45,14 +45,17 @@ type stats struct {
 	stalled atomic.Uint64
 }
 
-// Run holds the parked streams, runs the tickets, and takes the stats that streams of the topic stats send,
-// until ctx is done. It returns
+// Run holds the parked streams, runs the tickets, takes the stats that streams of the topic
+// stats send, and exchanges them with the other nodes, until ctx is done. It returns
 // [eventlog.ErrRenewed] once it finds that the log is another one.
 func (h *Handlers) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.takeStats(ctx) })
 	if h.park != nil {
 		g.Go(func() error { return h.park.Run(ctx) })
+	}
+	if h.cfg.Nodes != nil {
+		g.Go(func() error { return h.cfg.Nodes.Hear(ctx, h.nodes.hear) })
 	}
 	if h.cfg.Tickets != nil {
 		g.Go(func() error { return h.cfg.Tickets.Run(ctx) })
@@ -106,6 +109,9 @@ func (h *Handlers) takeStats(ctx context.Context) error {
 		}
 		e := event.Stats(text)
 		h.stats.latest.Store(&e)
+		if h.cfg.Nodes != nil {
+			h.cfg.Nodes.Tell(text)
+		}
 		before, last = now, time.Now()
 		select {
 		case <-ticker.C:
