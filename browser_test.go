@@ -4,16 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"freshet/bench/chromium"
 
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
@@ -314,36 +315,19 @@ func serveOrigin(t *testing.T, html string) (origin string) {
 // and returns the context of its tab.
 func openBrowser(t *testing.T, options ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
-	var path string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		lacking(t, "FRESHET_REQUIRE_BROWSER", "no Chromium in PATH: install it, on Debian the package chromium")
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	ctx, free := chromedp.NewExecAllocator(ctx, slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox, // within a container there may be none
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-domain-reliability", true),
-		// Whatever it would like to reach beyond this machine has no address.
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
-		chromedp.WindowSize(1280, 900),
-	}, options)...)
-	tab, _ := chromedp.NewContext(ctx) // ended by Cancel, which waits for the browser
+	tab, end, err := chromium.Open(ctx, options...)
+	if errors.Is(err, chromium.ErrNone) {
+		cancel()
+		lacking(t, "FRESHET_REQUIRE_BROWSER", "%v", err)
+	}
+	must(t, err)
 	t.Cleanup(func() {
-		if err := chromedp.Cancel(tab); err != nil {
+		if err := end(); err != nil {
 			t.Errorf("end the browser: %v", err)
 		}
-		free()
 		cancel()
 	})
-	do(tab, t)
 	return tab
 }
 

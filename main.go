@@ -238,6 +238,10 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *app
 	if err != nil {
 		return nil, err
 	}
+	files, err := assets.Files()
+	if err != nil {
+		return nil, err
+	}
 	node, err := os.Hostname()
 	if err != nil {
 		return nil, err
@@ -254,7 +258,7 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *app
 		Log:                      a.log,
 		Hub:                      a.hub,
 		Page:                     page,
-		Assets:                   assets.Files(),
+		Assets:                   files,
 		CounterInterval:          cfg.CounterInterval,
 		Heartbeat:                cfg.Heartbeat,
 		RetryMin:                 cfg.Retry.Min,

@@ -1,22 +1,28 @@
 // The feed: the newest events on top, bounded, drawn once a frame however many arrive.
 
 import { element } from './dom.js';
-import { clock, group, pretty } from './format.js';
+import { matcher } from './format.js';
+import { detail, dress, noteRow } from './row.js';
 
 const mostRows = 500;
+const mostKept = 5000;
 const mostCharacters = 16 << 20; // payloads may be large: this bounds what the page holds
-const mostShown = 400; // characters of a payload on its line
+const spare = 20; // rows beyond those in sight
+const few = 4; // arrivals in a frame that settle in with motion, and colour
 
-// Bounded is a queue that forgets its oldest items beyond mostRows or mostCharacters.
+// Bounded is a queue that forgets its oldest items.
 class Bounded {
 	items = [];
+	most;
 	#size = 0;
+
+	constructor(most) { this.most = most; }
 
 	push(item) {
 		this.items.push(item);
 		this.#size += item.size;
 		const gone = [];
-		while (this.items.length > mostRows || (this.#size > mostCharacters && this.items.length > 1)) {
+		while (this.items.length > this.most || (this.#size > mostCharacters && this.items.length > 1)) {
 			const first = this.items.shift();
 			this.#size -= first.size;
 			gone.push(first);
@@ -25,29 +31,33 @@ class Bounded {
 	}
 }
 
-/** Feed draws into the list; onChange is called after each drawing and each change of its state. */
+/**
+ * Feed draws into the list. onChange is called after each drawing and each change of its
+ * state; does does what is asked for an event by name: replay(id), curl(item, button).
+ */
 export class Feed {
 	#list;
 	#row; // the template of a row
 	#onChange;
-	#kept = new Bounded(); // what the filter chooses from
-	#shown = new Bounded(); // what has a row
-	#waiting = new Bounded(); // what arrived since the last drawing
+	#does;
+	#kept = new Bounded(mostKept); // what the filter chooses from
+	#shown = new Bounded(mostRows); // what has a row
+	#waiting = new Bounded(mostKept); // what arrived since the last drawing
 	#waitingCount = 0;
 	#frame = 0;
 	#paused = false;
 	#pressed = false;
 	#open = new Set();
 	#stop = null; // the row that Tab reaches
+	#replayed = null; // events shown in place of what is kept
 	#text = '';
-	#topic = '';
+	#pattern = '';
+	#topicMatches = matcher('');
 
-	constructor(list, row, onChange) {
-		this.#list = list;
-		this.#row = row;
-		this.#onChange = onChange;
+	constructor(list, row, onChange, does) {
+		[this.#list, this.#row, this.#onChange, this.#does] = [list, row, onChange, does];
 		list.addEventListener('click', (e) => this.#toggle(e.target.closest('.line')));
-		list.addEventListener('keydown', (e) => this.#move(e));
+		list.addEventListener('keydown', (e) => this.#key(e));
 		list.addEventListener('focusin', (e) => { if (e.target.matches('.line')) this.#stand(e.target); });
 		// A row must not leave from under the pointer between press and release.
 		list.addEventListener('pointerdown', () => { this.#pressed = true; });
@@ -57,12 +67,14 @@ export class Feed {
 		});
 		addEventListener('pointerup', release);
 		addEventListener('pointercancel', release);
+		list.addEventListener('scroll', () => { if (list.scrollTop > 0) this.#lengthen(); });
 	}
 
-	get paused() { return this.#paused || this.#open.size > 0; }
+	get paused() { return this.#paused || this.#open.size > 0 || this.#replayed !== null; }
+	get replaying() { return this.#replayed !== null; }
 	get waiting() { return this.#waitingCount; }
-	get topic() { return this.#topic; }
-	get text() { return this.#text; }
+	get pattern() { return this.#pattern; }
+	get filtered() { return this.#pattern !== '' || this.#text !== ''; }
 	get empty() { return this.#kept.items.length === 0 && this.#waitingCount === 0; }
 	get blank() { return this.#shown.items.length === 0; }
 
@@ -77,30 +89,41 @@ export class Feed {
 	/** pause holds the rows still; what arrives waits. */
 	pause() {
 		this.#paused = true;
+		this.#lengthen();
 		this.#onChange();
 	}
 
-	/** resume closes open rows and draws what waited. */
+	/** resume closes open rows, ends a replay and draws what waited. */
 	resume() {
 		this.#paused = false;
 		for (const line of this.#open) this.#fold(line);
+		if (this.#replayed) this.show(null);
 		this.#schedule();
 	}
 
-	/** filter shows the events of one topic, if given, that hold the text in topic, type or data. */
-	filter({ topic = this.#topic, text = this.#text }) {
-		this.#topic = topic;
-		this.#text = text.trim().toLowerCase();
+	/** show shows these events, oldest first, in place of the newest; null ends that. */
+	show(events) {
+		this.#replayed = events;
+		this.filter({});
+	}
+
+	/** filter shows the events whose topic is of the pattern and that hold the text in topic, type or data. */
+	filter({ pattern = this.#pattern, text = this.#text }) {
+		[this.#pattern, this.#text] = [pattern.trim(), text.trim().toLowerCase()];
+		this.#topicMatches = matcher(this.#pattern);
 		this.#open.clear();
-		this.#shown = new Bounded();
+		this.#shown = new Bounded(mostRows);
+		const focused = this.#list.contains(document.activeElement);
 		this.#list.replaceChildren();
-		this.#show(this.#kept.items.filter((item) => this.#matches(item)), false);
+		this.#show((this.#replayed ?? this.#kept.items).filter((item) => this.#matches(item)), false, true);
+		this.#list.scrollTop = 0;
+		if (focused) (this.#stop ?? this.#list).focus();
 		this.#schedule();
 	}
 
 	#matches(item) {
 		if (item.note) return true;
-		if (this.#topic && item.topic !== this.#topic) return false;
+		if (!this.#topicMatches(item.topic)) return false;
 		return !this.#text || [item.topic, item.type, item.data].some((s) => s.toLowerCase().includes(this.#text));
 	}
 
@@ -111,39 +134,50 @@ export class Feed {
 	#draw() {
 		this.#frame = 0;
 		if (!this.paused && !this.#pressed) {
-			const arrived = this.#waiting.items;
-			this.#waiting = new Bounded();
+			const arrived = this.#waiting.items, lost = this.#waitingCount - arrived.length;
+			this.#waiting = new Bounded(mostKept);
 			this.#waitingCount = 0;
+			if (lost > 0) {
+				const from = this.#kept.items.findLast((item) => item.id)?.id;
+				arrived.unshift({ note: 'More came than the page holds: the events between are in the log.', time: new Date(), from, size: 200 });
+			}
 			for (const item of arrived) this.#kept.push(item);
-			this.#show(arrived.filter((item) => this.#matches(item)), arrived.length < 4);
+			// Rows that nobody sees would cost each frame.
+			this.#shown.most = this.#list.scrollTop > 0 ? mostRows : Math.ceil(innerHeight / 24) + spare;
+			this.#show(arrived.filter((item) => this.#matches(item)), arrived.length < few);
 		}
 		this.#onChange();
 	}
 
 	// show puts rows on top; only single arrivals settle in with motion.
-	#show(items, settle) {
-		const rows = document.createDocumentFragment();
-		const today = new Date();
-		for (const item of items) {
-			const li = item.note ? noteRow(item, today) : this.#eventRow(item, today);
-			li.classList.toggle('new', settle);
+	#show(items, settle, calm = settle) {
+		const rows = document.createDocumentFragment(), focused = this.#stop === document.activeElement;
+		for (const item of items.slice(-this.#shown.most)) {
+			const li = this.#place(item, calm);
+			if (settle) li.className += ' new';
 			rows.prepend(li);
 			for (const gone of this.#shown.push({ li, size: item.size })) gone.li.remove();
 		}
 		this.#list.prepend(rows);
-		if (!this.#stop?.isConnected) this.#stand(this.#list.querySelector('.line'));
+		if (this.#stop?.isConnected) return;
+		this.#stand(this.#list.querySelector('.line'));
+		if (focused) this.#stop?.focus({ preventScroll: true });
 	}
 
-	#eventRow(item, today) {
-		const li = this.#row.content.firstElementChild.cloneNode(true);
-		const line = li.firstElementChild;
-		const [time, topic, type, data] = line.querySelectorAll('.t');
-		time.textContent = clock(item.time, today);
-		topic.textContent = item.topic;
-		if (item.type !== item.topic) type.textContent = item.type;
-		data.textContent = item.data.slice(0, mostShown);
-		line.item = item;
-		return li;
+	#place(item, calm) {
+		const today = new Date();
+		return item.note ? noteRow(item, today, this.#does) : dress(this.#row.content.firstElementChild.cloneNode(true), item, today, calm);
+	}
+
+	// lengthen adds the older rows, once somebody looks for them.
+	#lengthen() {
+		const shown = this.#shown.items;
+		if (this.#replayed || shown.length === mostRows) return;
+		const older = this.#kept.items.filter((item) => this.#matches(item)).slice(-mostRows, -shown.length || undefined);
+		const rows = older.map((item) => ({ li: this.#place(item, true), size: item.size }));
+		this.#shown = new Bounded(mostRows);
+		for (const row of [...rows, ...shown]) this.#shown.push(row);
+		this.#list.append(...rows.map(({ li }) => li).reverse());
 	}
 
 	#toggle(line) {
@@ -153,7 +187,8 @@ export class Feed {
 			this.#schedule();
 			return;
 		}
-		line.after(detail(line.item));
+		this.#lengthen();
+		line.after(detail(line.item, this.#does));
 		line.setAttribute('aria-expanded', 'true');
 		this.#open.add(line);
 		this.#onChange();
@@ -172,46 +207,22 @@ export class Feed {
 		this.#stop = line;
 	}
 
-	#move(e) {
-		const lines = [...this.#list.querySelectorAll('.line')];
-		const at = lines.indexOf(e.target);
+	#key(e) {
+		if (e.ctrlKey || e.metaKey || e.altKey) return;
+		const line = e.target.closest('li')?.querySelector('.line');
+		if (e.key === 'Escape' && line && this.#open.has(line)) {
+			line.focus();
+			this.#toggle(line);
+			return e.stopPropagation();
+		}
+		if (!e.target.matches('.line')) return;
+		this.#lengthen();
+		const lines = [...this.#list.querySelectorAll('.line')], at = lines.indexOf(line);
 		const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: lines.length - 1 }[e.key];
-		if (at < 0 || to === undefined) return;
+		if (to !== undefined) lines[to]?.focus();
+		else if (e.key === 'r') this.#does.replay(line.item.id);
+		else if (e.key === 'c') this.#does.curl(line.item);
+		else return;
 		e.preventDefault();
-		lines[to]?.focus();
 	}
-}
-
-function noteRow(item, today) {
-	const li = element('li', 'said');
-	li.append(element('time', '', clock(item.time, today)), ' ', item.note);
-	return li;
-}
-
-function detail({ id, topic, type, time, data }) {
-	const box = element('div', 'detail');
-	const payload = element('pre', '', pretty(data) || '(no data)');
-	const at = Number.isNaN(time.getTime()) ? [] : [time.toISOString()];
-	payload.tabIndex = 0;
-	const facts = element('p');
-	// Isolated, as names may be written from right to left.
-	facts.append(`id ${id} · topic `, element('bdi', '', topic), ' · type ', element('bdi', '', type), ...at.map((t) => ` · ${t}`));
-	box.append(payload, facts);
-	return box;
-}
-
-/** gapSentence says what is missing, as exactly as the gap tells. */
-export function gapSentence(data) {
-	let gap = {};
-	try {
-		gap = JSON.parse(data) ?? {};
-	} catch {
-		// The sentence without a number.
-	}
-	if (gap.reason === 'epoch') return 'The server has a new log: events of the one before it are gone.';
-	if (gap.reason === 'unknown') return 'The place to resume from is unknown: events may be missing here.';
-	const [from, to] = [gap.requested, gap.first].map((id) => /^([a-z0-9]+)-(\d+)$/.exec(id ?? ''));
-	const lost = from && to && from[1] === to[1] ? Number(to[2]) - Number(from[2]) - 1 : 0;
-	if (lost === 1) return '1 event is gone: the log no longer keeps it.';
-	return `${lost > 1 ? group(lost) : 'Some'} events are gone: the log no longer keeps them.`;
 }

@@ -1,4 +1,4 @@
-// How numbers, times and payloads are written on the page.
+// How numbers, times, topics and commands are written on the page.
 
 const thin = '\u202f'; // a narrow space that does not break
 
@@ -15,6 +15,12 @@ export function short(n, whole = 9999) {
 	return [n < 9.995 ? n.toFixed(2) : n < 99.95 ? n.toFixed(1) : group(n), 'kMGT'[i]];
 }
 
+/** rate is short with the unit of a rate. */
+export function rate(n) {
+	const [digits, prefix] = short(n);
+	return [digits, `${prefix}/s`];
+}
+
 /** bytes is short with the unit B. */
 export function bytes(n) {
 	const [digits, prefix] = short(n, 999);
@@ -28,12 +34,11 @@ export function span(ms) {
 	return ms < 9999.5 ? [group(ms), 'ms'] : [group(ms / 1000), 's'];
 }
 
-/** age writes seconds as the two largest units. */
-export function age(s) {
+/** age writes seconds as the two largest units, or as the largest. */
+export function age(s, most = 2) {
 	const d = Math.floor(s / 86400), h = Math.floor(s / 3600) % 24, m = Math.floor(s / 60) % 60;
-	if (d) return `${d} d ${h} h`;
-	if (h) return `${h} h ${m} min`;
-	return m ? `${m} min` : `${Math.floor(s)} s`;
+	const parts = [[d, 'd'], [h, 'h'], [m, 'min']].filter(([n]) => n).map(([n, unit]) => `${n} ${unit}`);
+	return parts.slice(0, most).join(' ') || `${Math.floor(s)} s`;
 }
 
 /** plural writes "1 event", "12 events". */
@@ -45,38 +50,32 @@ const two = (n) => String(n).padStart(2, '0');
 
 /** clock writes a local time to the millisecond, or date and time where it is not today's. */
 export function clock(at, today = new Date()) {
-	if (Number.isNaN(at.getTime())) return '–';
+	if (!at || Number.isNaN(at.getTime())) return '–';
 	const time = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 	if (at.toDateString() === today.toDateString()) return `${time}.${String(at.getMilliseconds()).padStart(3, '0')}`;
 	return `${two(at.getMonth() + 1)}-${two(at.getDate())} ${time}`;
 }
 
-/**
- * pretty indents text that is a JSON object or array and returns any other text as it is.
- * It moves white space only: numbers too long for JavaScript and repeated keys survive.
- */
-export function pretty(text) {
-	if (text.length > 1 << 18 || !/^\s*[[{]/.test(text)) return text;
-	try {
-		JSON.parse(text);
-	} catch {
-		return text;
-	}
-	let out = '', depth = 0, opened = false;
-	const line = () => '\n' + '  '.repeat(Math.min(depth, 20));
-	for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g)) {
-		if (token === '}' || token === ']') {
-			depth--;
-			out += opened ? token : line() + token;
-			opened = false;
-			continue;
-		}
-		if (opened) out += line();
-		opened = token === '{' || token === '[';
-		if (opened) depth++;
-		out += token;
-		if (token === ',') out += line();
-		if (token === ':') out += ' ';
-	}
-	return out;
+/** matcher returns what tells whether a topic is of the pattern; the empty one has all. */
+export function matcher(pattern) {
+	if (!pattern) return () => true;
+	const tokens = pattern.split('.').map((token, i, all) => {
+		if (token === '*') return '[^.]+';
+		return token === '>' && i === all.length - 1 ? '.+' : token.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+	});
+	const whole = new RegExp(`^${tokens.join('\\.')}$`);
+	return (topic) => whole.test(topic);
+}
+
+/** here is an address of this server. */
+export const here = (path = '') => String(new URL(path, document.baseURI.replace(/[#?].*/, '')));
+
+/** quote makes one word of a shell's. */
+export const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** curl is the command that publishes an event. */
+export function curl({ topic, type, data }, bearer) {
+	const header = bearer ? quote(`Authorization: Bearer ${bearer}`) : '"Authorization: Bearer $TOKEN"';
+	const query = type && type !== topic ? `?type=${encodeURIComponent(type)}` : '';
+	return `curl -H ${header} --data-binary ${quote(data)} ${quote(here(`event/${encodeURIComponent(topic)}${query}`))}`;
 }

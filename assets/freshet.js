@@ -285,7 +285,7 @@ export class Stream extends EventTarget {
 		const told = e.topic ? '' : e.type;
 		if (told === 'gap') this.#turn('gap', { gap: e.json(), events: 0 });
 		else if (told === 'auth-expired') this.#turn('auth-expired', { reason: 'the right to read has ended' });
-		else if (e.topic && this.#counting) {
+		else if (e.id && this.#counting) {
 			this.#detail.events++;
 			this.#counted();
 		}

@@ -1,10 +1,12 @@
-// The topics seen, each with its count and its rate; choosing one filters the feed.
+// The topics seen, each with its rate and its last event; choosing one filters the feed.
 
 import { $, element, write } from './dom.js';
-import { group, short } from './format.js';
+import { age, rate } from './format.js';
 
 const mostTopics = 500; // the ones heard last: a topic costs its publisher nothing
 const seconds = 5; // what a rate is taken over
+const remembered = 12; // seconds of the small course beside it
+const bars = '▁▂▃▄▅▆▇█';
 
 /** Topics keeps the list; onChoose gets the topic chosen, or the empty string. */
 export class Topics {
@@ -19,13 +21,19 @@ export class Topics {
 
 	get size() { return this.#topics.size; }
 
-	/** seen counts an event; one from before the stream opened says nothing about the rate. */
-	seen({ topic, old }) {
+	/** typesOf returns some types that events of matching topics have had. */
+	typesOf(matches) {
+		return [...new Set([...this.#topics].filter(([topic]) => matches(topic)).map(([, t]) => t.type))].slice(-3);
+	}
+
+	/** seen counts an event; one that is caught up with says nothing about the rate. */
+	seen({ topic, type, time }, live) {
 		const t = this.#topics.get(topic) ?? this.#place(topic);
 		this.#topics.delete(topic);
 		this.#topics.set(topic, t);
-		t.count++;
-		if (!old) t.second++;
+		t.type = type;
+		t.last = live ? Date.now() : time?.getTime() ?? Date.now();
+		if (live) t.second++;
 		if (this.#topics.size > mostTopics) {
 			const [oldest, { row }] = this.#topics.entries().next().value;
 			row.remove();
@@ -41,34 +49,33 @@ export class Topics {
 		this.#chosen = topic;
 	}
 
-	/** draw writes the counts. */
-	draw() {
-		for (const t of this.#topics.values()) write(t.counted, t.count < 1e5 ? group(t.count) : short(t.count).join(' '));
-	}
-
 	#tick() {
+		const now = Date.now();
 		for (const t of this.#topics.values()) {
-			t.recent = [...t.recent, t.second].slice(-seconds);
+			t.recent = [...t.recent, t.second].slice(-remembered);
 			t.second = 0;
-			const rate = t.recent.reduce((a, b) => a + b) / seconds;
-			t.rate.classList.toggle('still', rate === 0);
-			write(t.rate, `${short(rate).join(' ').trim()}/s`);
+			if (document.hidden) continue;
+			const most = Math.max(...t.recent, 1), sum = t.recent.slice(-seconds).reduce((a, b) => a + b);
+			t.row.classList.toggle('still', sum === 0);
+			write(t.rate, rate(sum / seconds).join(' ').replace(' /', '/'));
+			write(t.course, t.recent.map((n) => bars[Math.ceil(n / most * (bars.length - 1))]).join(''));
+			write(t.age, now - t.last < 2000 ? 'now' : age((now - t.last) / 1000, 1));
 		}
 	}
 
 	// Rows stand in the order of their names, so that none moves when rates change.
 	#place(topic) {
-		const row = element('li', '');
-		const button = element('button', '');
-		const [counted, rate] = [element('span', 'counted'), element('span', 'rate still', '0/s')];
+		const [last, flow, course] = [element('span', 'age'), element('span', 'rate', '0/s'), element('span', 'course')];
+		const row = element('li', 'still');
+		const button = element('button', '', element('span', 'name', topic), ' ', last, ' ', flow, ' ', course);
 		button.type = 'button';
 		button.title = `show only ${topic}`;
+		course.ariaHidden = 'true';
 		button.setAttribute('aria-pressed', String(topic === this.#chosen));
-		button.append(element('span', 'name', topic), ' ', counted, ' ', rate);
 		button.addEventListener('click', () => this.#onChoose(topic === this.#chosen ? '' : topic));
 		row.append(button);
 		row.topic = topic;
 		$('topics').insertBefore(row, [...$('topics').children].find((other) => other.topic > topic) ?? null);
-		return { row, button, counted, rate, count: 0, second: 0, recent: [] };
+		return { row, button, rate: flow, age: last, course, second: 0, recent: [] };
 	}
 }

@@ -7,13 +7,27 @@ package templates
 
 import (
 	"embed"
+	"fmt"
 	"html/template"
+
+	"github.com/tdewolff/minify/v2"
+	"github.com/tdewolff/minify/v2/html"
 )
 
-//go:embed *.html
+//go:embed index.html
 var files embed.FS
 
-// Parse returns the pages, each under its file name.
+// Parse returns the pages, each under its file name, made smaller.
 func Parse() (*template.Template, error) {
-	return template.ParseFS(files, "*.html")
+	const name = "index.html"
+	text, err := files.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	small := minify.New()
+	small.Add("html", &html.Minifier{TemplateDelims: html.GoTemplateDelims, KeepDefaultAttrVals: true, KeepDocumentTags: true, KeepEndTags: true})
+	if text, err = small.Bytes("html", text); err != nil {
+		return nil, fmt.Errorf("templates: make %s smaller: %w", name, err)
+	}
+	return template.New(name).Parse(string(text))
 }

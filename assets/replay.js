@@ -1,0 +1,44 @@
+// A part of the log in place of the newest events, read by a stream of its own.
+
+import { connect } from './freshet.js';
+
+const most = 500; // events at a time
+const quiet = 300; // ms without another one: that was all
+
+/** replay shows the events of the feed's topics from the one with the ID on. */
+export function replay(feed, id, last, token, onChange) {
+	const number = (id) => Number(id.split('-')[1]);
+	const [epoch] = id.split('-');
+	const events = [];
+	replay.stop?.();
+	const stream = connect({ topics: [feed.pattern || '>'], since: `${epoch}-${Math.max(0, number(id) - 1)}`, share: false, ...(token && { token }) });
+	let timer = 0;
+	replay.stop = () => {
+		clearTimeout(timer);
+		stream.close();
+	};
+	const show = () => {
+		replay.stop();
+		replay.next = events.length === most ? events.at(-1).id : '';
+		replay.words = `replay from ${id}`;
+		feed.show(events);
+		onChange();
+	};
+	const wait = () => {
+		clearTimeout(timer);
+		timer = setTimeout(show, quiet);
+	};
+	stream.on('open', wait);
+	stream.on('error', ({ reason, status }) => {
+		show();
+		replay.words = `no replay: ${reason || status}`;
+		onChange();
+	});
+	stream.on('>', ({ id, topic, type, time, data }) => {
+		events.push({ id, topic, type, time, data, size: data.length + 200 });
+		if (events.length < most && number(id) < number(last)) wait();
+		else show();
+	});
+}
+
+replay.words = replay.next = '';

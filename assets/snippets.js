@@ -1,0 +1,60 @@
+// What reads the chosen topics from this server, ready to paste.
+
+import { $, button, copyBy, element, write } from './dom.js';
+import { here, matcher, quote } from './format.js';
+
+const js = (text) => quote(text.replaceAll('\\', '\\\\')).replaceAll("'\\''", "\\'");
+
+const kinds = {
+	EventSource: ({ url, types }) => [
+		`const events = new EventSource(${js(url)});`,
+		...types.map((type) => `events.addEventListener(${js(type)}, e => console.log(e.data, e.lastEventId));`),
+		`events.addEventListener('gap', e => console.warn('events are missing', e.data));`,
+	],
+	'client module': ({ topics }) => [
+		`import { connect } from ${js(here('assets/freshet.js'))};`,
+		``,
+		`const s = connect(${topics.length ? `{ topics: [${topics.map(js).join(', ')}] }` : ''});`,
+		`s.on('state', ({ state }) => console.log(state));`,
+		`for await (const e of s) console.log(e.topic, e.type, e.data);`,
+	],
+	curl: ({ url }) => [`curl -N ${quote(url)}`],
+	Go: ({ url }) => [
+		`r, err := http.NewRequest("GET", ${JSON.stringify(url)}, nil)`,
+		`if err != nil {\n\treturn err\n}`,
+		`r.Header.Set("Accept", "application/x-ndjson")`,
+		`answer, err := http.DefaultClient.Do(r)`,
+		`if err != nil {\n\treturn err\n}`,
+		`defer answer.Body.Close()`,
+		`for lines := json.NewDecoder(answer.Body); ; {`,
+		`\tvar e struct{ ID, Topic, Type, Data string }`,
+		`\tif err := lines.Decode(&e); err != nil {\n\t\treturn err\n\t}`,
+		`\tif e.Topic != "" {\n\t\tfmt.Println(e.ID, e.Topic, e.Type, e.Data)\n\t}\n}`,
+	],
+};
+
+/** snippets fills the view; typesOf knows what types the topics have. Returns what chooses topics. */
+export function snippets(typesOf) {
+	const texts = Object.keys(kinds).map((kind) => {
+		const text = element('pre');
+		text.tabIndex = 0;
+		text.setAttribute('role', 'group');
+		text.setAttribute('aria-label', kind);
+		const copies = button('copy', (b) => copyBy(b, text.textContent));
+		copies.setAttribute('aria-label', `copy: ${kind}`);
+		$('snippets').append(element('section', '', element('div', 'head', element('h3', '', kind), copies), text));
+		return [kind, text];
+	});
+	const tell = () => {
+		const topics = $('chosen').value.split(/[\s,]+/).filter(Boolean);
+		const query = topics.map((topic) => `topic=${encodeURIComponent(topic).replaceAll('%3E', '>')}`).join('&');
+		const types = topics.flatMap((topic) => (/[*>]/.test(topic) ? typesOf(matcher(topic)) : [topic]));
+		const chosen = { topics, url: here(`event${query && `?${query}`}`), types: types.length ? types : topics.length ? ['news'] : [...typesOf(() => true), 'message'] };
+		for (const [kind, text] of texts) write(text, kinds[kind](chosen).join('\n'));
+	};
+	$('chosen').addEventListener('input', tell);
+	return (topics = $('chosen').value) => {
+		$('chosen').value = topics;
+		tell();
+	};
+}

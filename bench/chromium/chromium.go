@@ -1,0 +1,52 @@
+// Package chromium starts a browser for tests and measurements.
+package chromium
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"slices"
+
+	"github.com/chromedp/chromedp"
+)
+
+// ErrNone says that there is no browser to start.
+var ErrNone = errors.New("no Chromium in PATH: install it, on Debian the package chromium")
+
+// Open starts a browser with an empty profile and returns the context of its tab, which ends
+// with ctx, and what ends the browser and waits for that. The error may be [ErrNone].
+func Open(ctx context.Context, options ...chromedp.ExecAllocatorOption) (tab context.Context, end func() error, err error) {
+	path, err := find()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, free := chromedp.NewExecAllocator(ctx, slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox, // within a container there may be none
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-domain-reliability", true),
+		// Whatever it would like to reach beyond this machine has no address.
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+		chromedp.WindowSize(1280, 900),
+	}, options)...)
+	tab, _ = chromedp.NewContext(ctx) // ended by Cancel, which waits for the browser
+	end = func() error {
+		err := chromedp.Cancel(tab)
+		free()
+		return err
+	}
+	if err := chromedp.Do(tab); err != nil {
+		return nil, nil, errors.Join(err, end())
+	}
+	return tab, end, nil
+}
+
+func find() (string, error) {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", ErrNone
+}

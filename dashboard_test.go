@@ -1,0 +1,382 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	gocmp "github.com/google/go-cmp/cmp"
+)
+
+// What a person sees at GET /, in a browser.
+
+// mostBytes is what the page loads at most, as files: a page for slow networks, too.
+const mostBytes = 60_000
+
+// openDashboard opens the page and waits until it is live.
+func openDashboard(tab context.Context, t *testing.T, address string) {
+	t.Helper()
+	do(tab, t, chromedp.Navigate(address))
+	eventually(tab, t, words("#state", "live"))
+}
+
+// words is the JavaScript that tells whether an element's text begins with these.
+func words(selector, begin string) string {
+	return fmt.Sprintf(`document.querySelector(%q)?.textContent.startsWith(%q)`, selector, begin)
+}
+
+// shown are the payloads in the feed, newest first.
+func shown(tab context.Context, t *testing.T) []string {
+	t.Helper()
+	return evaluate[[]string](tab, t, `[...document.querySelectorAll('#rows .line')].map((line) => line.item.data)`)
+}
+
+// press presses a key as a person does: what the page handles is not typed besides.
+func press(tab context.Context, t *testing.T, key string) {
+	t.Helper()
+	events := kb.Encode([]rune(key)[0])
+	down, up := *events[0], *events[len(events)-1]
+	down.Text = events[len(events)-2].Text
+	for _, e := range []input.DispatchKeyEventParams{down, up} {
+		_, err := chromedp.Call(tab, input.DispatchKeyEvent, e)
+		must(t, err)
+	}
+}
+
+// enter types in place of what an input has.
+func enter(tab context.Context, t *testing.T, selector, text string) {
+	t.Helper()
+	evaluate[chromedp.Void](tab, t, fmt.Sprintf(`(() => {
+		const input = document.querySelector(%q);
+		input.value = %q;
+		input.dispatchEvent(new Event('input', { bubbles: true }));
+	})()`, selector, text))
+}
+
+func click(tab context.Context, t *testing.T, selector string) {
+	t.Helper()
+	evaluate[chromedp.Void](tab, t, fmt.Sprintf(`document.querySelector(%q).click()`, selector))
+}
+
+func TestDashboardStates(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, dir, "")
+	tab := openBrowser(t)
+	openDashboard(tab, t, s.URL)
+	publish := func(n int) {
+		t.Helper()
+		for i := range n {
+			_, err := s.publish(tab, "news", "", fmt.Sprint(i), "")
+			must(t, err)
+		}
+	}
+	publish(1)
+	eventually(tab, t, words("#rows time + .topic", "news"))
+
+	// No network, and three events meanwhile.
+	_, err := chromedp.Call(tab, network.Enable, network.EnableParams{})
+	must(t, err)
+	offline := func(offline bool) {
+		t.Helper()
+		_, err := chromedp.Call(tab, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
+			MatchedNetworkConditions: []*network.Conditions{{Offline: offline, DownloadThroughput: -1, UploadThroughput: -1}}})
+		must(t, err)
+		_, err = chromedp.Call(tab, network.OverrideNetworkState, network.OverrideNetworkStateParams{
+			Offline: offline, DownloadThroughput: -1, UploadThroughput: -1})
+		must(t, err)
+	}
+	evaluate[chromedp.Void](tab, t, `window.told = new Set(), new MutationObserver(() => {
+		told.add(document.querySelector('#state').textContent);
+	}).observe(document.querySelector('#state'), { childList: true })`)
+	offline(true)
+	eventually(tab, t, words("#state", "reconnecting"))
+	eventually(tab, t, words("#said", "reconnecting"))
+	publish(3)
+	eventually(tab, t, `[...told].some((words) => /^reconnecting in \d+ s$/.test(words))`)
+	offline(false)
+	eventually(tab, t, words("#state", "resumed, 3 events caught up"))
+	eventually(tab, t, words("#state", "live"))
+	eventually(tab, t, rowsHave("Resumed, 3 events caught up."))
+
+	// A restart.
+	s.Stop()
+	eventually(tab, t, words("#state", "reconnecting"))
+	eventually(tab, t, rowsHave("The server is closing this stream."))
+	s = startServer(t, dir, s.Addr)
+	eventually(tab, t, words("#state", "resumed, nothing missed"))
+
+	// Another log in place of the one whose events are known.
+	s.Stop()
+	s = startServer(t, t.TempDir(), s.Addr)
+	eventually(tab, t, words("#state", "gap: The server has a new log"))
+	eventually(tab, t, rowsHave("The server has a new log: events of the one before it are gone."))
+	publish(1)
+	eventually(tab, t, words("#state", "live"))
+}
+
+func TestDashboardFeed(t *testing.T) {
+	s := startServer(t, t.TempDir(), "")
+	tab := openBrowser(t)
+	complaints := listenForComplaints(tab, t)
+	var ids []string
+	publish := func(topic, data string) {
+		t.Helper()
+		id, err := s.publish(tab, topic, "", data, "")
+		must(t, err)
+		ids = append(ids, id)
+	}
+	see := func(want ...string) {
+		t.Helper()
+		text, err := json.Marshal(want)
+		must(t, err)
+		eventually(tab, t, fmt.Sprintf(`JSON.stringify([...document.querySelectorAll('#rows .line')].map((line) => line.item.data)) === JSON.stringify(%s)`, text))
+	}
+	publish("orders.new", `{"n":1,"big":12345678901234567890,"items":[{"sku":"A-17"}]}`)
+	publish("orders.paid", "two")
+	publish("news", "three")
+	openDashboard(tab, t, s.URL)
+	see("three", "two", `{"n":1,"big":12345678901234567890,"items":[{"sku":"A-17"}]}`)
+
+	// What is before one is told of comes into view, what is behind the filter does not.
+	enter(tab, t, "#pattern", "orders.*")
+	see("two", `{"n":1,"big":12345678901234567890,"items":[{"sku":"A-17"}]}`)
+	enter(tab, t, "#filter", "TWO")
+	see("two")
+	publish("orders.paid", "another")
+	publish("news", "two, elsewhere")
+	publish("orders.paid", "two again")
+	see("two again", "two")
+	click(tab, t, "#only")
+	see("two again", "two, elsewhere", "another", "three", "two", `{"n":1,"big":12345678901234567890,"items":[{"sku":"A-17"}]}`)
+
+	// Nothing is lost by pausing.
+	before := shown(tab, t)
+	click(tab, t, "#pause")
+	publish("news", "four")
+	publish("news", "five")
+	eventually(tab, t, words("#feed-note", "paused, 2 waiting"))
+	if diff := gocmp.Diff(before, shown(tab, t)); diff != "" {
+		t.Errorf("while paused, -before +after:\n%s", diff)
+	}
+	click(tab, t, "#pause")
+	see(append([]string{"five", "four"}, before...)...)
+
+	// By keys alone: to the oldest row, which opens, and from there on once more.
+	evaluate[chromedp.Void](tab, t, `document.querySelector('#rows .line').focus()`)
+	press(tab, t, "p")
+	eventually(tab, t, words("#feed-note", "paused"))
+	press(tab, t, kb.End)
+	press(tab, t, "\r")
+	eventually(tab, t, `document.querySelector('.detail')`)
+	if got, want := evaluate[string](tab, t, `document.querySelector('.detail pre').innerText.replace(/\s+/g, '')`),
+		`{"n":1,"big":12345678901234567890,"items":[{"sku":"A-17"}]}`; got != want {
+		t.Errorf("the data is shown as %s, want %s", got, want)
+	}
+	if !evaluate[bool](tab, t, `document.querySelector('.detail .key').textContent === '"n"' && document.querySelectorAll('.detail details').length === 3`) {
+		t.Error("the JSON is not coloured and folded")
+	}
+	press(tab, t, "c")
+	eventually(tab, t, words("#said", "copied as curl"))
+	press(tab, t, kb.Escape)
+	eventually(tab, t, `!document.querySelector('.detail')`)
+	press(tab, t, kb.ArrowUp)
+	press(tab, t, "r")
+	eventually(tab, t, words("#feed-note", "replay from "+ids[1]))
+	see("five", "four", "two again", "two, elsewhere", "another", "three", "two")
+	publish("news", "six")
+	evaluate[chromedp.Void](tab, t, `document.querySelector('#rows .line').focus()`)
+	press(tab, t, kb.Escape)
+	see(append([]string{"six", "five", "four"}, before...)...)
+	press(tab, t, "/")
+	eventually(tab, t, `document.activeElement.id === 'filter' && document.activeElement.value === ''`)
+
+	// Topics: a click is a filter, and the next one takes it off.
+	eventually(tab, t, `[...document.querySelectorAll('#topics .name')].map((e) => e.textContent).join() === 'news,orders.new,orders.paid'`)
+	click(tab, t, "#topics li:last-child button")
+	see("two again", "another", "two")
+	if !evaluate[bool](tab, t, `document.querySelector('#pattern').value === 'orders.paid' && document.querySelector('[aria-pressed=true] .name').textContent === 'orders.paid'`) {
+		t.Error("the page does not tell which topic is chosen")
+	}
+	eventually(tab, t, `/\d\/s/.test(document.querySelector('#topics .rate').textContent)`)
+
+	// And what the topic is read with elsewhere.
+	press(tab, t, kb.Escape)
+	click(tab, t, "#topics li:last-child button")
+	click(tab, t, "#tab-connect")
+	texts := evaluate[string](tab, t, `document.querySelector('#snippets').textContent`)
+	for _, want := range []string{
+		`new EventSource('` + s.URL + `/event?topic=orders.paid')`, `addEventListener('orders.paid'`,
+		`from '` + s.URL + `/assets/freshet.js'`, `topics: ['orders.paid']`,
+		`curl -N '` + s.URL + `/event?topic=orders.paid'`, `http.NewRequest("GET", "` + s.URL + `/event?topic=orders.paid", nil)`,
+	} {
+		if !strings.Contains(texts, want) {
+			t.Errorf("the snippets have no %s:\n%s", want, texts)
+		}
+	}
+	click(tab, t, "#snippets button")
+	eventually(tab, t, words("#snippets button", "copied"))
+	click(tab, t, "#tab-feed")
+	click(tab, t, "#topics li:last-child button")
+	see(append([]string{"six", "five", "four"}, before...)...)
+
+	// A plot tells its values, to keys as to the pointer.
+	eventually(tab, t, `document.querySelector('#readers path.line0').getAttribute('d')`)
+	evaluate[chromedp.Void](tab, t, `document.querySelector('#readers .plot').focus()`)
+	press(tab, t, kb.ArrowLeft)
+	eventually(tab, t, `/^\d\d:\d\d:\d\d \d/.test(document.querySelector('#readers .told').textContent)`)
+	if said := complaints(); len(said) > 0 {
+		t.Errorf("the browser complained:\n%s", strings.Join(said, "\n"))
+	}
+}
+
+func TestDashboardPublishing(t *testing.T) {
+	s := startServer(t, t.TempDir(), "")
+	tab := openBrowser(t)
+	openDashboard(tab, t, s.URL)
+	eventually(tab, t, words("#feed-empty-text", "Nothing published yet."))
+	eventually(tab, t, words("#paste-line", "curl -H 'Authorization: Bearer TOKEN'"))
+	enter(tab, t, "[name=topic]", "news")
+	for data, want := range map[string]string{"hello": "text", `{"a":[1]}`: "JSON", `{"a":[1]`: "not JSON yet: "} {
+		enter(tab, t, "[name=data]", data)
+		eventually(tab, t, words("#check", want))
+	}
+	enter(tab, t, "[name=data]", "hello")
+	click(tab, t, "#publish-form [type=submit]")
+	eventually(tab, t, words("#published", "not sent: publishing needs the token"))
+
+	for token, want := range map[string]string{"not-the-token-of-this-server": "not published: ", s.Token: "published, id "} {
+		evaluate[chromedp.Void](tab, t, `document.querySelector('#forget').click()`)
+		enter(tab, t, "[name=token]", token)
+		click(tab, t, "#token-form button")
+		click(tab, t, "#publish-form [type=submit]")
+		eventually(tab, t, words("#published", want))
+	}
+	eventually(tab, t, rowsHave("hello"))
+	if id := evaluate[string](tab, t, `document.querySelector('#published').textContent`); !strings.HasSuffix(id, "-1") {
+		t.Errorf("the answer is %q, without the ID of the first event", id)
+	}
+}
+
+// What an operator sees of who reads, and can do about it.
+func TestDashboardConnections(t *testing.T) {
+	s := startServer(t, t.TempDir(), "", "--trusted-proxy", "127.0.0.1")
+	tab := openBrowser(t)
+	openDashboard(tab, t, s.URL)
+	var ids []string
+	publish := func(topic string) {
+		t.Helper()
+		id, err := s.publish(tab, topic, "", "x", "")
+		must(t, err)
+		ids = append(ids, id)
+	}
+	open := func(query, address string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(tab, http.MethodGet, s.URL+"/event?"+query, nil)
+		must(t, err)
+		r.Header.Set("Accept", "text/event-stream")
+		r.Header.Set("X-Forwarded-For", address)
+		answer, err := s.http.Do(r)
+		must(t, err)
+		t.Cleanup(func() { _ = answer.Body.Close() }) // only read from
+	}
+	for range 12 {
+		publish("orders.new")
+	}
+	eventually(tab, t, `document.querySelectorAll('#rows .line').length === 12`)
+	open("topic=orders.*", "192.0.2.1")
+	open("topic=news&topic=orders.new&since=all", "192.0.2.10")
+	open("topic=>", "192.0.2.9")
+	publish("stock")
+
+	click(tab, t, "#tab-connections")
+	eventually(tab, t, words("#connections-note", "Who reads is for the operator"))
+	enter(tab, t, "[name=token]", "not-the-token-of-this-server")
+	click(tab, t, "#token-form button")
+	eventually(tab, t, words("#connections-note", "The server does not take this token"))
+	click(tab, t, "#forget")
+	enter(tab, t, "[name=token]", s.Token)
+	click(tab, t, "#token-form button")
+	eventually(tab, t, words("#connections-note", "4 streams"))
+
+	column := func(n int, want ...string) {
+		t.Helper()
+		eventually(tab, t, fmt.Sprintf(`[...document.querySelectorAll('#streams tbody tr')].map((row) => row.cells[%d].textContent).join(', ') === %q`, n, strings.Join(want, ", ")))
+	}
+	epoch, _, _ := strings.Cut(ids[0], "-")
+	column(0, ">", "news orders.new", "orders.*", "> counter stats") // the newest first
+	column(1, ids[11], epoch+"-0", ids[11], epoch+"-0")
+	column(2, "1", "12", "0", "13")
+	if runtime.GOOS == "linux" {
+		column(4, "parked", "parked", "parked", "parked")
+	}
+	click(tab, t, "#streams th:nth-child(3) button") // sent, the most first
+	column(2, "13", "12", "1", "0")
+	click(tab, t, "#streams th:nth-child(6) button") // address
+	column(5, "127.0.0.1", "192.0.2.1", "192.0.2.9", "192.0.2.10")
+	click(tab, t, "#streams th:nth-child(6) button")
+	column(5, "192.0.2.10", "192.0.2.9", "192.0.2.1", "127.0.0.1")
+	if got := evaluate[string](tab, t, `document.querySelector('[aria-sort]').getAttribute('aria-sort')`); got != "descending" {
+		t.Errorf("aria-sort %q, want descending", got)
+	}
+	click(tab, t, `#streams tbody tr button`)
+	column(5, "192.0.2.9", "192.0.2.1", "127.0.0.1")
+	eventually(tab, t, words("#connections-note", "3 streams"))
+	eventually(tab, t, `document.querySelectorAll('#nodes tbody tr').length === 1`)
+}
+
+// Small, from 360 pixels on, still while figures grow, and for everybody.
+func TestDashboardPage(t *testing.T) {
+	modules := installNodeModules(t)
+	axe, err := os.ReadFile(filepath.Join(modules, "axe-core", "axe.min.js"))
+	must(t, err)
+	s := startServer(t, t.TempDir(), "")
+	tab := openBrowser(t)
+	for i := range 30 {
+		_, err := s.publish(tab, fmt.Sprintf("orders.%d", i%3), "order", `{"n":1,"items":[{"sku":"A-17"},{"sku":"B-3"}]}`, "")
+		must(t, err)
+	}
+	openDashboard(tab, t, s.URL+"/#token="+s.Token)
+	eventually(tab, t, words("#log-bytes, #log .value", "0")+` === false && document.querySelectorAll('#rows .line').length === 30`)
+
+	size := evaluate[int](tab, t, `performance.getEntriesByType('navigation').concat(performance.getEntriesByType('resource'))
+		.filter((e) => !e.name.includes('/event')).reduce((sum, e) => sum + e.decodedBodySize, 0)`)
+	t.Logf("%d bytes in all", size)
+	if size < mostBytes/2 || size > mostBytes {
+		t.Errorf("the page has %d bytes in all, want at most %d", size, mostBytes)
+	}
+	if shift := evaluate[float64](tab, t, `new Promise((done) => new PerformanceObserver((list) => {
+		const inFeed = ({ node }) => (node?.closest ? node : node?.parentElement)?.closest('#rows, #topics');
+		done(list.getEntries().filter((e) => !e.sources.every(inFeed)).reduce((sum, e) => sum + e.value, 0));
+	}).observe({ type: 'layout-shift', buffered: true }) || setTimeout(() => done(0), 500))`); shift > 0.01 {
+		t.Errorf("the layout shifts by %v", shift)
+	}
+
+	evaluate[chromedp.Void](tab, t, string(axe)+";0")
+	click(tab, t, "#rows li:nth-child(2) .line")
+	for _, width := range []int64{1280, 360} {
+		do(tab, t, chromedp.EmulateViewport(width, 780))
+		evaluate[chromedp.Void](tab, t, `document.querySelector('#publish').open = true`)
+		for _, view := range []string{"connections", "connect", "feed"} {
+			click(tab, t, "#tab-"+view)
+			eventually(tab, t, `document.documentElement.scrollWidth <= innerWidth`)
+			for _, theme := range []string{"light", "dark"} {
+				violations := evaluate[[]string](tab, t, fmt.Sprintf(`(document.documentElement.dataset.theme = %q, axe.run({ resultTypes: ['violations'] }))
+					.then(({ violations }) => violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.html + ' ' + n.failureSummary).join('\n')))`, theme))
+				if len(violations) > 0 {
+					t.Errorf("%s, %s, %d pixels:\n%s", view, theme, width, strings.Join(violations, "\n"))
+				}
+			}
+		}
+	}
+}
