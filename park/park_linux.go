@@ -20,8 +20,10 @@ import (
 type Park struct {
 	cfg    Config
 	shards []*shard
-	next   atomic.Uint32
-	held   atomic.Int64
+	// crowded says that shards may have every processor.
+	crowded bool
+	next    atomic.Uint32
+	held    atomic.Int64
 }
 
 // New returns a park for the configuration.
@@ -42,6 +44,7 @@ func New(cfg Config) (*Park, error) {
 		}
 		p.shards = append(p.shards, s)
 	}
+	p.crowded = len(p.shards) >= runtime.GOMAXPROCS(0)
 	return p, nil
 }
 

@@ -156,7 +156,7 @@ func (s *shard) run(ctx context.Context) error {
 		for i, c := range s.due {
 			why, err := c.tick()
 			s.settle(c, why, err)
-			yield(i)
+			s.yield(i)
 		}
 		clear(s.due)
 		s.dismiss()
@@ -192,17 +192,18 @@ func (s *shard) empty() {
 		if !c.is(left) {
 			s.settle(c, "", c.deliver())
 		}
-		yield(i)
+		s.yield(i)
 	}
 	clear(box.arrived)
 	clear(box.ready)
 	s.spare = inbox{arrived: keep(box.arrived), ready: keep(box.ready)}
 }
 
-// yield lets other goroutines run now and then: raw writes would keep them from a processor
-// for as long as a round lasts, which takes those that publish from it.
-func yield(i int) {
-	if i%32 == 31 {
+// yield lets other goroutines run now and then where no processor is left to them: raw writes
+// would keep those that publish from one for as long as a round lasts. With a processor idle,
+// each yield would wake it, only to carry the round over there.
+func (s *shard) yield(i int) {
+	if s.park.crowded && i%32 == 31 {
 		runtime.Gosched()
 	}
 }
