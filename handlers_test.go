@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"freshet/bench/drive"
 	"freshet/config"
 	"freshet/ssetest"
 
@@ -146,6 +147,18 @@ func TestTwoNodes(t *testing.T) {
 	publishTo(a, "news", "6")
 	if f := ahead.NextEvent(); f.Data != "6" {
 		t.Errorf("resumed ahead of the node with %+v", f)
+	}
+	// The operator sees both, whichever he asks.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, node := range []*app{a, b} {
+		var answer string
+		if err := drive.Until(ctx, func() bool {
+			answer = request(node, http.MethodGet, "/connections", "", "Authorization", "Bearer "+node.token.text).Body.String()
+			return strings.Count(answer, `"uptime_s":`) == 2
+		}); err != nil {
+			t.Errorf("%v: %s", err, answer)
+		}
 	}
 }
 
