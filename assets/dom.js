@@ -14,7 +14,6 @@ export function element(name, className = '', ...content) {
 /** button makes one that looks like a word. */
 export function button(words, onClick) {
 	const made = element('button', 'quiet', words);
-	made.type = 'button';
 	made.addEventListener('click', () => onClick(made));
 	return made;
 }

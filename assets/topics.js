@@ -68,7 +68,6 @@ export class Topics {
 		const [last, flow, course] = [element('span', 'age'), element('span', 'rate', '0/s'), element('span', 'course')];
 		const row = element('li', 'still');
 		const button = element('button', '', element('span', 'name', topic), ' ', last, ' ', flow, ' ', course);
-		button.type = 'button';
 		button.title = `show only ${topic}`;
 		course.ariaHidden = 'true';
 		button.setAttribute('aria-pressed', String(topic === this.#chosen));

@@ -25,7 +25,7 @@ func Parse() (*template.Template, error) {
 		return nil, err
 	}
 	small := minify.New()
-	small.Add("html", &html.Minifier{TemplateDelims: html.GoTemplateDelims, KeepDefaultAttrVals: true, KeepDocumentTags: true, KeepEndTags: true})
+	small.Add("html", &html.Minifier{TemplateDelims: html.GoTemplateDelims, KeepDefaultAttrVals: true, KeepDocumentTags: true, KeepEndTags: true, KeepQuotes: true})
 	if text, err = small.Bytes("html", text); err != nil {
 		return nil, fmt.Errorf("templates: make %s smaller: %w", name, err)
 	}
