@@ -111,7 +111,7 @@ func run(ctx context.Context, d time.Duration, rate int) (err error) {
 	return errors.Join(late, err)
 }
 
-// recorder notes in the page when it was live first, the times between frames, and long tasks.
+// recorder notes in the page when its state was live first (the first count comes a second later), the times between frames, and long tasks.
 const recorder = `(() => {
 	const r = window.recorded = { live: 0, frames: [], longest: 0 };
 	let last = 0;
