@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -167,14 +166,18 @@ func (t *Tickets) Watch(ctx context.Context, after uint64, fn func(key string, v
 	again := t.log.nc.StatusChanged(nats.CONNECTED)
 	defer t.log.nc.RemoveStatusListener(again)
 	for {
+		told := uint64(0)
 		for m, err := range t.follow(ctx, after, again) {
+			var meta *jetstream.MsgMetadata
+			if err == nil {
+				meta, err = m.Metadata()
+			}
+			if told++; err == nil && meta.Sequence.Consumer != told {
+				err = errBroken // the connection has dropped some
+			}
 			if err != nil {
 				t.log.logger.Debug("the watch of the tickets is taken up again", "after", after, "error", err)
 				break
-			}
-			meta, err := m.Metadata()
-			if err != nil {
-				continue // of no stream
 			}
 			after = meta.Sequence.Stream
 			value := m.Data()
@@ -193,38 +196,38 @@ func (t *Tickets) Watch(ctx context.Context, after uint64, fn func(key string, v
 
 // follow reads the bucket from behind the revision on, until that fails or the connection is
 // another one: to what was asked on the last one, nothing may come any more.
+//
+// It is not one of the client's ordered consumers: told to stop while it makes itself anew,
+// such a one may go on for ever (nats.go 1.55).
 func (t *Tickets) follow(ctx context.Context, after uint64, again <-chan nats.Status) iter.Seq2[jetstream.Msg, error] {
 	return func(yield func(jetstream.Msg, error) bool) {
 		opening, opened := context.WithTimeout(ctx, answerTimeout)
 		defer opened()
-		consumer, err := t.stream.OrderedConsumer(opening, jetstream.OrderedConsumerConfig{
-			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, InactiveThreshold: time.Minute,
+		consumer, err := t.stream.CreateConsumer(opening, jetstream.ConsumerConfig{
+			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+			AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: idleConsumer,
 		})
-		if err != nil {
-			yield(nil, cmp.Or(ctx.Err(), err))
-			return
-		}
-		messages, err := consumer.Messages()
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		ended, stopped := make(chan struct{}), make(chan struct{})
+		messages, err := consumer.Messages(jetstream.PullHeartbeat(answerTimeout / 3))
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer messages.Stop()
+		same, end := context.WithCancel(ctx)
+		defer end()
 		go func() {
-			defer close(stopped)
 			select {
 			case <-again:
-			case <-ctx.Done():
-			case <-ended:
+				end()
+			case <-same.Done():
 			}
-			messages.Stop()
-		}()
-		defer func() {
-			close(ended)
-			<-stopped
 		}()
 		for {
-			m, err := messages.Next()
+			m, err := messages.Next(jetstream.NextContext(same))
 			if !yield(m, err) || err != nil {
 				return
 			}
