@@ -275,6 +275,29 @@ fetch('/ticket', { method: 'POST' }).then((answer) => answer.json()).then((ticke
 	eventually(tab, t, `told.at(-1) === 'auth-expired {}' && ev.readyState === 2`)
 }
 
+// A page of the server's own origin, for which browsers send no Origin, has a ticket too; with
+// it, a page of another origin gets nothing.
+func TestBrowserWithATicketOfTheServersOwnOrigin(t *testing.T) {
+	s := startServer(t, t.TempDir(), "", "--anonymous", "none")
+	ticket, err := s.ticket(t.Context(), s.URL, "numbers")
+	must(t, err)
+	subscribe := fmt.Sprintf(`globalThis.told = [];
+globalThis.ev = new EventSource(%q);
+ev.addEventListener('numbers', (e) => told.push(e.data));`, s.URL+ticket.URL)
+
+	tab := openBrowser(t)
+	do(tab, t, chromedp.Navigate(s.URL))
+	evaluate[chromedp.Void](tab, t, subscribe)
+	eventually(tab, t, `ev.readyState === 1`)
+	_, err = s.publish(tab, "numbers", "", "1", "")
+	must(t, err)
+	eventually(tab, t, `told.join() === '1'`)
+
+	do(tab, t, chromedp.Navigate(serveOrigin(t, "<!doctype html><title>another origin</title>")))
+	evaluate[chromedp.Void](tab, t, subscribe)
+	eventually(tab, t, `ev.readyState === 2`)
+}
+
 // grant is a ticket, as a back end gets it.
 type grant struct{ Ticket, ID, URL string }
 
