@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,7 +15,6 @@ import (
 	"freshet/eventlog/eventlogtest"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
@@ -142,45 +139,6 @@ func TestEveryServerOfAClusterGivesAll(t *testing.T) {
 	noise.Wait()
 }
 
-// clusterNATS starts three servers and waits until they have found each other.
-func clusterNATS(t *testing.T) string {
-	t.Helper()
-	var ports []int
-	var routes []*url.URL
-	for range 3 { // each has to know the others before it starts
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
-		must(t, l.Close())
-	}
-	var servers []*server.Server
-	for i, port := range ports {
-		s, err := server.NewServer(&server.Options{
-			ServerName: "n" + strconv.Itoa(i), Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(),
-			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port}, Routes: routes, NoSigs: true, NoLog: true,
-		})
-		must(t, err)
-		s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		servers = append(servers, s)
-	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.After(30 * time.Second); ; {
-		for _, s := range servers {
-			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers) {
-				return s.ClientURL()
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatal("the cluster has no leader")
-		}
-	}
-}
-
 func TestRetention(t *testing.T) {
 	l := open(t, eventlog.Config{Dir: t.TempDir(), RetainPerTopic: 2, SyncInterval: time.Minute})
 	for i := range 5 {
@@ -250,8 +208,8 @@ func TestTwoNodesShareAnExternalCluster(t *testing.T) {
 // tail goes on where it broke.
 func TestARestartOfTheExternalNATS(t *testing.T) {
 	dir := t.TempDir()
-	nats := startNATS(t, dir, server.RANDOM_PORT)
-	port := nats.Addr().(*net.TCPAddr).Port
+	port := quietPort(t)
+	nats := startNATS(t, dir, port)
 	l := open(t, eventlog.Config{NATS: nats.ClientURL()})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -261,7 +219,7 @@ func TestARestartOfTheExternalNATS(t *testing.T) {
 		done <- l.Tail(ctx, 0, func() {}, func(e event.Event) error { seen <- e.Data(); return nil })
 	}()
 	appendOne(t, l, "a", "1", "")
-	if got := <-seen; got != "1" {
+	if got := first(t, seen, done); got != "1" {
 		t.Errorf("the tail has %s", got)
 	}
 	nats.Shutdown()
@@ -279,7 +237,7 @@ func TestARestartOfTheExternalNATS(t *testing.T) {
 		}
 	}
 	appendOne(t, l, "a", "2", "")
-	if got := <-seen; got != "2" {
+	if got := first(t, seen, done); got != "2" {
 		t.Errorf("the tail has %s", got)
 	}
 	cancel()
@@ -315,21 +273,15 @@ func TestReadersLeaveNoConsumersBehind(t *testing.T) {
 	}
 }
 
-func externalNATS(t *testing.T) string {
+// first is what comes first from those who send, as long as they have not ended.
+func first[T any](t *testing.T, from <-chan T, ended <-chan error) (x T) {
 	t.Helper()
-	return startNATS(t, t.TempDir(), server.RANDOM_PORT).ClientURL()
-}
-
-func startNATS(t *testing.T, dir string, port int) *server.Server {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
-	must(t, err)
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("nats-server does not start")
+	select {
+	case x = <-from:
+	case err := <-ended:
+		t.Fatalf("it ended with %v", err)
 	}
-	return s
+	return x
 }
 
 func open(t *testing.T, cfg eventlog.Config) *eventlog.Log {

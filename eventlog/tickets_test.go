@@ -3,14 +3,12 @@ package eventlog_test
 import (
 	"context"
 	"errors"
-	"net"
 	"testing"
 	"time"
 
 	"freshet/eventlog"
 	"freshet/eventlog/eventlogtest"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
@@ -84,27 +82,18 @@ func TestTicketsRunOut(t *testing.T) {
 // A watch rides out a restart of its NATS: what was written meanwhile by others is told.
 func TestAWatchOverARestartOfTheNATS(t *testing.T) {
 	dir := t.TempDir()
-	nats1 := startNATS(t, dir, server.RANDOM_PORT)
-	port := nats1.Addr().(*net.TCPAddr).Port
+	port := quietPort(t)
+	nats1 := startNATS(t, dir, port)
 	s := tickets(t, open(t, eventlog.Config{NATS: nats1.ClientURL()}))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	told, done := make(chan string, 10), make(chan error, 1)
-	next := func() string {
-		select {
-		case x := <-told:
-			return x
-		case err := <-done:
-			t.Fatalf("the watch ended with %v", err)
-			return ""
-		}
-	}
 	go func() {
 		done <- s.Watch(ctx, 0, func(key string, value []byte, _ uint64) { told <- key + "=" + string(value) })
 	}()
 	_, err := s.Put(ctx, "ticket.a", []byte("1"), 0, time.Hour)
 	must(t, err)
-	if got := next(); got != "ticket.a=1" {
+	if got := first(t, told, done); got != "ticket.a=1" {
 		t.Errorf("told %q", got)
 	}
 	nats1.Shutdown()
@@ -118,7 +107,7 @@ func TestAWatchOverARestartOfTheNATS(t *testing.T) {
 	defer nc.Close()
 	_, err = nc.Request("$KV.freshet-tickets.ticket.b", []byte("2"), 10*time.Second)
 	must(t, err)
-	if got := next(); got != "ticket.b=2" {
+	if got := first(t, told, done); got != "ticket.b=2" {
 		t.Errorf("told %q", got)
 	}
 	cancel()

@@ -1,0 +1,101 @@
+package eventlog_test
+
+import (
+	"crypto/rand"
+	"net"
+	"net/url"
+	"strconv"
+	"testing"
+	"time"
+
+	"freshet/bench/drive"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// External servers of NATS, in this process.
+
+func externalNATS(t *testing.T) string {
+	t.Helper()
+	return startNATS(t, t.TempDir(), server.RANDOM_PORT).ClientURL()
+}
+
+func startNATS(t *testing.T, dir string, port int) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
+	must(t, err)
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("nats-server does not start")
+	}
+	return s
+}
+
+// clusterNATS starts three servers and waits until they have found each other.
+func clusterNATS(t *testing.T) string {
+	t.Helper()
+	var servers []*server.Server
+	for servers == nil {
+		servers = startCluster(t)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(30 * time.Second); ; {
+		for _, s := range servers {
+			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers) {
+				return s.ClientURL()
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			for i, s := range servers {
+				t.Errorf("server %d: running %v, leader %v, routes %d, knows %v", i, s.Running(), s.JetStreamIsLeader(), s.NumRoutes(), s.JetStreamClusterPeers())
+			}
+			t.FailNow()
+		}
+	}
+}
+
+// startCluster starts three servers. It returns nil if somebody else has taken one of the
+// ports, which the servers have to know of one another before they start.
+func startCluster(t *testing.T) (servers []*server.Server) {
+	t.Helper()
+	var ports []int
+	var routes []*url.URL
+	for range 3 {
+		port := quietPort(t)
+		ports = append(ports, port)
+		routes = append(routes, &url.URL{Scheme: "nats", Host: "127.0.0.1:" + strconv.Itoa(port)})
+	}
+	name := rand.Text() // none that is taken for that of other tests
+	for i, port := range ports {
+		s, err := server.NewServer(&server.Options{
+			ServerName: "n" + strconv.Itoa(i), Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(),
+			Cluster: server.ClusterOpts{Name: name, Host: "127.0.0.1", Port: port}, Routes: routes, NoSigs: true, NoLog: true,
+		})
+		must(t, err)
+		s.Start()
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		servers = append(servers, s)
+	}
+	for _, s := range servers {
+		if !s.ReadyForConnections(10 * time.Second) {
+			return nil
+		}
+	}
+	return servers
+}
+
+// quietPort is a port that a server can come back to.
+func quietPort(t *testing.T) int {
+	t.Helper()
+	address, err := drive.QuietAddress(t.Context())
+	must(t, err)
+	_, port, err := net.SplitHostPort(address)
+	must(t, err)
+	number, err := strconv.Atoi(port)
+	must(t, err)
+	return number
+}
