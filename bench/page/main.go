@@ -18,7 +18,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"slices"
 	"strings"
@@ -65,28 +64,17 @@ func run(ctx context.Context, d time.Duration, rate int) (err error) {
 	if d < 3*interval || rate < 20 {
 		return errors.New("--for or --rate: too little")
 	}
-	dir, err := os.MkdirTemp("", "freshet")
+	server, end, err := drive.Fresh(ctx, "--log-level", "warn")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // what is left is in the system's folder for that
-	binary, err := drive.Build(ctx, dir)
-	if err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, binary, "--listen", "127.0.0.1:0", "--data", dir+"/data", "--log-level", "warn") //nolint:gosec // just built
-	cmd.Env = drive.Env()
-	server, err := drive.Start(cmd)
-	if err != nil {
-		return err
-	}
-	defer server.Kill()
-	tab, end, err := chromium.Open(ctx)
+	defer end()
+	tab, endBrowser, err := chromium.Open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if failed := end(); failed != nil {
+		if failed := endBrowser(); failed != nil {
 			err = fmt.Errorf("end the browser: %w", failed)
 		}
 	}()

@@ -17,7 +17,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 
 	"freshet/bench/drive"
@@ -49,23 +48,12 @@ func run(ctx context.Context, o options) error {
 	if o.events < 10_000 || o.readers < 1 {
 		return errors.New("too few events or readers")
 	}
-	dir, err := os.MkdirTemp("", "freshet")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }() // what is left is in the system's folder for that
-	binary, err := drive.Build(ctx, dir)
-	if err != nil {
-		return err
-	}
 	// A small window, so that it is the log that serves the readers.
-	cmd := exec.CommandContext(ctx, binary, "--listen", "127.0.0.1:0", "--data", dir+"/data", "--window-bytes", "1MiB") //nolint:gosec // just built
-	cmd.Env = drive.Env()
-	server, err := drive.Start(cmd)
+	server, end, err := drive.Fresh(ctx, "--window-bytes", "1MiB")
 	if err != nil {
 		return err
 	}
-	defer server.Kill()
+	defer end()
 	m := measurement{options: o, server: server, publisher: &publisher{books: books{o.events}, client: server.Client}}
 	return m.run(ctx)
 }

@@ -20,7 +20,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"time"
 
@@ -45,23 +44,12 @@ func run(ctx context.Context, d time.Duration) error {
 	if d < 10*time.Second {
 		return errors.New("--for: too short")
 	}
-	dir, err := os.MkdirTemp("", "freshet")
+	server, end, err := drive.Fresh(ctx, "--log-level", "warn", "--retain-bytes", "16MiB", "--window-bytes", "4MiB",
+		"--max-connections", "80", "--max-replays", "8", "--heartbeat", "1s", "--retry", "50ms-200ms")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // what is left is in the system's folder for that
-	binary, err := drive.Build(ctx, dir)
-	if err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, binary, "--listen", "127.0.0.1:0", "--data", dir+"/data", "--log-level", "warn", //nolint:gosec // just built
-		"--retain-bytes", "16MiB", "--window-bytes", "4MiB", "--max-connections", "80", "--max-replays", "8", "--heartbeat", "1s", "--retry", "50ms-200ms")
-	cmd.Env = drive.Env()
-	server, err := drive.Start(cmd)
-	if err != nil {
-		return err
-	}
-	defer server.Kill()
+	defer end()
 
 	w := &watch{server: server}
 	g, ctx := errgroup.WithContext(ctx)
