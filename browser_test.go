@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +17,6 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
-	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // A real browser, as Freshet is for browsers: Chromium, driven by its own protocol.
@@ -192,135 +189,6 @@ func TestBrowserManyStreamsOverHTTP2(t *testing.T) {
 	if !evaluate[bool](tab, t, protocols+`.every((protocol) => protocol === 'h2')`) {
 		t.Errorf("the browser spoke %s", evaluate[string](tab, t, protocols+`.join()`))
 	}
-}
-
-// A page of another origin gets a ticket through its own back end, which alone has a token. It
-// loses its connection twice, and goes on without missing an event or getting one twice.
-func TestBrowserWithATicket(t *testing.T) {
-	dir := t.TempDir()
-	s := startServer(t, dir, "")
-	const html = `<!doctype html>
-<meta charset="utf-8">
-<title>a page with a ticket</title>
-<script>
-const told = [];
-let ev;
-fetch('/ticket', { method: 'POST' }).then((answer) => answer.json()).then((ticket) => {
-  ev = new EventSource(%q + ticket.url);
-  for (const type of ['numbers', 'secret', 'gap', 'auth-expired']) {
-    ev.addEventListener(type, (e) => told.push(type + ' ' + e.data));
-  }
-});
-</script>`
-	ids := make(chan string, 10)
-	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/ticket" {
-			w.Header().Set("Content-Type", "text/html; charset=utf-8")
-			_, _ = fmt.Fprintf(w, html, s.URL) // a browser that is gone needs no page
-			return
-		}
-		ticket, err := s.ticket(r.Context(), "http://"+r.Host, "numbers")
-		if err != nil {
-			t.Error(err)
-		}
-		ids <- ticket.ID
-		_ = json.NewEncoder(w).Encode(map[string]string{"url": ticket.URL}) // nor a ticket
-	}))
-	t.Cleanup(backend.Close)
-
-	tab := openBrowser(t)
-	do(tab, t, chromedp.Navigate(backend.URL))
-	eventually(tab, t, `ev?.readyState === 1`)
-	var want []string
-	publish := func(s *runningServer) {
-		t.Helper()
-		for range 20 {
-			number := strconv.Itoa(len(want))
-			want = append(want, "numbers "+number)
-			for _, topic := range []string{"numbers", "secret"} {
-				_, err := s.publish(tab, topic, "", number, "")
-				must(t, err)
-			}
-		}
-	}
-	publish(s)
-	again := s
-	for range 2 {
-		again.Stop()
-		elsewhere := startServer(t, dir, "") // where the page does not look
-		publish(elsewhere)
-		elsewhere.Stop()
-		again = startServer(t, dir, s.Addr)
-		publish(again)
-		eventually(tab, t, fmt.Sprintf(`told.length >= %d`, len(want)))
-	}
-	if diff := gocmp.Diff(strings.Join(want, "\n"), evaluate[string](tab, t, `told.join('\n')`)); diff != "" {
-		t.Errorf("- as published, + as it arrived:\n%s", diff)
-	}
-	id := <-ids
-	if len(ids) > 0 {
-		t.Error("the page needed another ticket")
-	}
-
-	// Revoked, it is told so, and stops for good.
-	r, err := http.NewRequestWithContext(tab, http.MethodDelete, s.URL+"/ticket/"+id, nil)
-	must(t, err)
-	r.Header.Set("Authorization", "Bearer "+again.Token)
-	answer, err := again.http.Do(r)
-	must(t, err)
-	must(t, answer.Body.Close())
-	if answer.StatusCode != http.StatusNoContent {
-		t.Errorf("revoked: %s", answer.Status)
-	}
-	eventually(tab, t, `told.at(-1) === 'auth-expired {}' && ev.readyState === 2`)
-}
-
-// A page of the server's own origin, for which browsers send no Origin, has a ticket too; with
-// it, a page of another origin gets nothing.
-func TestBrowserWithATicketOfTheServersOwnOrigin(t *testing.T) {
-	s := startServer(t, t.TempDir(), "", "--anonymous", "none")
-	ticket, err := s.ticket(t.Context(), s.URL, "numbers")
-	must(t, err)
-	subscribe := fmt.Sprintf(`globalThis.told = [];
-globalThis.ev = new EventSource(%q);
-ev.addEventListener('numbers', (e) => told.push(e.data));`, s.URL+ticket.URL)
-
-	tab := openBrowser(t)
-	do(tab, t, chromedp.Navigate(s.URL))
-	evaluate[chromedp.Void](tab, t, subscribe)
-	eventually(tab, t, `ev.readyState === 1`)
-	_, err = s.publish(tab, "numbers", "", "1", "")
-	must(t, err)
-	eventually(tab, t, `told.join() === '1'`)
-
-	do(tab, t, chromedp.Navigate(serveOrigin(t, "<!doctype html><title>another origin</title>")))
-	evaluate[chromedp.Void](tab, t, subscribe)
-	eventually(tab, t, `ev.readyState === 2`)
-}
-
-// grant is a ticket, as a back end gets it.
-type grant struct{ Ticket, ID, URL string }
-
-// ticket asks for a ticket for pages of the origin.
-func (s *runningServer) ticket(ctx context.Context, origin string, topics ...string) (g grant, err error) {
-	body, err := json.Marshal(map[string]any{"origin": origin, "topics": topics})
-	if err != nil {
-		return g, err
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/ticket", bytes.NewReader(body))
-	if err != nil {
-		return g, err
-	}
-	r.Header.Set("Authorization", "Bearer "+s.Token)
-	answer, err := s.http.Do(r)
-	if err != nil {
-		return g, err
-	}
-	defer func() { _ = answer.Body.Close() }() // only read from
-	if answer.StatusCode != http.StatusCreated {
-		return g, fmt.Errorf("a ticket: %s", answer.Status)
-	}
-	return g, json.NewDecoder(answer.Body).Decode(&g)
 }
 
 // serveOrigin serves a page from an origin of its own until the test ends.
