@@ -16,8 +16,9 @@ const idleConsumer = 30 * time.Second
 
 // Read calls fn for the events after the sequence that the patterns select, in order and
 // each once, until limit events are read, many times as many were passed over, the log's
-// end is reached, ctx is done, or fn returns an error, which it returns. Every selected
-// event up to and including the sequence upto has been read; upto is never below after.
+// end is reached, in a cluster that of a server which may lag, ctx is done, or fn returns
+// an error, which it returns. Every selected event up to and including the sequence upto
+// has been read; upto is never below after.
 func (l *Log) Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
 	if r := l.kept.take(after, patterns); r != nil {
 		if upto, err = l.readOn(ctx, r, limit, fn); !errors.Is(err, errBroken) {
