@@ -27,7 +27,7 @@ func TestAnEventThatLooksLikeAnAnswerOfJetStream(t *testing.T) {
 		t.Run(header.Get("Status"), func(t *testing.T) {
 			url := externalNATS(t)
 			l := open(t, eventlog.Config{NATS: url})
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			seen := make(chan string, 10)
 			done := make(chan error, 1)
