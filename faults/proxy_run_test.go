@@ -104,9 +104,10 @@ type proxy struct {
 
 	program  string
 	dir      string
-	plain    string // address without TLS
-	secure   string // address with TLS
-	identity string // file of a certificate and its key
+	plain    string   // address without TLS
+	secure   string   // address with TLS
+	listens  []string // those of the two that it is configured for
+	identity string   // file of a certificate and its key
 	cmd      *exec.Cmd
 	exited   chan struct{}
 }
@@ -169,9 +170,11 @@ func (p *proxy) configure(t *testing.T, text string) {
 	t.Helper()
 	must(t, os.WriteFile(filepath.Join(p.dir, "nginx.conf"), []byte(nginxConf), 0o600))
 	must(t, os.WriteFile(filepath.Join(p.dir, "freshet.conf"), []byte(text), 0o600))
+	p.listens = slices.DeleteFunc([]string{p.plain, p.secure}, func(address string) bool { return !strings.Contains(text, address) })
 }
 
-// start starts the process and returns once it takes connections. It ends with the test.
+// start starts the process and returns once it takes connections at each address, as it opens
+// one after the other. It ends with the test.
 func (p *proxy) start(ctx context.Context, t *testing.T) {
 	t.Helper()
 	args := []string{"-db", "-f", "freshet.conf"}
@@ -190,15 +193,17 @@ func (p *proxy) start(ctx context.Context, t *testing.T) {
 		_ = p.cmd.Wait() // it is killed, if it does not end too early
 	}()
 	t.Cleanup(p.kill)
-	must(t, drive.Until(ctx, func() bool {
-		select {
-		case <-exited:
-			t.Fatalf("%s has ended", p.program)
-		default:
-		}
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.plain)
-		return err == nil && conn.Close() == nil
-	}))
+	for _, address := range p.listens {
+		must(t, drive.Until(ctx, func() bool {
+			select {
+			case <-exited:
+				t.Fatalf("%s has ended", p.program)
+			default:
+			}
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+			return err == nil && conn.Close() == nil
+		}))
+	}
 }
 
 // kill ends the process at once, as SIGKILL does.
