@@ -3,6 +3,8 @@ package eventlog
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -36,6 +38,32 @@ func TestABatchIsRefusedAfterSomeHaveLeft(t *testing.T) {
 	}
 	if n := len(q.ended()); n != 1500-maxBatch {
 		t.Errorf("a batch of %d from the rest", n)
+	}
+}
+
+// No more than so many wait; when those have left there is room again.
+func TestAQueueIsBounded(t *testing.T) {
+	var q queue
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range fewAlone {
+		q.join(Entry{})
+	}
+	for n := range maxQueued {
+		if r := q.wait(gone, q.join(Entry{})); !errors.Is(r.Err, context.Canceled) {
+			t.Fatalf("the append that waits as number %d: %+v", n+1, r)
+		}
+	}
+	if r := q.wait(t.Context(), q.join(Entry{})); !errors.Is(r.Err, ErrUnavailable) || !strings.Contains(r.Err.Error(), strconv.Itoa(maxQueued)) {
+		t.Errorf("beyond what may wait: %+v", r)
+	}
+	for range fewAlone {
+		if batch := q.ended(); batch != nil {
+			t.Fatalf("a batch of %d whose callers have left", len(batch))
+		}
+	}
+	if q.join(Entry{}) != nil {
+		t.Error("an append waits for nobody")
 	}
 }
 
