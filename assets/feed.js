@@ -1,7 +1,7 @@
 // The feed: the newest events on top, bounded, drawn once a frame however many arrive.
 
 import { element } from './dom.js';
-import { matcher } from './format.js';
+import { matches } from './freshet.js';
 import { detail, dress, noteRow } from './row.js';
 
 const mostRows = 500;
@@ -52,7 +52,6 @@ export class Feed {
 	#replayed = null; // events shown in place of what is kept
 	#text = '';
 	#pattern = '';
-	#topicMatches = matcher('');
 
 	constructor(list, row, onChange, does) {
 		[this.#list, this.#row, this.#onChange, this.#does] = [list, row, onChange, does];
@@ -110,7 +109,6 @@ export class Feed {
 	/** filter shows the events whose topic is of the pattern and that hold the text in topic, type or data. */
 	filter({ pattern = this.#pattern, text = this.#text }) {
 		[this.#pattern, this.#text] = [pattern.trim(), text.trim().toLowerCase()];
-		this.#topicMatches = matcher(this.#pattern);
 		this.#open.clear();
 		this.#shown = new Bounded(mostRows);
 		const focused = this.#list.contains(document.activeElement);
@@ -123,7 +121,7 @@ export class Feed {
 
 	#matches(item) {
 		if (item.note) return true;
-		if (!this.#topicMatches(item.topic)) return false;
+		if (this.#pattern && !matches(this.#pattern, item.topic)) return false;
 		return !this.#text || [item.topic, item.type, item.data].some((s) => s.toLowerCase().includes(this.#text));
 	}
 

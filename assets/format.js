@@ -56,17 +56,6 @@ export function clock(at, today = new Date()) {
 	return `${two(at.getMonth() + 1)}-${two(at.getDate())} ${time}`;
 }
 
-/** matcher returns what tells whether a topic is of the pattern; the empty one has all. */
-export function matcher(pattern) {
-	if (!pattern) return () => true;
-	const tokens = pattern.split('.').map((token, i, all) => {
-		if (token === '*') return '[^.]+';
-		return token === '>' && i === all.length - 1 ? '.+' : token.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
-	});
-	const whole = new RegExp(`^${tokens.join('\\.')}$`);
-	return (topic) => whole.test(topic);
-}
-
 /** here is an address of this server. */
 export const here = (path = '') => String(new URL(path, document.baseURI.replace(/[#?].*/, '')));
 

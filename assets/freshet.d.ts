@@ -127,3 +127,6 @@ export class Stream extends EventTarget implements AsyncIterable<StreamEvent> {
 
 export function connect(options?: Options & { url?: string | URL }): Stream;
 export function connect(url: string | URL, options?: Options): Stream;
+
+/** Whether the topic is of the pattern: `*` one token, a last `>` the rest. No pattern has counter and stats. */
+export function matches(pattern: string, topic: string): boolean;

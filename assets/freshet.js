@@ -727,7 +727,8 @@ function reached(cursor, id) {
 	return epoch === otherEpoch && Number(seq) >= Number(otherSeq);
 }
 
-function matches(pattern, topic) {
+/** Whether the topic is of the pattern. */
+export function matches(pattern, topic) {
 	if (pattern === topic) return true;
 	if (topic === 'counter' || topic === 'stats') return false; // only by name
 	const wanted = pattern.split('.'), tokens = topic.split('.');

@@ -1,7 +1,8 @@
 // What reads the chosen topics from this server, ready to paste.
 
 import { $, button, copyBy, element, write } from './dom.js';
-import { here, matcher, quote } from './format.js';
+import { here, quote } from './format.js';
+import { matches } from './freshet.js';
 
 const js = (text) => quote(text.replaceAll('\\', '\\\\')).replaceAll("'\\''", "\\'");
 
@@ -48,7 +49,7 @@ export function snippets(typesOf) {
 	const tell = () => {
 		const topics = $('chosen').value.split(/[\s,]+/).filter(Boolean);
 		const query = topics.map((topic) => `topic=${encodeURIComponent(topic).replaceAll('%3E', '>')}`).join('&');
-		const types = topics.flatMap((topic) => (/[*>]/.test(topic) ? typesOf(matcher(topic)) : [topic]));
+		const types = topics.flatMap((topic) => (/[*>]/.test(topic) ? typesOf((seen) => matches(topic, seen)) : [topic]));
 		const chosen = { topics, url: here(`event${query && `?${query}`}`), types: types.length ? types : topics.length ? ['news'] : [...typesOf(() => true), 'message'] };
 		for (const [kind, text] of texts) write(text, kinds[kind](chosen).join('\n'));
 	};
