@@ -457,13 +457,19 @@ func TestClientTabsApart(t *testing.T) {
 		eventually(tab, t, `s.state === 'live'`)
 		tabs = append(tabs, tab)
 	}
-	// No secure context: no locks.
-	do(browser, t, chromedp.Navigate(origin))
-	eventually(browser, t, `window.connect`)
-	evaluate[chromedp.Void](browser, t, `(() => { Object.defineProperty(navigator, 'locks', { value: undefined }); follow({ topics: ['numbers'] }); })()`)
-	eventually(browser, t, `s.state === 'live'`)
-	tabs = append(tabs, browser)
-	eventuallyHere(t, "to each its own", func() bool { return f.open.Load() == 3 })
+	for _, missing := range []string{
+		`Object.defineProperty(navigator, 'locks', { value: undefined })`, // no secure context
+		`globalThis.BroadcastChannel = class { constructor() { throw new DOMException('not here', 'SecurityError'); } }`,
+	} {
+		tab, cancel := chromedp.NewContext(browser)
+		t.Cleanup(cancel)
+		do(tab, t, chromedp.Navigate(origin))
+		eventually(tab, t, `window.connect`)
+		evaluate[chromedp.Void](tab, t, fmt.Sprintf(`(() => { %s; follow({ topics: ['numbers'] }); })()`, missing))
+		eventually(tab, t, `s.state === 'live'`)
+		tabs = append(tabs, tab)
+	}
+	eventuallyHere(t, "to each its own", func() bool { return f.open.Load() == int64(len(tabs)) })
 	p := publishNumbers(t, s, 0, "numbers")
 	p.until(100)
 	p.stop()

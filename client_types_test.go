@@ -16,7 +16,7 @@ func TestClientTypes(t *testing.T) {
 	must(t, errors.Join(err,
 		os.WriteFile(filepath.Join(dir, "freshet.d.ts"), types, 0o600),
 		os.WriteFile(filepath.Join(dir, "page.ts"), []byte(`
-import { connect, Stream, type State, type StreamEvent } from './freshet.js';
+import { connect, matches, Stream, StreamEvent, type State } from './freshet.js';
 
 const s = connect({ topics: ['orders.*'], since: 'last', ticket: async () => 'a ticket', identity: 'alice' });
 const off: () => void = s.on('orders.new', (e) => {
@@ -36,8 +36,13 @@ ev.onmessage = (e) => console.log(e.data);
 ev.onerror = () => { if (ev.readyState === Stream.CLOSED) ev.close(); };
 ev.addEventListener('news', (e) => console.log(e.lastEventId));
 const source: Pick<EventSource, 'url' | 'readyState' | 'withCredentials' | 'close' | 'CLOSED'> = ev;
-console.log(source.url);
+const heard = (e: StreamEvent) => console.log(e.data);
+ev.addEventListener('news', heard);
+ev.removeEventListener('news', heard);
+console.log(source.url, matches('orders.*', 'orders.new'));
 
+// @ts-expect-error only the stream makes events
+new StreamEvent('news');
 // @ts-expect-error there is no such option
 connect({ topic: 'news' });
 // @ts-expect-error states are words

@@ -51,6 +51,8 @@ export class StreamEvent extends MessageEvent<string> {
 	readonly time: Date | null;
 	/** The data, parsed; a SyntaxError where it is no JSON. */
 	json<T = unknown>(): T;
+	/** Only the stream makes them, of a line of the server's. */
+	private constructor();
 }
 
 type Secret = string | (() => string | Promise<string>);
@@ -118,6 +120,10 @@ export class Stream extends EventTarget implements AsyncIterable<StreamEvent> {
 	addEventListener(type: 'error', fn: (this: Stream, e: StreamError) => unknown, options?: boolean | AddEventListenerOptions): void;
 	addEventListener(type: string, fn: (this: Stream, e: StreamEvent) => unknown, options?: boolean | AddEventListenerOptions): void;
 	addEventListener(type: string, fn: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+	removeEventListener(type: 'open', fn: (this: Stream, e: Event) => unknown, options?: boolean | EventListenerOptions): void;
+	removeEventListener(type: 'error', fn: (this: Stream, e: StreamError) => unknown, options?: boolean | EventListenerOptions): void;
+	removeEventListener(type: string, fn: (this: Stream, e: StreamEvent) => unknown, options?: boolean | EventListenerOptions): void;
+	removeEventListener(type: string, fn: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
 
 	close(): void;
 

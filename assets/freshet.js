@@ -64,7 +64,7 @@ export class Stream extends EventTarget {
 	#unshared = false; // for good
 	#opened = false;
 	#credential; // the ticket or token that was last fetched
-	#denied = 0; // times in a row
+	#without = 0; // attempts in a row that got none
 	#counting = false; // the events that came after a reconnection
 	#timers = {};
 	#listeners = new Set();
@@ -170,8 +170,11 @@ export class Stream extends EventTarget {
 			request: (signal) => this.#request(signal),
 			lines: (lines) => this.#lines(lines),
 			status: (status) => {
+				if (status.state === 'live') this.#without = 0;
 				this.#status(status);
-				if (this.#share?.leads) this.#share.beat(status);
+				if (!this.#share?.leads) return;
+				this.#share.beat(status);
+				if (this.#credential === undefined && ++this.#without % 3 === 0) this.#share.yield(); // another tab may get one
 			},
 			renew: () => this.#renew(),
 			refused: (refusal) => this.#refused(refusal),
@@ -194,16 +197,16 @@ export class Stream extends EventTarget {
 		if (this.#cursor) url.searchParams.set('last_event_id', this.#cursor);
 		else if (this.#since) url.searchParams.set('since', this.#since);
 		const given = ticket ?? token;
-		this.#credential ??= typeof given === 'function' ? await orAborted(given(), signal) : given;
+		this.#credential ??= typeof given === 'function' ? await orAborted(given(), signal) : given ?? '';
 		if (ticket) url.searchParams.set('ticket', this.#credential);
 		else if (token) headers.Authorization = `Bearer ${this.#credential}`;
 		return [url, headers];
 	}
 
-	/** Whether it is worth to try again with another ticket or token. */
+	/** Whether there may be another ticket or token. */
 	#renew() {
 		this.#credential = undefined;
-		return typeof (this.#options.ticket ?? this.#options.token) === 'function' && ++this.#denied < 3;
+		return typeof (this.#options.ticket ?? this.#options.token) === 'function';
 	}
 
 	#refused(refusal) {
@@ -226,28 +229,32 @@ export class Stream extends EventTarget {
 	/** Shares the stream once history has been read: other tabs are not to wait for that. */
 	#settle(lines) {
 		const { share = true, token, ticket, identity } = this.#options;
-		const nobody = (token ?? ticket) !== undefined && identity === undefined; // that others could be
-		if (!share || this.#unshared || nobody || !globalThis.navigator?.locks || !globalThis.BroadcastChannel) return;
+		const nobody = (token ?? ticket) !== undefined && !identity; // that others could be
+		if (!share || this.#unshared || nobody || !globalThis.navigator?.locks) return;
 		const start = () => {
-			this.#share = new Share(`freshet/1 ${identity ?? ''} ${this.#url}`, this.#topics, {
-				cursor: () => this.#cursor,
-				wants: (line) => this.#wants(line),
-				take: (lines) => this.#take(lines),
-				status: (status) => this.#status(status),
-				reads: () => this.#connection !== null,
-				read: (anew) => {
-					if (anew) this.#connection?.again();
-					this.#read();
-				},
-				rest: () => {
-					this.#connection?.close();
-					this.#connection = null;
-				},
-				alone: () => {
-					this.#share = null;
-					this.#unshared = true;
-				},
-			});
+			try {
+				this.#share = new Share(`freshet/1 ${identity ?? ''} ${this.#url}`, this.#topics, {
+					cursor: () => this.#cursor,
+					wants: (line) => this.#wants(line),
+					take: (lines) => this.#take(lines),
+					status: (status) => this.#status(status),
+					reads: () => this.#connection !== null,
+					read: (anew) => {
+						if (anew) this.#connection?.again();
+						this.#read();
+					},
+					rest: () => {
+						this.#connection?.close();
+						this.#connection = null;
+					},
+					alone: () => {
+						this.#share = null;
+						this.#unshared = true;
+					},
+				});
+			} catch {
+				this.#unshared = true; // the browser has no channel, or none for this page
+			}
 		};
 		const soon = !this.#since || lines.some((line) => Date.now() - Date.parse(line.time) < young);
 		if (!soon && this.#timers.settle && !lines.some((line) => line.id)) return;
@@ -271,8 +278,9 @@ export class Stream extends EventTarget {
 				continue;
 			}
 			if (line.id) {
-				const requested = line.type === 'gap' && !line.topic ? JSON.parse(line.data).requested : undefined;
-				const concerns = requested && (requested === this.#cursor || requested === this.#since);
+				// Who reads is told of its own gaps; another tab by the one that reads, and it may be ahead of that.
+				const gap = line.type === 'gap' && !line.topic && JSON.parse(line.data);
+				const concerns = gap && (this.#connection || gap.requested === this.#cursor || gap.reason === 'unknown');
 				if (reached(this.#cursor, line.id) && !concerns) continue;
 				this.#cursor = line.id;
 			}
@@ -327,14 +335,13 @@ export class Stream extends EventTarget {
 				this.#fail(detail);
 			}
 		} else if (readyState === Stream.CONNECTING) {
-			this.#denied = 0;
 			if (this.#opened) {
 				this.#turn('resumed', { events: 0 });
 				this.#counting = true;
 				this.#counted();
 			} else this.#turn('live');
 			this.#opened = true;
-			this.#tell('open', new Event('open'));
+			if (this.#state !== 'closed') this.#tell('open', new Event('open'));
 		}
 	}
 
@@ -365,6 +372,8 @@ class Connection {
 	#closed = false;
 	#again = false;
 	#failures = 0;
+	#denied = 0; // times in a row
+	#renewed = 0; // when a ticket or token was last asked for at once
 	#retry = 2000;
 	#heard = Infinity; // when something came last; Infinity while nothing is read
 	#patience;
@@ -438,6 +447,7 @@ class Connection {
 		const live = () => {
 			if (open) return;
 			open = true;
+			this.#denied = 0;
 			this.#owner.status({ state: 'live' });
 		};
 		try {
@@ -445,7 +455,7 @@ class Connection {
 			for (;;) {
 				const { done, value } = await reader.read();
 				signal.throwIfAborted();
-				if (done) return { now: renew && this.#owner.renew() };
+				if (done) return { now: renew && this.#owner.renew() && this.#atOnce() };
 				const silence = Date.now() - this.#heard;
 				this.#heard += silence;
 				const lines = (rest + value).split('\n');
@@ -454,7 +464,7 @@ class Connection {
 				const parsed = lines.map(parse).filter(Boolean);
 				for (const line of parsed) {
 					if (line.retry) [this.#retry, this.#failures] = [line.retry, 0];
-					else if (line.data === undefined) this.#patience = 2.5 * Math.max(silence, this.#owner.heartbeat);
+					else if (line.data === undefined && silence < this.#patience) this.#patience = 2.5 * Math.max(silence, this.#owner.heartbeat);
 					renew ||= line.type === 'auth-expired' && !line.topic;
 				}
 				// A retry and no more may be the whole answer of a server that is full.
@@ -476,10 +486,17 @@ class Connection {
 		} catch {
 			reason = status === 200 ? 'the answer is no event stream' : `the server answered ${status} ${answer.statusText}`.trim();
 		}
-		if (status === 401 && this.#owner.renew()) return { now: this.#failures++ === 0, reason, status };
+		if (status === 401 && this.#owner.renew() && ++this.#denied < 3) return { now: this.#atOnce(), reason, status };
 		// As it is with EventSource, 204 says that nothing is to come.
 		const final = status === 204 || status >= 400 && status < 500 && ![408, 425, 429].includes(status);
 		return { final, reason, status, wait: 1000 * (Number(answer.headers.get('Retry-After')) || 0) };
+	}
+
+	/** Another ticket or token is tried at once, but not again and again. */
+	#atOnce() {
+		const before = this.#renewed;
+		this.#renewed = Date.now();
+		return this.#renewed - before > young;
 	}
 }
 
@@ -562,6 +579,14 @@ class Share {
 		this.#aside = [];
 		this.#stream.take(aside);
 		this.#stream.status(this.#status);
+	}
+
+	/** Lets another tab lead, if there is one. */
+	yield() {
+		if (!this.#peers.size) return;
+		this.#release();
+		this.#follow();
+		this.#ask();
 	}
 
 	/** Ends the sharing, in all tabs: what one of them wants is refused. */
@@ -666,7 +691,7 @@ class Share {
 		this.#answered = new Set(this.#peers.keys());
 		this.topics = this.#own; // what is read now, if anything is
 		this.#cover();
-		this.#stream.read();
+		this.#stream.read(this.#status.state !== 'live'); // and say so when it is
 		this.#say('roll', { n: this.#n });
 	}
 
@@ -737,13 +762,16 @@ export function matches(pattern, topic) {
 		wanted.every((token, i) => token === '*' || token === tokens[i] || rest && i === wanted.length - 1);
 }
 
-/** The topics of all, in one order. No topics are all of them and the counter. */
+/**
+ * The topics of all, in one order. No topics are the counter and all that may be read. Beside others they are
+ * asked for by name: a server that refuses that to this tab might give others less than they may have.
+ */
 function unite(lists) {
 	const all = new Set(lists.flatMap((list) => (list.length ? list : ['>', 'counter'])));
 	if (all.has('>')) {
 		for (const topic of all) if (!['>', 'counter', 'stats'].includes(topic)) all.delete(topic);
 	}
-	if (all.size === 2 && all.has('>') && all.has('counter')) return [];
+	if (!lists.flat().length) return [];
 	return [...all].sort();
 }
 
