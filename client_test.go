@@ -257,7 +257,6 @@ func TestClientTabs(t *testing.T) {
 	follows(b, c)
 	eventually(b, t, `counts > 2`)
 	must(t, chromedp.Cancel(a))
-	begun := time.Now()
 	leads := func(tabs ...context.Context) (leader context.Context, others []context.Context) {
 		t.Helper()
 		eventuallyHere(t, "one leads", func() bool {
@@ -274,7 +273,6 @@ func TestClientTabs(t *testing.T) {
 		return leader, others
 	}
 	leader, others := leads(b, c)
-	within(t, "the closed leader is replaced", begun, time.Second)
 	follows(others...)
 
 	// A leader that is frozen holds its lock.
@@ -284,21 +282,17 @@ func TestClientTabs(t *testing.T) {
 	follows(append(others, d)...)
 	frozen := leader
 	lifecycle(t, frozen, page.SetWebLifecycleStateStateFrozen)
-	begun = time.Now()
 	leader, others = leads(append(others, d)...)
-	within(t, "the frozen leader is replaced", begun, time.Second)
 	p.more(100)
 	lifecycle(t, frozen, page.SetWebLifecycleStateStateActive)
 	eventually(frozen, t, `s.role === 'follower'`)
 	p.more(50)
 
 	// One that hangs says nothing of it. What it had read it goes on with, and repeats nothing.
-	_, err := chromedp.Run(leader, chromedp.Evaluate[chromedp.Void](`void setTimeout(() => { for (const end = Date.now() + 3000; Date.now() < end;); hung = true; })`))
+	_, err := chromedp.Run(leader, chromedp.Evaluate[chromedp.Void](`void setTimeout(() => { for (const end = Date.now() + 6000; Date.now() < end;); hung = true; })`))
 	must(t, err)
-	begun = time.Now()
 	hanging := leader
 	leader, others = leads(append(others, frozen)...)
-	within(t, "the hanging leader is replaced", begun, 2*time.Second) // 0.7 s on a machine that has nothing else to do
 	p.more(50)
 	eventually(hanging, t, `window.hung && s.role === 'follower'`)
 	p.more(50)
@@ -486,15 +480,6 @@ func lifecycle(t *testing.T, tab context.Context, state page.SetWebLifecycleStat
 	t.Helper()
 	_, err := chromedp.Call(tab, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state})
 	must(t, err)
-}
-
-func within(t *testing.T, what string, begun time.Time, limit time.Duration) {
-	t.Helper()
-	took := time.Since(begun)
-	t.Logf("%s after %v", what, took)
-	if took > limit {
-		t.Errorf("%s after %v, want %v at most", what, took, limit)
-	}
 }
 
 // clientPage is a page that reads with the module, without a stream of its own yet.

@@ -1,11 +1,14 @@
-// Command page measures what the dashboard costs its browser.
+// Command page measures what the dashboard costs its browser, and how soon tabs that share a
+// stream have it back.
 //
 // It builds the server, starts it as a process of its own with a data folder that it removes,
 // and opens its page in Chromium: a few times, for how soon it is live, and then for a given
 // time while events are published. Every ten seconds it prints the times between frames, how
 // long the longest task held the page up, and what the page holds in memory after a garbage
-// collection. It ends with exit code 1 where the page is live too late, where frames are late,
-// or where the memory grows; without --limits it tells so and ends with 0.
+// collection. At last it has tabs share a stream, and takes the one that reads it from them in
+// each of three ways. It ends with exit code 1 where the page is live too late, frames are
+// late, the memory grows, or the stream is back too late; without --limits it tells so and
+// ends with 0.
 //
 //	go run ./bench/page [--for 10m] [--rate 1000] [--limits=false]
 //
@@ -38,10 +41,11 @@ var errLimit = errors.New("more than the limit")
 
 // What is asked of the page.
 const (
-	mostUsable = 200 * time.Millisecond // from the navigation until it is live
-	mostFrame  = 50 * time.Millisecond  // between two frames, but for one in a hundred
-	mostGrowth = 1.2                    // of the memory, from the first third to the last
-	interval   = 10 * time.Second
+	mostUsable   = 200 * time.Millisecond // from the navigation until it is live
+	mostReplaced = time.Second            // from the end of the tab that reads for all until another does
+	mostFrame    = 50 * time.Millisecond  // between two frames, but for one in a hundred
+	mostGrowth   = 1.2                    // of the memory, from the first third to the last
+	interval     = 10 * time.Second
 )
 
 func main() {
@@ -81,22 +85,31 @@ func run(ctx context.Context, d time.Duration, rate int) (err error) {
 	if _, err := chromedp.Call(tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: recorder}); err != nil {
 		return err
 	}
-	late := opened(tab, server.URL)
-	if late != nil && !errors.Is(late, errLimit) {
-		return late
+	var passed []error
+	for _, measure := range []func() error{
+		func() error { return opened(tab, server.URL) },
+		func() error { return busy(tab, server.Client, d, rate) },
+		func() error { return replaced(tab, server.URL) },
+	} {
+		if err := measure(); errors.Is(err, errLimit) {
+			passed = append(passed, err)
+		} else if err != nil {
+			return err
+		}
 	}
-	g, tab := errgroup.WithContext(tab)
-	publishing, stop := context.WithCancel(tab)
-	g.Go(func() error { return publish(publishing, server.Client, rate) })
+	return errors.Join(passed...)
+}
+
+// busy watches the page while events are published.
+func busy(tab context.Context, client *drive.Client, d time.Duration, rate int) error {
+	g, watching := errgroup.WithContext(tab)
+	publishing, stop := context.WithCancel(watching)
+	g.Go(func() error { return publish(publishing, client, rate) })
 	g.Go(func() error {
 		defer stop()
-		return watch(tab, d)
+		return watch(watching, d)
 	})
-	err = g.Wait()
-	if err != nil && !errors.Is(err, errLimit) {
-		return err
-	}
-	return errors.Join(late, err)
+	return g.Wait()
 }
 
 // recorder notes in the page when its state was live first (the first count comes a second later), the times between frames, and long tasks.
