@@ -1,23 +1,18 @@
-package main
+package main_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"freshet/bench/drive"
-	"freshet/config"
+	"freshet/app/apptest"
 	"freshet/ssetest"
 
 	"github.com/gin-gonic/gin"
@@ -30,9 +25,9 @@ func TestMain(m *testing.M) {
 }
 
 func TestTheWiredApplication(t *testing.T) {
-	var logged lockedBuffer
-	a := wire(t, &logged, "--cors-origin", "*", "--cors-origin", "https://partner.example")
-	stream := ssetest.Get(t, a.router, "/event", "Origin", "https://else.example")
+	var logged apptest.Buffer
+	a := apptest.Wire(t, &logged, "--cors-origin", "*", "--cors-origin", "https://partner.example")
+	stream := ssetest.Get(t, a.Handler(), "/event", "Origin", "https://else.example")
 	if h := stream.Header(); h.Get("Access-Control-Allow-Origin") != "*" || h.Get("X-Request-ID") == "" || h.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("a stream of another origin: %v", h)
 	}
@@ -45,12 +40,12 @@ func TestTheWiredApplication(t *testing.T) {
 		origin string
 		want   int
 	}{{"", 201}, {"http://example.com", 201}, {"https://partner.example", 201}, {"https://else.example", 403}} {
-		w := publishTo(a, "news", "from "+c.origin, "Origin", c.origin)
+		w := a.Publish("news", "from "+c.origin, "Origin", c.origin)
 		if w.Code != c.want {
 			t.Errorf("published from origin %q: %d %s", c.origin, w.Code, w.Body)
 		}
 	}
-	if w := publishTo(a, "news", "x", "Authorization", "Bearer wrong"); w.Code != http.StatusUnauthorized {
+	if w := a.Publish("news", "x", "Authorization", "Bearer wrong"); w.Code != http.StatusUnauthorized {
 		t.Errorf("with a wrong token: %d", w.Code)
 	}
 	for _, origin := range []string{"", "http://example.com", "https://partner.example"} {
@@ -62,7 +57,7 @@ func TestTheWiredApplication(t *testing.T) {
 			t.Errorf("event %+v, want the one from %q", f, origin)
 		}
 	}
-	if w := get(a, "/"); w.Code != 200 || !strings.Contains(w.Body.String(), `id="cnt"`) || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
+	if w := a.Get("/"); w.Code != 200 || !strings.Contains(w.Body.String(), `id="cnt"`) || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
 		t.Errorf("the page: %d %v", w.Code, w.Header())
 	}
 	// Pages of other origins import the client module.
@@ -70,7 +65,7 @@ func TestTheWiredApplication(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/assets/freshet.js", nil)
 		r.Header.Set("Origin", origin)
 		w := httptest.NewRecorder()
-		a.router.ServeHTTP(w, r)
+		a.Handler().ServeHTTP(w, r)
 		h := w.Header()
 		allowed := h.Get("Access-Control-Allow-Origin")
 		if w.Code != 200 || allowed != "*" && allowed != origin || h.Get("Content-Type") != "text/javascript; charset=utf-8" ||
@@ -78,20 +73,20 @@ func TestTheWiredApplication(t *testing.T) {
 			t.Errorf("the module for %s: %d %v", origin, w.Code, h)
 		}
 	}
-	if w := get(a, "/readyz"); w.Code != 200 {
+	if w := a.Get("/readyz"); w.Code != 200 {
 		t.Errorf("readyz: %d %s", w.Code, w.Body)
 	}
 	for path, want := range map[string]int{"/nowhere": 404, "/history/x": 404} {
-		if w := get(a, path); w.Code != want || !strings.Contains(w.Body.String(), `{"error":{"code":`) {
+		if w := a.Get(path); w.Code != want || !strings.Contains(w.Body.String(), `{"error":{"code":`) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
-	if w := get(a, "/event?ticket=secret-ticket"); w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), "secret-ticket") {
+	if w := a.Get("/event?ticket=secret-ticket"); w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), "secret-ticket") {
 		t.Errorf("with a bad ticket: %d %s", w.Code, w.Body)
 	}
 	r := httptest.NewRequest(http.MethodPut, "/event", nil)
 	w := httptest.NewRecorder()
-	if a.router.ServeHTTP(w, r); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") == "" {
+	if a.Handler().ServeHTTP(w, r); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") == "" {
 		t.Errorf("PUT /event: %d %v", w.Code, w.Header())
 	}
 	stream.Close()
@@ -102,7 +97,7 @@ func TestTheWiredApplication(t *testing.T) {
 			t.Errorf("the log does not say %q:\n%s", want, log)
 		}
 	}
-	for _, secret := range []string{a.token.text, "secret-ticket", "Bearer"} {
+	for _, secret := range []string{a.PublishToken(), "secret-ticket", "Bearer"} {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log says %q:\n%s", secret, log)
 		}
@@ -118,43 +113,43 @@ func TestTwoNodes(t *testing.T) {
 	if !nats.ReadyForConnections(10 * time.Second) {
 		t.Fatal("nats-server does not start")
 	}
-	a := wire(t, io.Discard, "--nats", nats.ClientURL(), "--counter-interval", "0")
-	b := wire(t, io.Discard, "--nats", nats.ClientURL(), "--counter-interval", "0")
+	a := apptest.Wire(t, io.Discard, "--nats", nats.ClientURL(), "--counter-interval", "0")
+	b := apptest.Wire(t, io.Discard, "--nats", nats.ClientURL(), "--counter-interval", "0")
 
-	onA := ssetest.Get(t, a.router, "/event/news")
+	onA := ssetest.Get(t, a.Handler(), "/event/news")
 	onA.Next()
-	onB := ssetest.Get(t, b.router, "/event/news")
+	onB := ssetest.Get(t, b.Handler(), "/event/news")
 	onB.Next()
-	publishTo(a, "news", "1")
-	publishTo(b, "news", "2")
+	a.Publish("news", "1")
+	b.Publish("news", "2")
 	for _, stream := range []*ssetest.Stream{onA, onB} {
 		if first, second := stream.NextEvent(), stream.NextEvent(); first.Data != "1" || second.Data != "2" {
 			t.Errorf("events %+v, %+v", first, second)
 		}
 	}
-	publishTo(a, "news", "3")
+	a.Publish("news", "3")
 	third := onA.NextEvent()
 	onA.Close()
-	publishTo(a, "news", "4")
-	resumed := ssetest.Get(t, b.router, "/event/news", "Last-Event-ID", third.ID)
+	a.Publish("news", "4")
+	resumed := ssetest.Get(t, b.Handler(), "/event/news", "Last-Event-ID", third.ID)
 	if f := resumed.NextEvent(); f.Data != "4" {
 		t.Errorf("resumed on the other node with %+v", f)
 	}
 	// Ahead of what this node may have seen yet, and no gap.
-	w := publishTo(a, "news", "5")
+	w := a.Publish("news", "5")
 	id := regexp.MustCompile(`"id":"([^"]+)"`).FindStringSubmatch(w.Body.String())[1]
-	ahead := ssetest.Get(t, b.router, "/event/news", "Last-Event-ID", id)
-	publishTo(a, "news", "6")
+	ahead := ssetest.Get(t, b.Handler(), "/event/news", "Last-Event-ID", id)
+	a.Publish("news", "6")
 	if f := ahead.NextEvent(); f.Data != "6" {
 		t.Errorf("resumed ahead of the node with %+v", f)
 	}
 	// The operator sees both, whichever he asks.
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for _, node := range []*app{a, b} {
+	for _, node := range []apptest.Wired{a, b} {
 		var answer string
-		if err := drive.Until(ctx, func() bool {
-			answer = request(node, http.MethodGet, "/connections", "", "Authorization", "Bearer "+node.token.text).Body.String()
+		if err := apptest.Until(ctx, func() bool {
+			answer = node.Do(http.MethodGet, "/connections", "", "Authorization", "Bearer "+node.PublishToken()).Body.String()
 			return strings.Count(answer, `"uptime_s":`) == 2
 		}); err != nil {
 			t.Errorf("%v: %s", err, answer)
@@ -171,15 +166,15 @@ func TestTicketsOfTwoNodes(t *testing.T) {
 	if !nats.ReadyForConnections(10 * time.Second) {
 		t.Fatal("nats-server does not start")
 	}
-	var logged lockedBuffer
-	a := wire(t, &logged, "--nats", nats.ClientURL(), "--counter-interval", "0")
-	b := wire(t, &logged, "--nats", nats.ClientURL(), "--counter-interval", "0")
+	var logged apptest.Buffer
+	a := apptest.Wire(t, &logged, "--nats", nats.ClientURL(), "--counter-interval", "0")
+	b := apptest.Wire(t, &logged, "--nats", nats.ClientURL(), "--counter-interval", "0")
 	const page = "https://app.example"
-	ask := func(a *app, method, target, body string) *httptest.ResponseRecorder {
+	ask := func(a apptest.Wired, method, target, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, target, strings.NewReader(body))
-		r.Header.Set("Authorization", "Bearer "+a.token.text)
+		r.Header.Set("Authorization", "Bearer "+a.PublishToken())
 		w := httptest.NewRecorder()
-		a.router.ServeHTTP(w, r)
+		a.Handler().ServeHTTP(w, r)
 		return w
 	}
 	var ticket struct{ Ticket, ID, URL string }
@@ -187,18 +182,18 @@ func TestTicketsOfTwoNodes(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &ticket); err != nil || w.Code != http.StatusCreated {
 		t.Fatalf("a ticket: %d %s", w.Code, w.Body)
 	}
-	onA := ssetest.Get(t, a.router, ticket.URL, "Origin", page)
+	onA := ssetest.Get(t, a.Handler(), ticket.URL, "Origin", page)
 	onA.Next()
-	publishTo(a, "news", "1")
+	a.Publish("news", "1")
 	first := onA.NextEvent()
 	onA.Close()
-	publishTo(b, "secret", "none of its topics")
-	publishTo(b, "news", "2")
-	onB := ssetest.Get(t, b.router, ticket.URL, "Origin", page, "Last-Event-ID", first.ID)
+	b.Publish("secret", "none of its topics")
+	b.Publish("news", "2")
+	onB := ssetest.Get(t, b.Handler(), ticket.URL, "Origin", page, "Last-Event-ID", first.ID)
 	if f := onB.NextEvent(); f.Data != "2" {
 		t.Errorf("reconnected on the other node: %+v", f)
 	}
-	onA = ssetest.Get(t, a.router, ticket.URL, "Origin", page)
+	onA = ssetest.Get(t, a.Handler(), ticket.URL, "Origin", page)
 	onA.Next()
 	if w := ask(b, http.MethodPost, "/ticket/"+ticket.ID, ""); w.Code != http.StatusOK || strings.Contains(w.Body.String(), ticket.Ticket) {
 		t.Errorf("extended: %d %s", w.Code, w.Body)
@@ -220,73 +215,17 @@ func TestTicketsOfTwoNodes(t *testing.T) {
 			t.Errorf("after the end: %+v", rest)
 		}
 	}
-	for _, a := range []*app{a, b} {
+	for _, a := range []apptest.Wired{a, b} {
 		r := httptest.NewRequest(http.MethodGet, ticket.URL, nil)
 		r.Header.Set("Origin", page)
 		w := httptest.NewRecorder()
-		if a.router.ServeHTTP(w, r); w.Code != http.StatusUnauthorized {
+		if a.Handler().ServeHTTP(w, r); w.Code != http.StatusUnauthorized {
 			t.Errorf("redeemed after it was revoked: %d %s", w.Code, w.Body)
 		}
 	}
 	if text := logged.String(); strings.Contains(text, ticket.Ticket) || !strings.Contains(text, "ticket=[redacted]") {
 		t.Errorf("logged:\n%s", text)
 	}
-}
-
-// wire makes the application with a temporary data folder and runs it until the test ends.
-func wire(t *testing.T, logged io.Writer, args ...string) *app {
-	t.Helper()
-	cfg, err := config.Parse(append([]string{"--data", t.TempDir(), "--counter-interval", "20ms", "--sync", "1m"}, args...), func(string) string { return "" }, io.Discard)
-	must(t, err)
-	a, err := newApp(t.Context(), cfg, slog.New(slog.NewTextHandler(logged, nil)))
-	must(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 2)
-	go func() { done <- a.hub.Run(ctx) }()
-	go func() { done <- a.handlers.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		must(t, errors.Join(<-done, <-done, a.log.Close()))
-	})
-	<-a.hub.CaughtUp()
-	return a
-}
-
-func get(a *app, target string) *httptest.ResponseRecorder {
-	w := httptest.NewRecorder()
-	a.router.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
-	return w
-}
-
-func publishTo(a *app, topic, data string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, "/event/"+topic, strings.NewReader(data))
-	r.Header.Set("Authorization", "Bearer "+a.token.text)
-	for i := 0; i+1 < len(headers); i += 2 {
-		if headers[i+1] != "" {
-			r.Header.Set(headers[i], headers[i+1])
-		}
-	}
-	w := httptest.NewRecorder()
-	a.router.ServeHTTP(w, r)
-	return w
-}
-
-// lockedBuffer is what several goroutines may write to.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 func must(t testing.TB, err error) {

@@ -1,25 +1,23 @@
-package main
+package e2e_test
 
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"freshet/app"
+	"freshet/app/apptest"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"unicode"
 	"unicode/utf8"
-
-	"freshet/config"
 )
 
 const fuzzedToken = "a-token-for-the-fuzzed"
@@ -117,33 +115,22 @@ func newFuzzed(f *testing.F) *fuzzed {
 	s := &fuzzed{pipes: &pipes{make(chan net.Conn), make(chan struct{})}, closed: make(chan struct{}, 1)}
 	all := &slog.HandlerOptions{Level: slog.LevelDebug}
 	logger := slog.New(slog.NewMultiHandler(slog.NewTextHandler(&s.logged, all), slog.NewJSONHandler(&s.logged, all)))
-	cfg, err := config.Parse([]string{"--data", filepath.Join(f.TempDir(), "data"), "--publish-token", fuzzedToken, "--sync", "1m",
-		"--retain-bytes", "1MiB", "--max-body", "4KiB", "--counter-interval", "5ms", "--heartbeat", "5ms"}, func(string) string { return "" }, io.Discard)
-	must(f, err)
-	a, err := newApp(f.Context(), cfg, logger)
-	must(f, err)
-	server := newServer(a.router, logger)
+	a := apptest.WireLogger(f, logger, "--publish-token", fuzzedToken, "--retain-bytes", "1MiB", "--max-body", "4KiB",
+		"--counter-interval", "5ms", "--heartbeat", "5ms")
+	server := app.NewServer(a.Handler(), logger)
 	server.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateClosed {
 			s.closed <- struct{}{}
 		}
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(f.Context()))
-	done := make(chan error, 3)
-	go func() { done <- a.hub.Run(ctx) }()
-	go func() { done <- a.handlers.Run(ctx) }()
+	done := make(chan error, 1)
 	go func() { done <- server.Serve(s.pipes) }()
 	f.Cleanup(func() {
-		cancel()
 		must(f, server.Close())
-		for range cap(done) {
-			if err := <-done; err != nil && !errors.Is(err, http.ErrServerClosed) {
-				f.Error(err)
-			}
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			f.Error(err)
 		}
-		must(f, a.log.Close())
 	})
-	<-a.hub.CaughtUp()
 	return s
 }
 

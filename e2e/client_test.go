@@ -1,9 +1,10 @@
-package main
+package e2e_test
 
 import (
 	"cmp"
 	"context"
 	"fmt"
+	"freshet/app/apptest"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -26,12 +27,12 @@ import (
 // The client module, in tabs of a browser, on pages of another origin than the server's.
 
 func TestClientModule(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	f := newFront(t, s.URL)
 	tab := openBrowser(t)
 	complaints := listenForComplaints(tab, t)
 	for _, e := range [][3]string{{"orders.new", "", `{"n":1}`}, {"orders.new", "", `{"n":2}`}, {"orders.paid", "payment", `{"n":3}`}, {"news", "message", "hello"}} {
-		_, err := s.publish(tab, e[0], e[1], e[2], "")
+		_, err := s.Publish(tab, e[0], e[1], e[2], "")
 		must(t, err)
 	}
 	do(tab, t, chromedp.Navigate(serveOrigin(t, clientPage(f.URL))))
@@ -83,7 +84,7 @@ func TestClientModule(t *testing.T) {
 	// As an EventSource: the address with the topic in it, the type message, nothing since.
 	evaluate[chromedp.Void](tab, t, fmt.Sprintf(`(() => { ev = new Stream(%q); ev.onmessage = (e) => heard.push('drop-in ' + e.data); })()`, f.URL+"/event/news?since=-1"))
 	eventually(tab, t, `heard.includes('drop-in hello')`)
-	_, err := s.publish(tab, "news", "", "enough", "")
+	_, err := s.Publish(tab, "news", "", "enough", "")
 	must(t, err)
 	eventually(tab, t, `heard.includes('left')`)
 	evaluate[chromedp.Void](tab, t, `(() => { s.close(); ev.close(); })()`)
@@ -147,7 +148,7 @@ func TestClientModule(t *testing.T) {
 // Whatever happens between a tab and the server, each event comes once, in order.
 func TestClientComesBack(t *testing.T) {
 	dir := t.TempDir()
-	s := startServer(t, dir, "")
+	s := apptest.Start(t, dir, "")
 	f := newFront(t, s.URL)
 	tab := openBrowser(t)
 	do(tab, t, chromedp.Navigate(serveOrigin(t, clientPage(f.URL))))
@@ -157,7 +158,7 @@ func TestClientComesBack(t *testing.T) {
 	n := 0
 	publish := func() {
 		t.Helper()
-		_, err := s.publish(tab, "numbers", "", strconv.Itoa(n), "")
+		_, err := s.Publish(tab, "numbers", "", strconv.Itoa(n), "")
 		must(t, err)
 		n++
 	}
@@ -179,7 +180,7 @@ func TestClientComesBack(t *testing.T) {
 	// It is restarted: its streams are drained.
 	s.Stop()
 	eventually(tab, t, `drains === 1 && s.state === 'reconnecting'`)
-	s = startServer(t, dir, "")
+	s = apptest.Start(t, dir, "")
 	f.to(s.URL)
 	publish()
 	eventually(tab, t, arrived())
@@ -222,7 +223,7 @@ func TestClientComesBack(t *testing.T) {
 // server away: in each tab each event of its topics comes once, in order.
 func TestClientTabs(t *testing.T) {
 	dir := t.TempDir()
-	s := startServer(t, dir, "")
+	s := apptest.Start(t, dir, "")
 	f := newFront(t, s.URL)
 	browser := openBrowser(t)
 	origin := serveOrigin(t, clientPage(f.URL))
@@ -307,7 +308,7 @@ func TestClientTabs(t *testing.T) {
 		eventually(tab, t, `s.state === 'reconnecting'`)
 	}
 	s.Stop()
-	s = startServer(t, dir, "")
+	s = apptest.Start(t, dir, "")
 	f.to(s.URL)
 	p = publishNumbers(t, s, p.n.Load(), "numbers", "other")
 	p.more(50)
@@ -338,12 +339,12 @@ func TestClientTabs(t *testing.T) {
 // Who reads with a ticket gets a new one when the server does not take it any more, and
 // shares with nobody else.
 func TestClientTickets(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	f := newFront(t, s.URL)
 	var valid atomic.Int64 // the one ticket that is taken
 	tab := openBrowser(t)
 	origin := serveOrigin(t, clientPage(f.URL))
-	real, err := s.ticket(tab, origin, "numbers")
+	real, err := ticketOf(tab, s, origin, "numbers")
 	must(t, err)
 	f.ticket = func(ticket string) string {
 		if ticket == fmt.Sprint("ticket ", valid.Load()) {
@@ -365,7 +366,7 @@ func TestClientTickets(t *testing.T) {
 	n := 0
 	publish := func(tabs ...context.Context) {
 		t.Helper()
-		_, err := s.publish(tab, "numbers", "", strconv.Itoa(n), "")
+		_, err := s.Publish(tab, "numbers", "", strconv.Itoa(n), "")
 		must(t, err)
 		n++
 		for _, tab := range tabs {
@@ -437,7 +438,7 @@ func TestClientTickets(t *testing.T) {
 // What one tab may not have does not cost the others their stream, nor do tabs that know
 // nothing of each other.
 func TestClientTabsApart(t *testing.T) {
-	s := startServer(t, t.TempDir(), "", "--max-topics", "2")
+	s := apptest.Start(t, t.TempDir(), "", "--max-topics", "2")
 	f := newFront(t, s.URL)
 	browser := openBrowser(t)
 	origin := serveOrigin(t, clientPage(f.URL))
@@ -658,7 +659,7 @@ type publisher struct {
 	ticking *time.Ticker
 }
 
-func publishNumbers(t *testing.T, s *runningServer, from int64, topics ...string) *publisher {
+func publishNumbers(t *testing.T, s *apptest.Server, from int64, topics ...string) *publisher {
 	t.Helper()
 	p := &publisher{t: t, ticking: time.NewTicker(2 * time.Millisecond)}
 	p.n.Store(from)
@@ -669,7 +670,7 @@ func publishNumbers(t *testing.T, s *runningServer, from int64, topics ...string
 		for ctx.Err() == nil {
 			for _, topic := range topics {
 				number := strconv.FormatInt(p.n.Load(), 10)
-				if _, err := s.publish(context.WithoutCancel(ctx), topic, "", number, ""); err != nil {
+				if _, err := s.Publish(context.WithoutCancel(ctx), topic, "", number, ""); err != nil {
 					t.Errorf("publish: %v", err)
 					return
 				}

@@ -1,4 +1,4 @@
-package main
+package e2e_test
 
 import (
 	"bufio"
@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"freshet/app"
 	"freshet/auth"
 	"freshet/config"
 	"freshet/event"
@@ -134,7 +135,7 @@ func TestWhoTheClientIs(t *testing.T) {
 		cfg, err := config.Parse(c.flags, func(string) string { return "" }, io.Discard)
 		must(t, err)
 		var logged bytes.Buffer
-		router, err := newRouter(&handlers.Handlers{}, &auth.Keys{}, cfg.CORSOrigins, cfg.TrustedProxies, slog.New(slog.NewTextHandler(&logged, nil)))
+		router, err := app.NewRouter(&handlers.Handlers{}, &auth.Keys{}, cfg.CORSOrigins, cfg.TrustedProxies, slog.New(slog.NewTextHandler(&logged, nil)))
 		must(t, err)
 		r := httptest.NewRequest(http.MethodGet, "/nowhere", nil)
 		r.RemoteAddr = c.peer
@@ -163,9 +164,9 @@ func servePipes(t *testing.T, token string) (*pipes, *eventlogtest.Memory) {
 	keys, err := auth.New(auth.Config{PublishToken: token, Anonymous: event.Patterns{event.All}})
 	must(t, err)
 	logger := slog.New(slog.DiscardHandler)
-	router, err := newRouter(hs, keys, []string{"*"}, nil, logger)
+	router, err := app.NewRouter(hs, keys, []string{"*"}, nil, logger)
 	must(t, err)
-	server := newServer(router, logger)
+	server := app.NewServer(router, logger)
 
 	p := &pipes{make(chan net.Conn), make(chan struct{})}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -1,8 +1,9 @@
-package main
+package e2e_test
 
 import (
 	"context"
 	"fmt"
+	"freshet/app/apptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,10 +51,10 @@ func dispatched(tab context.Context, t *testing.T, want []string, names ...strin
 
 // Tickets that are taken once and no more: whoever leads anew needs another, however often.
 func TestClientLeadersThatNeedTicketsAnew(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	f := newFront(t, s.URL)
 	tab := troublePage(t, f.URL)
-	real, err := s.ticket(tab, evaluate[string](tab, t, `location.origin`), "numbers")
+	real, err := ticketOf(tab, s, evaluate[string](tab, t, `location.origin`), "numbers")
 	must(t, err)
 	var used sync.Map
 	f.ticket = func(ticket string) string {
@@ -76,7 +77,7 @@ func TestClientLeadersThatNeedTicketsAnew(t *testing.T) {
 			await navigator.locks.request(await held(), { steal: true }, async () => {});
 		})()`)
 		eventually(tab, t, `leader.role === 'follower' && [a, b].every((s) => s.readyState === 1)`)
-		_, err := s.publish(tab, "numbers", "", strconv.Itoa(n), "")
+		_, err := s.Publish(tab, "numbers", "", strconv.Itoa(n), "")
 		must(t, err)
 		dispatched(tab, t, numbers(n+1), "a", "b")
 	}
@@ -87,10 +88,10 @@ func TestClientLeadersThatNeedTicketsAnew(t *testing.T) {
 
 // A library that keeps tickets hands out an old one for a while after the server has ended it.
 func TestClientOldTickets(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	f := newFront(t, s.URL)
 	tab := troublePage(t, f.URL)
-	real, err := s.ticket(tab, evaluate[string](tab, t, `location.origin`), "numbers")
+	real, err := ticketOf(tab, s, evaluate[string](tab, t, `location.origin`), "numbers")
 	must(t, err)
 	var ended atomic.Bool
 	f.ticket = func(ticket string) string {
@@ -110,7 +111,7 @@ func TestClientOldTickets(t *testing.T) {
 	f.cut()
 	eventually(tab, t, `a.expired === 1`)
 	f.answer("")
-	_, err = s.publish(tab, "numbers", "", "0", "")
+	_, err = s.Publish(tab, "numbers", "", "0", "")
 	must(t, err)
 	evaluate[chromedp.Void](tab, t, `hand()`)
 	dispatched(tab, t, numbers(1), "a")
@@ -121,10 +122,10 @@ func TestClientOldTickets(t *testing.T) {
 
 // Who leads and gets no ticket lets another lead, and goes on as its follower.
 func TestClientLeaderWithoutATicket(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	f := newFront(t, s.URL)
 	tab := troublePage(t, f.URL)
-	real, err := s.ticket(tab, evaluate[string](tab, t, `location.origin`), "numbers")
+	real, err := ticketOf(tab, s, evaluate[string](tab, t, `location.origin`), "numbers")
 	must(t, err)
 	var ended atomic.Bool
 	f.ticket = func(ticket string) string {
@@ -143,10 +144,10 @@ func TestClientLeaderWithoutATicket(t *testing.T) {
 	evaluate[chromedp.Void](tab, t, `(() => { out = true; })()`)
 	ended.Store(true)
 	f.cut()
-	_, err = s.publish(tab, "numbers", "", "0", "")
+	_, err = s.Publish(tab, "numbers", "", "0", "")
 	must(t, err)
 	eventually(tab, t, `b.role === 'leader' && a.role === 'follower' && a.said.includes('reconnecting logged out')`)
-	_, err = s.publish(tab, "numbers", "", "1", "")
+	_, err = s.Publish(tab, "numbers", "", "1", "")
 	must(t, err)
 	dispatched(tab, t, numbers(2), "a", "b")
 	eventuallyHere(t, "one stream is open", func() bool { return f.open.Load() == 1 })
@@ -155,7 +156,7 @@ func TestClientLeaderWithoutATicket(t *testing.T) {
 // A tab that is to lead reads already, beside a leader that waits to reconnect: it does not
 // pass that on as its own state.
 func TestClientLeaderThatTakesOverFromOneThatWaits(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	f := newFront(t, s.URL)
 	tab := troublePage(t, f.URL)
 	evaluate[chromedp.Void](tab, t, `read('a', { topics: ['numbers'] })`)
@@ -175,7 +176,7 @@ func TestClientLeaderThatTakesOverFromOneThatWaits(t *testing.T) {
 	eventually(tab, t, `b.role === 'leader'`)
 	evaluate[chromedp.Void](tab, t, `read('c', { topics: ['numbers'] })`)
 	eventually(tab, t, `c.role === 'follower' && c.readyState === 1`)
-	_, err := s.publish(tab, "numbers", "", "0", "")
+	_, err := s.Publish(tab, "numbers", "", "0", "")
 	must(t, err)
 	dispatched(tab, t, numbers(1), "b", "c")
 	eventuallyHere(t, "one stream is open", func() bool { return f.open.Load() == 1 })
@@ -184,17 +185,17 @@ func TestClientLeaderThatTakesOverFromOneThatWaits(t *testing.T) {
 // The log has lost its end. A follower may have begun behind what its leader has got: what the
 // leader is told concerns it all the same.
 func TestClientFollowerAheadOfALogThatWentBack(t *testing.T) {
-	s := startServer(t, t.TempDir(), "", "--heartbeat", "10m") // as heartbeats say how far the log is
+	s := apptest.Start(t, t.TempDir(), "", "--heartbeat", "10m") // as heartbeats say how far the log is
 	f := newFront(t, s.URL)
 	tab := troublePage(t, f.URL)
 	evaluate[chromedp.Void](tab, t, `read('a', { topics: ['numbers'] })`)
 	eventually(tab, t, `a.role === 'leader'`)
-	_, err := s.publish(tab, "numbers", "", "0", "")
+	_, err := s.Publish(tab, "numbers", "", "0", "")
 	must(t, err)
 	dispatched(tab, t, numbers(1), "a")
 	const others = 10
 	for range others {
-		_, err := s.publish(tab, "other", "", "", "")
+		_, err := s.Publish(tab, "other", "", "", "")
 		must(t, err)
 	}
 	evaluate[chromedp.Void](tab, t, `read('b', { topics: ['numbers'] })`)
@@ -223,17 +224,17 @@ func TestClientFollowerAheadOfALogThatWentBack(t *testing.T) {
 
 // Streams of one identity that may not read the same have each their own.
 func TestClientTicketsForDifferentTopics(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	f := newFront(t, s.URL)
 	tab := troublePage(t, f.URL)
 	for name, topics := range map[string]string{"numbers": "", "other": ", topics: ['other']"} {
-		grant, err := s.ticket(tab, evaluate[string](tab, t, `location.origin`), name)
+		grant, err := ticketOf(tab, s, evaluate[string](tab, t, `location.origin`), name)
 		must(t, err)
 		evaluate[chromedp.Void](tab, t, fmt.Sprintf(`read(%q, { ticket: %q, identity: 'alice'%s })`, name, grant.Ticket, topics))
 	}
 	eventually(tab, t, `numbers.state === 'live' && other.state === 'live' && numbers.role === 'own' && other.role === 'own'`)
 	for _, topic := range []string{"numbers", "other"} {
-		_, err := s.publish(tab, topic, "", "of "+topic, "")
+		_, err := s.Publish(tab, topic, "", "of "+topic, "")
 		must(t, err)
 	}
 	dispatched(tab, t, []string{"of numbers"}, "numbers")
@@ -242,14 +243,14 @@ func TestClientTicketsForDifferentTopics(t *testing.T) {
 
 // Who names nobody shares a ticket with nobody.
 func TestClientIdentityOfNobody(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	f := newFront(t, s.URL)
 	tab := troublePage(t, f.URL)
-	grant, err := s.ticket(tab, evaluate[string](tab, t, `location.origin`), "numbers")
+	grant, err := ticketOf(tab, s, evaluate[string](tab, t, `location.origin`), "numbers")
 	must(t, err)
 	evaluate[chromedp.Void](tab, t, fmt.Sprintf(`for (const name of ['a', 'b']) read(name, { topics: ['numbers'], ticket: %q, identity: '' })`, grant.Ticket))
 	eventually(tab, t, `a.state === 'live' && b.state === 'live'`)
-	_, err = s.publish(tab, "numbers", "", "0", "")
+	_, err = s.Publish(tab, "numbers", "", "0", "")
 	must(t, err)
 	dispatched(tab, t, numbers(1), "a", "b")
 	if got := evaluate[string](tab, t, `held().then((lock) => [a.role, b.role, lock].join())`); got != "own,own," {
@@ -259,7 +260,7 @@ func TestClientIdentityOfNobody(t *testing.T) {
 
 // After close there is no other word, even where a listener closes.
 func TestClientClosedByItsListener(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	tab := troublePage(t, s.URL)
 	evaluate[chromedp.Void](tab, t, `(() => {
 		read('a', { topics: ['numbers'], share: false });
@@ -274,7 +275,7 @@ func TestClientClosedByItsListener(t *testing.T) {
 
 // A laptop that wakes up may hear a heartbeat first: that its silence was long teaches nothing.
 func TestClientPatienceAfterASleep(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	tab := troublePage(t, s.URL)
 	evaluate[chromedp.Void](tab, t, `(() => {
 		asked = 0;

@@ -1,14 +1,14 @@
-package main
+package e2e_test
 
 import (
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"freshet/app/apptest"
 	"freshet/ssetest"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -25,26 +25,16 @@ func mint(t *testing.T, in time.Duration, publish, subscribe string) string {
 	return token
 }
 
-func request(a *app, method, target, body string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, strings.NewReader(body))
-	for i := 0; i+1 < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
-	w := httptest.NewRecorder()
-	a.router.ServeHTTP(w, r)
-	return w
-}
-
 // With a secret of the operator's there is no token that nobody asked for, and tokens say who may do what.
 func TestTokensOfTheOperator(t *testing.T) {
-	a := wire(t, io.Discard, "--jwt-secret", jwtSecret, "--anonymous", "news")
-	if a.token.text != "" {
+	a := apptest.Wire(t, io.Discard, "--jwt-secret", jwtSecret, "--anonymous", "news")
+	if a.PublishToken() != "" {
 		t.Error("a publish token was made")
 	}
 	bearer := "Bearer " + mint(t, time.Minute, "orders.*", "orders.>")
-	own := ssetest.Get(t, a.router, "/event", "Authorization", bearer)
-	byCookie := ssetest.Get(t, a.router, "/event/orders.%3E", "Cookie", "freshet_token="+strings.TrimPrefix(bearer, "Bearer "))
-	anybody := ssetest.Get(t, a.router, "/event?topic=news")
+	own := ssetest.Get(t, a.Handler(), "/event", "Authorization", bearer)
+	byCookie := ssetest.Get(t, a.Handler(), "/event/orders.%3E", "Cookie", "freshet_token="+strings.TrimPrefix(bearer, "Bearer "))
+	anybody := ssetest.Get(t, a.Handler(), "/event?topic=news")
 	for _, c := range []struct {
 		method, target string
 		authorization  string
@@ -59,7 +49,7 @@ func TestTokensOfTheOperator(t *testing.T) {
 		if c.method == "POST" {
 			body = "x"
 		}
-		if w := request(a, c.method, c.target, body, "Authorization", c.authorization); w.Code != c.want {
+		if w := a.Do(c.method, c.target, body, "Authorization", c.authorization); w.Code != c.want {
 			t.Errorf("%s %s: %d %s, want %d", c.method, c.target, w.Code, w.Body, c.want)
 		}
 	}
@@ -72,7 +62,7 @@ func TestTokensOfTheOperator(t *testing.T) {
 			t.Errorf("event %+v", f)
 		}
 	}
-	if w := request(a, "POST", "/event/news", "x", "Authorization", "Bearer "+mint(t, time.Minute, "news", "a")); w.Code != http.StatusCreated {
+	if w := a.Do("POST", "/event/news", "x", "Authorization", "Bearer "+mint(t, time.Minute, "news", "a")); w.Code != http.StatusCreated {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	if f := anybody.NextEvent(); f.Type != "news" {
@@ -82,11 +72,11 @@ func TestTokensOfTheOperator(t *testing.T) {
 
 // What is secret is in no line of the log and in no answer, wherever it was sent.
 func TestSecretsAreNotTold(t *testing.T) {
-	var logged lockedBuffer
+	var logged apptest.Buffer
 	good := mint(t, time.Minute, ">", ">")
 	old, forged := mint(t, -time.Minute, ">", ">"), mint(t, time.Minute, ">", ">")+"x"
 	const publish, guess = "the-publish-token-of-this-test", "a-guess-at-the-publish-token"
-	a := wire(t, &logged, "--publish-token", publish, "--jwt-secret", jwtSecret, "--anonymous", "news")
+	a := apptest.Wire(t, &logged, "--publish-token", publish, "--jwt-secret", jwtSecret, "--anonymous", "news")
 	var answers strings.Builder
 	for _, route := range []string{
 		"GET /", "GET /event", "GET /event/news", "GET /event/secret", "POST /event", "POST /event/news", "POST /ticket", "DELETE /ticket/SECRET",
@@ -111,7 +101,7 @@ func TestSecretsAreNotTold(t *testing.T) {
 					target += separator + "ticket=" + secret + "&access_token=" + secret + "&jwt=" + secret + "&Authorization=" + secret
 				}
 				if method == http.MethodGet && strings.HasPrefix(target, "/event") {
-					stream := ssetest.Get(t, a.router, target, headers...)
+					stream := ssetest.Get(t, a.Handler(), target, headers...)
 					if stream.Status() == http.StatusOK {
 						stream.Next()
 						stream.Close()
@@ -119,7 +109,7 @@ func TestSecretsAreNotTold(t *testing.T) {
 					answers.WriteString(stream.Body())
 					continue
 				}
-				w := request(a, method, target, `{"topic":"news","data":"x"}`, headers...)
+				w := a.Do(method, target, `{"topic":"news","data":"x"}`, headers...)
 				for _, values := range w.Header() {
 					answers.WriteString(strings.Join(values, " ") + "\n")
 				}
@@ -144,8 +134,8 @@ func TestSecretsAreNotTold(t *testing.T) {
 
 // The page works under a policy that allows nothing inline.
 func TestThePageHasNothingInline(t *testing.T) {
-	a := wire(t, io.Discard)
-	w := get(a, "/")
+	a := apptest.Wire(t, io.Discard)
+	w := a.Get("/")
 	policy := w.Header().Get("Content-Security-Policy")
 	for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
 		if !strings.Contains(policy, want) {

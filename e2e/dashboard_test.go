@@ -1,9 +1,10 @@
-package main
+package e2e_test
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"freshet/app/apptest"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -71,13 +72,13 @@ func click(tab context.Context, t *testing.T, selector string) {
 
 func TestDashboardStates(t *testing.T) {
 	dir := t.TempDir()
-	s := startServer(t, dir, "")
+	s := apptest.Start(t, dir, "")
 	tab := openBrowser(t)
 	openDashboard(tab, t, s.URL)
 	publish := func(n int) {
 		t.Helper()
 		for i := range n {
-			_, err := s.publish(tab, "news", "", fmt.Sprint(i), "")
+			_, err := s.Publish(tab, "news", "", fmt.Sprint(i), "")
 			must(t, err)
 		}
 	}
@@ -113,12 +114,12 @@ func TestDashboardStates(t *testing.T) {
 	s.Stop()
 	eventually(tab, t, words("#state", "reconnecting"))
 	eventually(tab, t, rowsHave("The server is closing this stream."))
-	s = startServer(t, dir, s.Addr)
+	s = apptest.Start(t, dir, s.Addr)
 	eventually(tab, t, words("#state", "resumed, nothing missed"))
 
 	// Another log in place of the one whose events are known.
 	s.Stop()
-	s = startServer(t, t.TempDir(), s.Addr)
+	s = apptest.Start(t, t.TempDir(), s.Addr)
 	eventually(tab, t, words("#state", "gap: The server has a new log"))
 	eventually(tab, t, rowsHave("The server has a new log: events of the one before it are gone."))
 	publish(1)
@@ -126,13 +127,13 @@ func TestDashboardStates(t *testing.T) {
 }
 
 func TestDashboardFeed(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	tab := openBrowser(t)
 	complaints := listenForComplaints(tab, t)
 	var ids []string
 	publish := func(topic, data string) {
 		t.Helper()
-		id, err := s.publish(tab, topic, "", data, "")
+		id, err := s.Publish(tab, topic, "", data, "")
 		must(t, err)
 		ids = append(ids, id)
 	}
@@ -241,7 +242,7 @@ func TestDashboardFeed(t *testing.T) {
 }
 
 func TestDashboardPublishing(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	tab := openBrowser(t)
 	openDashboard(tab, t, s.URL)
 	eventually(tab, t, words("#feed-empty-text", "Nothing published yet."))
@@ -270,13 +271,13 @@ func TestDashboardPublishing(t *testing.T) {
 
 // What an operator sees of who reads, and can do about it.
 func TestDashboardConnections(t *testing.T) {
-	s := startServer(t, t.TempDir(), "", "--trusted-proxy", "127.0.0.1")
+	s := apptest.Start(t, t.TempDir(), "", "--trusted-proxy", "127.0.0.1")
 	tab := openBrowser(t)
 	openDashboard(tab, t, s.URL)
 	var ids []string
 	publish := func(topic string) {
 		t.Helper()
-		id, err := s.publish(tab, topic, "", "x", "")
+		id, err := s.Publish(tab, topic, "", "x", "")
 		must(t, err)
 		ids = append(ids, id)
 	}
@@ -286,7 +287,7 @@ func TestDashboardConnections(t *testing.T) {
 		must(t, err)
 		r.Header.Set("Accept", "text/event-stream")
 		r.Header.Set("X-Forwarded-For", address)
-		answer, err := s.http.Do(r)
+		answer, err := s.HTTP.Do(r)
 		must(t, err)
 		t.Cleanup(func() { _ = answer.Body.Close() }) // only read from
 	}
@@ -340,10 +341,10 @@ func TestDashboardPage(t *testing.T) {
 	modules := installNodeModules(t)
 	axe, err := os.ReadFile(filepath.Join(modules, "axe-core", "axe.min.js"))
 	must(t, err)
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	tab := openBrowser(t)
 	for i := range 30 {
-		_, err := s.publish(tab, fmt.Sprintf("orders.%d", i%3), "order", `{"n":1,"items":[{"sku":"A-17"},{"sku":"B-3"}]}`, "")
+		_, err := s.Publish(tab, fmt.Sprintf("orders.%d", i%3), "order", `{"n":1,"items":[{"sku":"A-17"},{"sku":"B-3"}]}`, "")
 		must(t, err)
 	}
 	openDashboard(tab, t, s.URL+"/#token="+s.Token)

@@ -1,10 +1,11 @@
-package main
+package e2e_test
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"freshet/app/apptest"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -19,7 +20,7 @@ import (
 // loses its connection twice, and goes on without missing an event or getting one twice.
 func TestBrowserWithATicket(t *testing.T) {
 	dir := t.TempDir()
-	s := startServer(t, dir, "")
+	s := apptest.Start(t, dir, "")
 	const html = `<!doctype html>
 <meta charset="utf-8">
 <title>a page with a ticket</title>
@@ -40,7 +41,7 @@ fetch('/ticket', { method: 'POST' }).then((answer) => answer.json()).then((ticke
 			_, _ = fmt.Fprintf(w, html, s.URL) // a browser that is gone needs no page
 			return
 		}
-		ticket, err := s.ticket(r.Context(), "http://"+r.Host, "numbers")
+		ticket, err := ticketOf(r.Context(), s, "http://"+r.Host, "numbers")
 		if err != nil {
 			t.Error(err)
 		}
@@ -53,13 +54,13 @@ fetch('/ticket', { method: 'POST' }).then((answer) => answer.json()).then((ticke
 	do(tab, t, chromedp.Navigate(backend.URL))
 	eventually(tab, t, `ev?.readyState === 1`)
 	var want []string
-	publish := func(s *runningServer) {
+	publish := func(s *apptest.Server) {
 		t.Helper()
 		for range 20 {
 			number := strconv.Itoa(len(want))
 			want = append(want, "numbers "+number)
 			for _, topic := range []string{"numbers", "secret"} {
-				_, err := s.publish(tab, topic, "", number, "")
+				_, err := s.Publish(tab, topic, "", number, "")
 				must(t, err)
 			}
 		}
@@ -68,10 +69,10 @@ fetch('/ticket', { method: 'POST' }).then((answer) => answer.json()).then((ticke
 	again := s
 	for range 2 {
 		again.Stop()
-		elsewhere := startServer(t, dir, "") // where the page does not look
+		elsewhere := apptest.Start(t, dir, "") // where the page does not look
 		publish(elsewhere)
 		elsewhere.Stop()
-		again = startServer(t, dir, s.Addr)
+		again = apptest.Start(t, dir, s.Addr)
 		publish(again)
 		eventually(tab, t, fmt.Sprintf(`told.length >= %d`, len(want)))
 	}
@@ -87,7 +88,7 @@ fetch('/ticket', { method: 'POST' }).then((answer) => answer.json()).then((ticke
 	r, err := http.NewRequestWithContext(tab, http.MethodDelete, s.URL+"/ticket/"+id, nil)
 	must(t, err)
 	r.Header.Set("Authorization", "Bearer "+again.Token)
-	answer, err := again.http.Do(r)
+	answer, err := again.HTTP.Do(r)
 	must(t, err)
 	must(t, answer.Body.Close())
 	if answer.StatusCode != http.StatusNoContent {
@@ -99,8 +100,8 @@ fetch('/ticket', { method: 'POST' }).then((answer) => answer.json()).then((ticke
 // A page of the server's own origin, for which browsers send no Origin, has a ticket too; with
 // it, a page of another origin gets nothing.
 func TestBrowserWithATicketOfTheServersOwnOrigin(t *testing.T) {
-	s := startServer(t, t.TempDir(), "", "--anonymous", "none")
-	ticket, err := s.ticket(t.Context(), s.URL, "numbers")
+	s := apptest.Start(t, t.TempDir(), "", "--anonymous", "none")
+	ticket, err := ticketOf(t.Context(), s, s.URL, "numbers")
 	must(t, err)
 	subscribe := fmt.Sprintf(`globalThis.told = [];
 globalThis.ev = new EventSource(%q);
@@ -110,7 +111,7 @@ ev.addEventListener('numbers', (e) => told.push(e.data));`, s.URL+ticket.URL)
 	do(tab, t, chromedp.Navigate(s.URL))
 	evaluate[chromedp.Void](tab, t, subscribe)
 	eventually(tab, t, `ev.readyState === 1`)
-	_, err = s.publish(tab, "numbers", "", "1", "")
+	_, err = s.Publish(tab, "numbers", "", "1", "")
 	must(t, err)
 	eventually(tab, t, `told.join() === '1'`)
 
@@ -123,7 +124,7 @@ ev.addEventListener('numbers', (e) => told.push(e.data));`, s.URL+ticket.URL)
 type grant struct{ Ticket, ID, URL string }
 
 // ticket asks for a ticket for pages of the origin.
-func (s *runningServer) ticket(ctx context.Context, origin string, topics ...string) (g grant, err error) {
+func ticketOf(ctx context.Context, s *apptest.Server, origin string, topics ...string) (g grant, err error) {
 	body, err := json.Marshal(map[string]any{"origin": origin, "topics": topics})
 	if err != nil {
 		return g, err
@@ -133,7 +134,7 @@ func (s *runningServer) ticket(ctx context.Context, origin string, topics ...str
 		return g, err
 	}
 	r.Header.Set("Authorization", "Bearer "+s.Token)
-	answer, err := s.http.Do(r)
+	answer, err := s.HTTP.Do(r)
 	if err != nil {
 		return g, err
 	}

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"net"
@@ -33,5 +33,12 @@ func TestConnectionsInheritWhatTheListenerHas(t *testing.T) {
 		if got != option.want || errOption != nil {
 			t.Errorf("option %#x: %d, %v; want %d", option.name, got, errOption, option.want)
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

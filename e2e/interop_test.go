@@ -1,4 +1,4 @@
-package main
+package e2e_test
 
 import (
 	"bufio"
@@ -8,22 +8,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
+	"freshet/app/apptest"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
-
-	"freshet/bench/drive"
-	"freshet/config"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/launchdarkly/eventsource"
@@ -58,9 +50,6 @@ type reader func(t *testing.T, url string, types []string) <-chan arrival
 // unread is how many events may lie between a reader and the test: it never blocks.
 const unread = 1 << 16
 
-// patience bounds every wait; with a server in order, all of a test takes a few seconds.
-const patience = time.Minute
-
 // specimens are what is hard to carry in lines. Their data arrive as they are, but for
 // the line ends: each becomes LF.
 var specimens = []struct{ topic, typ, data string }{
@@ -94,14 +83,14 @@ func interoperate(t *testing.T, read reader, resumesFromOpening bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	dir := t.TempDir()
-	s := startServer(t, dir, "")
+	s := apptest.Start(t, dir, "")
 	types := []string{"message", "news", "order placed: ✓", "städte.köln", "numbers", "gap", "drain"}
 	a := &arrivals{t: t, late: ctx.Done(), in: read(t, s.URL+"/event", types)}
 	a.until("counts", func() bool { return len(a.counts) >= 3 })
 
 	var want []arrival
-	publish := func(s *runningServer, topic, typ, data, key string) error {
-		id, err := s.publish(ctx, topic, typ, data, key)
+	publish := func(s *apptest.Server, topic, typ, data, key string) error {
+		id, err := s.Publish(ctx, topic, typ, data, key)
 		if err == nil {
 			want = append(want, arrival{cmp.Or(typ, topic), lineEnds.Replace(data), id})
 		}
@@ -113,12 +102,12 @@ func interoperate(t *testing.T, read reader, resumesFromOpening bool) {
 	}
 	s.Stop()
 	// Elsewhere, so that the reader cannot be back for what is published now.
-	elsewhere := startServer(t, dir, "")
+	elsewhere := apptest.Start(t, dir, "")
 	for _, e := range specimens {
 		must(t, publish(elsewhere, e.topic, e.typ, e.data, ""))
 	}
 	elsewhere.Stop()
-	s = startServer(t, dir, s.Addr)
+	s = apptest.Start(t, dir, s.Addr)
 	a.until("the specimens", func() bool { return len(a.events) >= len(want) })
 	if diff := gocmp.Diff(want, a.events); diff != "" {
 		t.Fatalf("specimens, - as published, + as they arrived:\n%s", diff)
@@ -127,12 +116,12 @@ func interoperate(t *testing.T, read reader, resumesFromOpening bool) {
 	// Else it might be drained before its first count, and its opening be missed.
 	a.until("counts of the second connection", func() bool { return a.openings() >= 2 })
 	want, a.events = nil, nil
-	publishNext := func(s *runningServer) error {
+	publishNext := func(s *apptest.Server) error {
 		number := strconv.Itoa(len(want))
 		// Where the answer was lost, the next try is answered with the first one's ID.
 		return publish(s, "numbers", "", number, "number "+number)
 	}
-	publishSome := func(s *runningServer) {
+	publishSome := func(s *apptest.Server) {
 		t.Helper()
 		for range 60 {
 			must(t, publishNext(s))
@@ -147,10 +136,10 @@ func interoperate(t *testing.T, read reader, resumesFromOpening bool) {
 	for publishNext(s) == nil {
 	}
 	<-stopped
-	elsewhere = startServer(t, dir, "")
+	elsewhere = apptest.Start(t, dir, "")
 	publishSome(elsewhere)
 	elsewhere.Stop()
-	s = startServer(t, dir, s.Addr)
+	s = apptest.Start(t, dir, s.Addr)
 	publishSome(s)
 	a.until("the reader to come back", func() bool { return a.openings() >= 3 })
 	publishSome(s)
@@ -364,113 +353,4 @@ func lacking(t *testing.T, variable, format string, args ...any) {
 		t.Fatalf(format, args...)
 	}
 	t.Skipf(format+" ("+variable+"=1 makes this a failure)", args...)
-}
-
-// runningServer is all of Freshet, as main runs it, on a port of this machine.
-type runningServer struct {
-	Addr  string // host:port
-	URL   string // http://host:port, with TLS https
-	Token string // publishes
-
-	// Stop does what a signal does, and waits until the server has ended. It is called at
-	// the end of the test, if not before.
-	Stop func()
-
-	http *http.Client
-}
-
-// startServer starts the server on the data folder and returns it once it is ready. An
-// empty address stands for one that is free. The flags come on top of quick intervals.
-func startServer(t *testing.T, dir, addr string, flags ...string) *runningServer {
-	t.Helper()
-	if addr == "" {
-		var err error
-		addr, err = drive.QuietAddress(t.Context())
-		must(t, err)
-	}
-	args := append([]string{
-		"--listen", addr, "--data", dir, "--log-level", "warn",
-		"--counter-interval", "25ms", "--heartbeat", "100ms", "--retry", "100ms-200ms", "--drain", "1s",
-	}, flags...)
-	cfg, err := config.Parse(args, func(string) string { return "" }, io.Discard)
-	must(t, err)
-
-	ctx, cancel := context.WithCancel(context.Background())
-	stdout, ended := make(firstWrite, 1), make(chan error, 1)
-	go func() { ended <- serve(ctx, func() {}, cfg, stdout, t.Output()) }()
-	s := &runningServer{Addr: addr, URL: "http://" + addr, http: &http.Client{Transport: &http.Transport{}}}
-	if cfg.TLSCert != "" {
-		s.URL, s.http = "https://"+addr, &http.Client{Transport: trusting(t, cfg.TLSCert)}
-	}
-	s.Stop = sync.OnceFunc(func() {
-		s.http.CloseIdleConnections()
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("the server ended with: %v", err)
-			}
-		case <-time.After(patience):
-			t.Error("the server did not end")
-		}
-	})
-	t.Cleanup(s.Stop)
-
-	select {
-	case text := <-stdout:
-		link := regexp.MustCompile(regexp.QuoteMeta(s.URL) + `/#token=(\S+)`).FindStringSubmatch(text)
-		if link == nil {
-			t.Fatalf("no link with a token among what the server printed:\n%s", text)
-		}
-		s.Token = link[1]
-	case err := <-ended:
-		ended <- nil
-		t.Fatalf("the server did not start: %v", err)
-	case <-time.After(patience):
-		t.Fatal("the server did not get ready")
-	}
-	return s
-}
-
-// publish sends one event and returns its ID. An empty type is left to the server. With
-// a key that is not empty, it may be repeated.
-func (s *runningServer) publish(ctx context.Context, topic, typ, data, key string) (id string, err error) {
-	target := s.URL + "/event/" + url.PathEscape(topic)
-	if typ != "" {
-		target += "?type=" + url.QueryEscape(typ)
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(data))
-	if err != nil {
-		return "", err
-	}
-	r.Header.Set("Authorization", "Bearer "+s.Token)
-	if key != "" {
-		r.Header.Set("Idempotency-Key", key)
-	}
-	answer, err := s.http.Do(r)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = answer.Body.Close() }() // read to its end
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return "", err
-	}
-	var published struct{ ID string }
-	if answer.StatusCode/100 != 2 {
-		return "", fmt.Errorf("publish: %s: %s", answer.Status, body)
-	}
-	err = json.Unmarshal(body, &published)
-	return published.ID, err
-}
-
-// firstWrite passes on the first write to it.
-type firstWrite chan string
-
-func (w firstWrite) Write(p []byte) (int, error) {
-	select {
-	case w <- string(p):
-	default:
-	}
-	return len(p), nil
 }

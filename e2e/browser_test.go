@@ -1,4 +1,4 @@
-package main
+package e2e_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"freshet/app/apptest"
 	"freshet/bench/chromium"
 
 	"github.com/chromedp/cdproto/page"
@@ -65,7 +66,7 @@ for (const type of %s) {
 
 // The page at / counts, publishes, and shows what it must not run.
 func TestBrowserBuiltInPage(t *testing.T) {
-	s := startServer(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "")
 	tab := openBrowser(t)
 	complaints := listenForComplaints(tab, t)
 	do(tab, t, chromedp.Navigate(s.URL+"/#token="+s.Token))
@@ -79,7 +80,7 @@ func TestBrowserBuiltInPage(t *testing.T) {
 		asType = `type <img src=x onerror="broken = true">`
 		asData = `data <img src=x onerror="broken = true"><script>broken = true</script>`
 	)
-	_, err := s.publish(tab, "news", asType, "from a backend", "")
+	_, err := s.Publish(tab, "news", asType, "from a backend", "")
 	must(t, err)
 	eventually(tab, t, rowsHave("from a backend"))
 	eventually(tab, t, rowsHave(asType))
@@ -116,7 +117,7 @@ func TestBrowserPublishingFromAnotherOrigin(t *testing.T) {
 			if c.listed {
 				flags = []string{"--cors-origin", origin}
 			}
-			s := startServer(t, t.TempDir(), "", flags...)
+			s := apptest.Start(t, t.TempDir(), "", flags...)
 			tab := openBrowser(t)
 			fetch := func(path, options string) string {
 				t.Helper()
@@ -137,7 +138,7 @@ func TestBrowserPublishingFromAnotherOrigin(t *testing.T) {
 				t.Errorf("publishing without a token: %s, want opaque", got)
 			}
 
-			answer, err := s.http.Get(s.URL + "/history?topic=news&since=all")
+			answer, err := s.HTTP.Get(s.URL + "/history?topic=news&since=all")
 			must(t, err)
 			defer func() { _ = answer.Body.Close() }() // only read from
 			var history struct{ Events []struct{ Data string } }
@@ -156,8 +157,8 @@ func TestBrowserPublishingFromAnotherOrigin(t *testing.T) {
 // HTTP/1.1 has six connections to an origin in all tabs together; HTTP/2 has one for all of
 // them, and so as many streams as a page likes.
 func TestBrowserManyStreamsOverHTTP2(t *testing.T) {
-	identity := newIdentity(t)
-	s := startServer(t, t.TempDir(), "", identity...)
+	identity := apptest.Certificate(t)
+	s := apptest.Start(t, t.TempDir(), "", identity...)
 	// The tests of HTTP/2 look at the certificate; a browser would ask its user.
 	tab := openBrowser(t, chromedp.Flag("ignore-certificate-errors", true))
 	do(tab, t, chromedp.Navigate(s.URL)) // its policy lets it connect
@@ -175,7 +176,7 @@ func TestBrowserManyStreamsOverHTTP2(t *testing.T) {
 })()`, n))
 	eventually(tab, t, fmt.Sprintf(`opened === %d`, n))
 	for _, data := range []string{"one", "two"} {
-		_, err := s.publish(tab, "news", "", data, "")
+		_, err := s.Publish(tab, "news", "", data, "")
 		must(t, err)
 	}
 	eventually(tab, t, `got.every((events) => events.join() === 'one,two')`)

@@ -1,4 +1,4 @@
-package main
+package e2e_test
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 func TestClientTypes(t *testing.T) {
 	modules := installNodeModules(t)
 	dir := t.TempDir()
-	types, err := os.ReadFile(filepath.Join("assets", "freshet.d.ts"))
+	types, err := os.ReadFile(filepath.Join("..", "assets", "freshet.d.ts"))
 	must(t, errors.Join(err,
 		os.WriteFile(filepath.Join(dir, "freshet.d.ts"), types, 0o600),
 		os.WriteFile(filepath.Join(dir, "page.ts"), []byte(`

@@ -1,0 +1,10 @@
+// Package app is the whole server: it wires log, hub, handlers and router in the order in
+// which an event passes them, and serves them.
+//
+//   - [Main] is the program: it parses flags and returns an exit code.
+//   - [Serve] runs a server with its listeners until its context ends, then drains it.
+//   - [New] wires an [App] without listeners, for tests and for programs that bring their own.
+//
+// An App is closed by Run, or by Close if Run was never called. Serve returns after every
+// goroutine that it started has ended.
+package app

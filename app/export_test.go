@@ -1,0 +1,9 @@
+package app
+
+import "net"
+
+// Certificates is the interface that the ready message reads names from.
+type Certificates = certificates
+
+// BaseURL is what the ready message prints.
+func BaseURL(addr net.Addr, certs Certificates) string { return baseURL(addr, certs) }
