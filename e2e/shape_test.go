@@ -38,6 +38,7 @@ var neverImports = map[string][]string{
 	"event":       slices.Concat(ginPackages, natsPackages, []string{"net/http", ours}),
 	"eventlog":    slices.Concat(ginPackages, []string{ours + "/hub", ours + "/handlers"}),
 	"hub":         slices.Concat(ginPackages, []string{"net/http", ours + "/eventlog"}),
+	"limit":       slices.Concat(ginPackages, natsPackages, []string{ours}),
 	"park":        slices.Concat(ginPackages, []string{ours + "/eventlog"}),
 	"certificate": slices.Concat(ginPackages, natsPackages, []string{ours}),
 	"auth":        slices.Concat(ginPackages, []string{ours + "/hub", ours + "/eventlog"}),

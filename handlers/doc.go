@@ -18,12 +18,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"freshet/auth"
 	"freshet/event"
 	"freshet/eventlog"
 	"freshet/hub"
+	"freshet/limit"
 	"freshet/park"
 
 	"github.com/gin-gonic/gin"
@@ -89,10 +91,10 @@ type Handlers struct {
 	stats       stats
 	nodes       nodes
 	assets      map[string]asset
-	rates       *rates
+	publishRate *limit.Rate[publisher]
 	pages       chan struct{} // one token for each page of history that is being answered
-	// readers are those who ask for a page, or wait for it.
-	readers *addresses
+	// readers counts the requests for pages of each network, those that wait included.
+	readers *limit.Concurrency[netip.Prefix]
 }
 
 // New returns handlers for the configuration, or an error that names what is wrong in it.
@@ -114,10 +116,10 @@ func New(cfg Config) (*Handlers, error) {
 	}
 	h := &Handlers{
 		cfg: cfg, log: cfg.Log, hub: cfg.Hub, logger: cfg.Logger,
-		gate:    newGate(cfg.MaxConnections, cfg.MaxConnectionsPerAddress),
-		rates:   newRates(cfg.PublishRate),
-		pages:   make(chan struct{}, maxPages),
-		readers: newAddresses(maxAddressPages),
+		gate:        newGate(cfg.MaxConnections, cfg.MaxConnectionsPerAddress),
+		publishRate: newPublishRate(cfg.PublishRate),
+		pages:       make(chan struct{}, maxPages),
+		readers:     limit.NewConcurrency[netip.Prefix](maxAddressPages),
 	}
 	var err error
 	if cfg.Park {

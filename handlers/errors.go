@@ -138,7 +138,7 @@ func leave(c *gin.Context, err error) {
 func retryAfter(err error) int {
 	var limited *rateError
 	if errors.As(err, &limited) {
-		return max(1, int(math.Ceil(limited.after.Seconds())))
+		return max(1, int(math.Ceil(limited.wait.Seconds())))
 	}
 	return 5
 }

@@ -128,7 +128,7 @@ func (h *Handlers) admit(c *gin.Context) (*stream, *parked) {
 		fail(c, err)
 		return nil, nil
 	}
-	address := addressOf(c)
+	address := networkOf(c)
 	if err := h.gate.enter(address); err != nil {
 		h.refuse(c, err)
 		return nil, nil

@@ -5,13 +5,15 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"freshet/limit"
 )
 
 // gate counts the open streams, refuses more than it may hold, in all or of one client
 // address, and closes for good.
 type gate struct {
 	most      int
-	addresses *addresses
+	addresses *limit.Concurrency[netip.Prefix]
 	draining  chan struct{} // closed when the drain begins
 
 	mu     sync.Mutex
@@ -24,7 +26,7 @@ type gate struct {
 }
 
 func newGate(most, mostOfAddress int) gate {
-	return gate{most: most, addresses: newAddresses(mostOfAddress), draining: make(chan struct{}), empty: make(chan struct{})}
+	return gate{most: most, addresses: limit.NewConcurrency[netip.Prefix](mostOfAddress), draining: make(chan struct{}), empty: make(chan struct{})}
 }
 
 // enter admits a stream of the address, or returns errDraining, errBusy or errCrowded.
@@ -37,7 +39,7 @@ func (g *gate) enter(address netip.Prefix) error {
 		return errDraining
 	case g.most > 0 && g.open >= g.most:
 		return errBusy
-	case !g.addresses.enter(address):
+	case !g.addresses.Acquire(address):
 		return errCrowded
 	}
 	g.open++
@@ -48,7 +50,7 @@ func (g *gate) enter(address netip.Prefix) error {
 func (g *gate) leave(address netip.Prefix) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.addresses.leave(address)
+	g.addresses.Release(address)
 	if g.open--; g.open == 0 && g.closed {
 		close(g.empty)
 	}

@@ -61,12 +61,12 @@ func (h *Handlers) history(c *gin.Context) {
 			return
 		}
 	}
-	address := addressOf(c)
-	if !h.readers.enter(address) {
+	address := networkOf(c)
+	if !h.readers.Acquire(address) {
 		fail(c, errPages)
 		return
 	}
-	defer h.readers.leave(address)
+	defer h.readers.Release(address)
 	select {
 	case h.pages <- struct{}{}:
 		defer func() { <-h.pages }()

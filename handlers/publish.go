@@ -95,7 +95,7 @@ func (h *Handlers) publishMany(c *gin.Context) {
 
 // answer appends one event and answers with its ID.
 func (h *Handlers) answer(c *gin.Context, entry eventlog.Entry) {
-	if err := h.rates.take(publisherOf(c), 1); err != nil {
+	if err := h.allowPublish(c, 1); err != nil {
 		fail(c, err)
 		return
 	}
@@ -150,7 +150,7 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 		}
 		entries = append(entries, entry)
 	}
-	if err := h.rates.take(publisherOf(c), len(entries)); err != nil {
+	if err := h.allowPublish(c, len(entries)); err != nil {
 		fail(c, err)
 		return
 	}

@@ -32,7 +32,7 @@ var errCookies = fmt.Errorf("%w: the cookie %s was sent more than once", auth.Er
 // An address whose tokens were bad too often gets 429, and its tokens are not looked at, but for those that were good there before:
 // who shares the address with a guesser works on.
 func Authenticate(keys *auth.Keys, origins []string) gin.HandlerFunc {
-	tries := newTries()
+	badTokens := newBadTokenLimiter()
 	return func(c *gin.Context) {
 		token, cookie, sent, err := credential(c.Request)
 		reads := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead
@@ -44,7 +44,7 @@ func Authenticate(keys *auth.Keys, origins []string) gin.HandlerFunc {
 		caller := keys.Anonymous(nil)
 		if sent {
 			if err == nil {
-				caller, err = tries.authenticate(c, keys, token)
+				caller, err = badTokens.authenticate(c, keys, token)
 			}
 			if err != nil && cookie && reads {
 				caller, err = keys.Anonymous(err), nil
@@ -91,10 +91,10 @@ func refuseToken(c *gin.Context, err error) {
 	if challenge := auth.Challenge(err); challenge != "" {
 		c.Header("WWW-Authenticate", challenge)
 	}
-	var many *triesError
+	var many *badTokensError
 	switch {
 	case errors.As(err, &many):
-		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(many.after.Seconds()))))
+		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(many.wait.Seconds()))))
 		refuse(c, http.StatusTooManyRequests, "too_many_failures", many.Error())
 	case errors.Is(err, auth.ErrUnavailable):
 		c.Header("Retry-After", "10")

@@ -1,0 +1,103 @@
+package middleware
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"net/netip"
+	"sync"
+	"time"
+
+	"freshet/auth"
+	"freshet/limit"
+
+	"github.com/gin-gonic/gin"
+)
+
+// How many bad tokens one client may send at once, and how many a second after that.
+const (
+	badTokenBurst     = 20
+	badTokenPerSecond = 1.0 / 3
+)
+
+// maxRecentTokens bounds a recentTokens to about a megabyte.
+const maxRecentTokens = 10_000
+
+// badTokenLimiter stops clients that guess tokens. It counts each bad token once, since a client that repeats an old token does not
+// guess. While a client has to wait, tokens that were good from its network before still work. It is safe for concurrent use.
+type badTokenLimiter struct {
+	salt [sha256.Size]byte // makes the kept hashes useless elsewhere
+	rate *limit.Rate[netip.Prefix]
+
+	mu        sync.Mutex
+	good, bad recentTokens
+}
+
+func newBadTokenLimiter() *badTokenLimiter {
+	l := &badTokenLimiter{rate: limit.NewRate[netip.Prefix](badTokenPerSecond, badTokenBurst)}
+	_, _ = rand.Read(l.salt[:]) // never fails
+	return l
+}
+
+// badTokensError says that the client has sent too many bad tokens.
+type badTokensError struct{ wait time.Duration }
+
+func (e *badTokensError) Error() string {
+	return "too many bad tokens came from your address: wait for the seconds of Retry-After"
+}
+
+// Unwrap makes it a reason for which a request with a cookie is anonymous.
+func (e *badTokensError) Unwrap() error { return auth.ErrUnauthenticated }
+
+// authenticate checks the token, unless the client has to wait.
+func (l *badTokenLimiter) authenticate(c *gin.Context, keys *auth.Keys, token string) (auth.Caller, error) {
+	address, _ := netip.ParseAddr(c.ClientIP())
+	network := limit.Network(address)
+	hash := l.hash(network, token)
+	if wait := l.rate.Wait(network); wait > 0 && !l.wasGood(hash) {
+		return auth.Caller{}, &badTokensError{wait}
+	}
+	caller, err := keys.Authenticate(c.Request.Context(), token)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		l.good.add(hash)
+	case auth.Guessed(err) && !l.bad.has(hash):
+		l.bad.add(hash)
+		l.rate.Allow(network, 1)
+	}
+	return caller, err
+}
+
+func (l *badTokenLimiter) wasGood(hash tokenHash) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.good.has(hash)
+}
+
+// tokenHash stands for a token that came from one network.
+type tokenHash [sha256.Size]byte
+
+func (l *badTokenLimiter) hash(network netip.Prefix, token string) tokenHash {
+	address := network.Addr().As16()
+	text := make([]byte, 0, len(l.salt)+len(address)+len(token))
+	return sha256.Sum256(append(append(append(text, l.salt[:]...), address[:]...), token...))
+}
+
+// recentTokens is a set that forgets the oldest: it holds the last maxRecentTokens for sure, and up to twice as many.
+type recentTokens struct {
+	newest, older map[tokenHash]struct{}
+}
+
+func (r *recentTokens) has(hash tokenHash) bool {
+	_, newest := r.newest[hash]
+	_, older := r.older[hash]
+	return newest || older
+}
+
+func (r *recentTokens) add(hash tokenHash) {
+	if r.newest == nil || len(r.newest) >= maxRecentTokens {
+		r.newest, r.older = map[tokenHash]struct{}{}, r.newest
+	}
+	r.newest[hash] = struct{}{}
+}
