@@ -98,7 +98,7 @@ func problemOf(err error) (status int, p problem) {
 			return row.status, problem{row.code, row.message}
 		}
 	}
-	return http.StatusInternalServerError, problem{"internal", "something went wrong here; the request ID names it in the log"}
+	return http.StatusInternalServerError, problem{"internal", "something went wrong on the server; find the request ID in its log"}
 }
 
 // statusGone is for the log alone: the caller went away before the answer (nginx's 499).

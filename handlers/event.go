@@ -161,7 +161,7 @@ func (s *stream) leave(p *parked) {
 
 // begin writes the headers and the first frame.
 func (s *stream) begin(c *gin.Context, p *parked, out gin.ResponseWriter) {
-	c.Set("log", p.attrs()) // what the request log adds to its record
+	accessLogOf(c).Add(p.attrs()...)
 	s.wire.open(out)
 	s.wire.cursor(s.sub.Cursor(), s.h.jitter(s.h.cfg.RetryMin, s.h.cfg.RetryMax))
 	s.sentID = time.Now()
@@ -178,7 +178,7 @@ func (s *stream) close(c *gin.Context, p *parked) {
 		s.wire.close(s.ended())
 		p.done(s.wire.sent, p.attrs(slog.Int("events", s.wire.events), slog.String("reason", s.reason))...)
 	default:
-		c.Set("log", p.attrs(slog.Int("events", s.wire.events), slog.String("reason", s.reason)))
+		accessLogOf(c).Add(slog.Int("events", s.wire.events), slog.String("reason", s.reason))
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -31,16 +30,7 @@ func newMultiplexed(t *testing.T, change func(*handlers.Config)) *multiplexed {
 	t.Helper()
 	m := &multiplexed{server: newServer(t, change), reasons: make(chan string, 100)}
 	engine := gin.New()
-	engine.Use(func(c *gin.Context) {
-		c.Next()
-		attrs, _ := c.Get("log")
-		list, _ := attrs.([]slog.Attr)
-		for _, a := range list {
-			if a.Key == "reason" {
-				m.reasons <- a.Value.String()
-			}
-		}
-	})
+	engine.Use(endings(m.reasons))
 	m.Register(engine)
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)

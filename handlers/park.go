@@ -47,10 +47,7 @@ func (p *parked) takeOver(c *gin.Context, w *wire) (net.Conn, error) {
 		return nil, err
 	}
 	// The log's record outlives its request from here on.
-	p.done = func(int, ...slog.Attr) {}
-	if detach, ok := c.Get("log.detach"); ok {
-		p.done = detach.(func() func(int, ...slog.Attr))() // the middleware's word for it
-	}
+	p.done = accessLogOf(c).Detach()
 	w.sent += max(0, c.Writer.Size())
 	return conn, rw.Flush()
 }

@@ -14,23 +14,24 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// tokenCookie carries the token of a page of this server's own site, whose EventSource cannot send a header.
+// tokenCookie carries the token of a page on this server's own site, because EventSource cannot send a header.
 const tokenCookie = "freshet_token"
 
 var errCookies = fmt.Errorf("%w: the cookie %s was sent more than once", auth.ErrUnauthenticated, tokenCookie)
 
-// Authenticate puts the [auth.Caller] of the header Authorization: Bearer, or else of the cookie freshet_token, into the request's
-// context. Without either, or with another scheme, which is then a proxy's affair, the caller is anonymous, and what an anonymous
-// caller may do is for handlers to say.
+// Authenticate puts the [auth.Caller] into the request's context. The token is in the header Authorization: Bearer, or else in the
+// cookie freshet_token. Without a token the caller is anonymous, and handlers decide what it may do. Other schemes than Bearer are
+// ignored: they belong to a proxy.
 //
-// A bad token is never taken for none: 401. But whoever reads by a bad cookie is anonymous: browsers send one that has expired with
-// every request, and what anybody may read is not to be closed to them. What is not is a 401 that says what is wrong with the cookie.
+// A bad token gets 401, also where no token is needed. A bad cookie is different for GET and HEAD: the caller is anonymous, because
+// browsers keep sending an expired cookie and should still read what anyone can read. Where a token is needed, the 401 then says what
+// is wrong with the cookie.
 //
-// What changes something by a cookie needs an Origin that is this server's, or one of the origins by its name: other sites can have a
-// browser send the cookie, but not say whose page it was.
+// With a cookie, all other methods need an Origin: this server's own, or one listed in origins. Other sites can make a browser send
+// the cookie, but cannot forge the Origin.
 //
-// An address whose tokens were bad too often gets 429, and its tokens are not looked at, but for those that were good there before:
-// who shares the address with a guesser works on.
+// A client that sends too many bad tokens gets 429, and its tokens are not checked for a while. Tokens that were good from the same
+// address before still work, for other users of that address.
 func Authenticate(keys *auth.Keys, origins []string) gin.HandlerFunc {
 	badTokens := newBadTokenLimiter()
 	return func(c *gin.Context) {
@@ -38,7 +39,7 @@ func Authenticate(keys *auth.Keys, origins []string) gin.HandlerFunc {
 		reads := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead
 		if cookie && !reads && !ownOrigin(c.Request, origins) {
 			refuse(c, http.StatusForbidden, "origin",
-				"by cookie, this needs a header Origin with this server's own origin or one that --cors-origin names; or send the token as Authorization: Bearer")
+				"with a cookie, this request needs the header Origin: this server's own origin, or one that --cors-origin lists; or send the token as Authorization: Bearer")
 			return
 		}
 		caller := keys.Anonymous(nil)
@@ -58,7 +59,7 @@ func Authenticate(keys *auth.Keys, origins []string) gin.HandlerFunc {
 	}
 }
 
-// credential finds the token, and says whether it is a cookie's.
+// credential finds the token, and reports whether it is from a cookie.
 func credential(r *http.Request) (token string, cookie, sent bool, err error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if strings.EqualFold(scheme, "Bearer") {
@@ -69,13 +70,13 @@ func credential(r *http.Request) (token string, cookie, sent bool, err error) {
 		return "", false, false, nil
 	case 1:
 		return cookies[0].Value, true, true, nil
-	default: // another host of the site may have set one of them
+	default: // another host of the same site may have set one of them
 		return "", true, true, errCookies
 	}
 }
 
-// ownOrigin says whether the request comes from a page of this server or of one of the origins, `*` not being one. Over plain HTTP
-// there may be a proxy in between that has spoken HTTPS.
+// ownOrigin reports whether the request comes from a page of this server or of a listed origin; `*` lists none. If the request came
+// over plain HTTP, the page may still be HTTPS: a proxy may have ended TLS.
 func ownOrigin(r *http.Request, origins []string) bool {
 	switch origin := r.Header.Get("Origin"); {
 	case origin == "" || origin == "*":
@@ -83,7 +84,7 @@ func ownOrigin(r *http.Request, origins []string) bool {
 	case slices.Contains(origins, origin), origin == "https://"+r.Host, origin == "http://"+r.Host && r.TLS == nil:
 		return true
 	}
-	return r.Header.Get("Sec-Fetch-Site") == "same-origin" // the browser's word, where a proxy changes Host
+	return r.Header.Get("Sec-Fetch-Site") == "same-origin" // from the browser; helps where a proxy changes Host
 }
 
 func refuseToken(c *gin.Context, err error) {
@@ -98,7 +99,7 @@ func refuseToken(c *gin.Context, err error) {
 		refuse(c, http.StatusTooManyRequests, "too_many_failures", many.Error())
 	case errors.Is(err, auth.ErrUnavailable):
 		c.Header("Retry-After", "10")
-		refuse(c, http.StatusServiceUnavailable, "auth_unavailable", err.Error()+"; try again in a moment")
+		refuse(c, http.StatusServiceUnavailable, "auth_unavailable", err.Error()+"; try again in a few seconds")
 	default:
 		refuse(c, http.StatusUnauthorized, "unauthorized", err.Error())
 	}

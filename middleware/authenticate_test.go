@@ -79,7 +79,7 @@ func TestCookies(t *testing.T) {
 	const (
 		good, bad = "Cookie: a=b; freshet_token=" + token, "Cookie: freshet_token=not-the-token-here"
 		own       = "Origin: https://freshet.example"
-		cookie403 = "by cookie, this needs a header Origin"
+		cookie403 = "with a cookie, this request needs the header Origin"
 	)
 	all := event.Patterns{event.All}
 	for _, test := range []struct {

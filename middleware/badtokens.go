@@ -42,7 +42,7 @@ func newBadTokenLimiter() *badTokenLimiter {
 type badTokensError struct{ wait time.Duration }
 
 func (e *badTokensError) Error() string {
-	return "too many bad tokens came from your address: wait for the seconds of Retry-After"
+	return "too many bad tokens from your address: wait for the seconds in Retry-After"
 }
 
 // Unwrap makes it a reason for which a request with a cookie is anonymous.

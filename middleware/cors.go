@@ -11,10 +11,10 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// CORS lets pages of the given origins read (GET, HEAD), never with credentials, and pages of the same origin and of those listed by
-// name do all the rest; `*` lets every origin read and none publish. Others get 403. It answers preflights for what they ask to do.
+// CORS decides which pages may do what. Pages of this server and of the listed origins may do everything. `*` allows every origin to
+// read (GET, HEAD) and nothing else. Other pages get 403. Cookies from another origin are not allowed. CORS also answers preflights.
 //
-// An origin is `*` or scheme://host[:port] in the form in which browsers send it: lower case, no default port.
+// An origin is `*` or scheme://host[:port] as browsers send it: lower case, no default port.
 func CORS(origins []string) (gin.HandlerFunc, error) {
 	for _, origin := range origins {
 		if origin != "*" && !strings.Contains(origin, "://") {
@@ -46,8 +46,8 @@ func CORS(origins []string) (gin.HandlerFunc, error) {
 	reading, writing := cors.New(read), cors.New(write)
 
 	return func(c *gin.Context) {
-		// Even where all origins may read: an answer to a request without Origin carries no permission, and must not be what a cache
-		// gives to a page of another origin.
+		// Needed even if all origins may read: the answer to a request without Origin has no CORS headers, and a cache must not give
+		// it to a page of another origin.
 		c.Writer.Header().Add("Vary", "Origin")
 		origin := c.GetHeader("Origin")
 		if origin == "" || sameOrigin(c.Request, origin) {
@@ -59,14 +59,14 @@ func CORS(origins []string) (gin.HandlerFunc, error) {
 		case !reads && listed(origin):
 			writing(c)
 		default:
-			// Here and not in cors, whose 403 has no body.
+			// The 403 of package cors has no body.
 			refuse(c, http.StatusForbidden, "origin",
-				"pages of this origin may not do this here; the operator allows it with --cors-origin and the origin, as scheme://host[:port]")
+				"pages of this origin may not do this here; the operator can allow it with --cors-origin scheme://host[:port]")
 		}
 	}, nil
 }
 
-// readsOnly says of a preflight what holds for the request that it asks about.
+// readsOnly reports whether the method only reads. A preflight counts as the request that it asks about.
 func readsOnly(r *http.Request) bool {
 	method := r.Method
 	if method == http.MethodOptions {
@@ -75,8 +75,8 @@ func readsOnly(r *http.Request) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == ""
 }
 
-// sameOrigin also believes the browser's own word, which is right where a proxy changes Host, and where the page's referrer policy
-// turns Origin into null. Only scripts outside browsers can forge it, and CORS is no bar to those.
+// sameOrigin also trusts Sec-Fetch-Site, which stays right if a proxy changes Host or if the page's referrer policy makes Origin null.
+// Only programs other than browsers can forge it, and CORS does not stop those anyway.
 func sameOrigin(r *http.Request, origin string) bool {
 	return r.Header.Get("Sec-Fetch-Site") == "same-origin" || origin == "http://"+r.Host || origin == "https://"+r.Host
 }

@@ -1,11 +1,24 @@
 // Package middleware is what a request passes before and after its handler.
 //
-// The order is RequestID, Log, Recover, Secure, CORS, Authenticate. Log is outside Recover so that it also records a request that
-// panicked, Secure before all that refuse so that refusals carry its headers too, and CORS before Authenticate so that a page can
-// read why it was refused.
+// # Order
 //
-// Handlers need nothing of this package: the request ID is under the key "request_id" of the [gin.Context], the caller is
-// [auth.FromContext] of the request's context, and a handler adds to its access-log record with c.Set("log", []slog.Attr{…}).
-// A handler that varies its answer adds to the header Vary and does not set it. Refusals from here are JSON, as all errors are:
-// {"error":{"code","message"}}. No record holds a payload or a credential, and what strangers send is made printable and bounded.
+// RequestID, Log, Recover, Secure, CORS, Authenticate. Log comes before Recover to record requests that panicked. Secure comes before
+// the parts that refuse requests, so that refusals have its headers. CORS comes before Authenticate, so that a page can read why it
+// was refused.
+//
+// # What handlers get
+//
+// Handlers do not import this package. In the [gin.Context], the key "request_id" holds the request ID, and the key "access_log" the
+// request's record in the access log, with the methods
+//
+//	Add(attrs ...slog.Attr)                                // adds to the record
+//	Detach() (finish func(bytes int, attrs ...slog.Attr))  // finish writes the record, after the handler has returned
+//
+// The caller is [auth.FromContext] of the request's context. A handler that varies its answer adds to the header Vary and does not
+// set it.
+//
+// # What clients get
+//
+// Refusals are JSON, as all errors are: {"error":{"code","message"}}. No log record holds a payload or credentials. Text from a
+// request is made printable and cut before it is logged.
 package middleware

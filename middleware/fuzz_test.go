@@ -81,7 +81,7 @@ func FuzzLog(f *testing.F) {
 		engine := gin.New()
 		engine.Use(middleware.RequestID(), middleware.Log(logger), middleware.Recover(logger))
 		engine.NoRoute(func(c *gin.Context) {
-			c.Set("log", []slog.Attr{slog.String("topics", attr), slog.Int("events", 1)})
+			addToRecord(c, slog.String("topics", attr), slog.Int("events", 1))
 			_ = c.Error(errors.New(attr))
 			c.Status(http.StatusOK)
 			if fails {

@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -13,118 +12,49 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// Log writes one record a request, when the handler is done. A stream, which is whatever is flushed before its handler returns,
-// gets two: "stream opened" just before the first flush and "stream closed". A 503 is a warning, another 5xx an error, a healthy
-// probe or asset is for debugging, all else is info.
+// Log writes the access log: one record when the handler returns. A handler that flushes streams, and gets two records: "stream
+// opened" just before the first flush, and "stream closed" at the end. A handler adds to its record through the [gin.Context]'s key
+// "access_log" (see the package comment).
+//
+// A 503 is a warning and any other 5xx an error. Successful requests for probes and assets are debug records, all others info.
 func Log(logger *slog.Logger) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		start := time.Now()
-		ctx := c.Request.Context()
-		write := func(text string, done, aborted bool) {
-			level := levelOf(c.Request.URL.Path, c.Writer.Status())
-			if !logger.Enabled(ctx, level) {
-				return
-			}
-			r := recordOf(c)
-			if done {
-				r.done, r.aborted, r.duration = true, aborted, time.Since(start)
-			}
-			logger.LogAttrs(ctx, level, text, slog.Any("", r))
-		}
-		w := &writer{ResponseWriter: c.Writer, beforeFlush: func() { write("stream opened", false, false) }}
-		c.Writer = w
-		detached := false
-		// A handler that leaves a stream to others calls it: what it returns completes the record, whenever the stream ends, with
-		// all that the handler adds to it.
-		c.Set("log.detach", func() func(int, ...slog.Attr) {
-			detached = true
-			level := levelOf(c.Request.URL.Path, c.Writer.Status())
-			if !logger.Enabled(ctx, level) {
-				return func(int, ...slog.Attr) {}
-			}
-			kept := pack(recordOf(c))
-			return func(bytes int, more ...slog.Attr) {
-				r := kept.record()
-				r.done, r.bytes, r.duration, r.more = true, bytes, time.Since(start), more
-				logger.LogAttrs(context.Background(), level, "stream closed", slog.Any("", r))
-			}
-		})
-		aborted := true
-		// Deferred for the handler that panics: the connection is cut then.
-		defer func() {
-			if detached && !aborted {
-				return
-			}
-			text := "request"
-			if w.flushed {
-				text = "stream closed"
-			}
-			write(text, true, aborted)
-		}()
+		a := &accessRecord{c: c, logger: logger, start: time.Now()}
+		a.writer = &writer{ResponseWriter: c.Writer, beforeFlush: a.opened}
+		c.Writer = a.writer
+		c.Set("access_log", a)
+		aborted := true // a handler that panics, which cuts the connection
+		defer func() { a.returned(aborted) }()
 		c.Next()
 		aborted = false
 	}
 }
 
-// record is the access-log record.
-type record struct {
+// fields are the content of a record.
+type fields struct {
 	id, method, path, query   string
 	status, bytes             int
 	client, userAgent, origin string
 	failure                   error       // of a 5xx, or why a stream was refused
-	more                      []slog.Attr // the handler's
+	attrs                     []slog.Attr // the handler's
 	done, aborted             bool        // aborted: by a panic, which cuts the connection
 	duration                  time.Duration
 }
 
-func recordOf(c *gin.Context) record {
-	r := record{
+func fieldsOf(c *gin.Context) fields {
+	f := fields{
 		id: RequestIDFrom(c), method: c.Request.Method, path: c.Request.URL.Path, query: redact(c.Request.URL.RawQuery),
 		status: c.Writer.Status(), bytes: max(0, c.Writer.Size()), // Gin's size is -1 before the first byte
 		client: c.ClientIP(), userAgent: c.Request.UserAgent(), origin: c.GetHeader("Origin"),
 	}
-	if strings.HasPrefix(r.path, "/ticket/") {
-		r.path = "/ticket/[redacted]"
+	if strings.HasPrefix(f.path, "/ticket/") {
+		f.path = "/ticket/[redacted]"
 	}
-	// An answer of 4xx says all; a refused stream is a 200.
-	if last := c.Errors.Last(); last != nil && (r.status >= http.StatusInternalServerError || r.status < http.StatusBadRequest) {
-		r.failure = last
+	// The status of a 4xx says enough, but a refused stream is a 200.
+	if last := c.Errors.Last(); last != nil && (f.status >= http.StatusInternalServerError || f.status < http.StatusBadRequest) {
+		f.failure = last
 	}
-	if more, ok := c.Get("log"); ok {
-		r.more, _ = more.([]slog.Attr)
-	}
-	return r
-}
-
-// packed is the record of a request that is over and whose stream lasts: there may be half a million.
-type packed struct {
-	texts  string // one after the other
-	ends   [7]uint16
-	status uint16
-}
-
-func (r *record) texts() [7]*string {
-	return [7]*string{&r.id, &r.method, &r.path, &r.query, &r.client, &r.userAgent, &r.origin}
-}
-
-// pack copies the texts, as what they were cut from may be large, as far as clean looks at them.
-func pack(r record) packed {
-	p := packed{status: uint16(r.status)}
-	var all []byte
-	for i, text := range r.texts() {
-		all = append(all, (*text)[:min(len(*text), mostText+1)]...)
-		p.ends[i] = uint16(len(all))
-	}
-	p.texts = string(all)
-	return p
-}
-
-func (p packed) record() record {
-	r, from := record{status: int(p.status)}, uint16(0)
-	for i, text := range r.texts() {
-		*text, from = p.texts[from:p.ends[i]], p.ends[i]
-	}
-	return r
+	return f
 }
 
 func levelOf(path string, status int) slog.Level {
@@ -140,29 +70,29 @@ func levelOf(path string, status int) slog.Level {
 	return slog.LevelInfo
 }
 
-// LogValue leaves out what is empty.
-func (r record) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.String(requestIDKey, r.id), slog.String("method", clean(r.method)), slog.String("path", clean(r.path))}
+// LogValue leaves out empty fields.
+func (f fields) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String(requestIDKey, f.id), slog.String("method", clean(f.method)), slog.String("path", clean(f.path))}
 	text := func(key, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, clean(value)))
 		}
 	}
-	text("query", r.query)
-	attrs = append(attrs, slog.Int("status", r.status))
-	if r.done {
-		attrs = append(attrs, slog.Duration("duration", r.duration), slog.Int("bytes", r.bytes))
+	text("query", f.query)
+	attrs = append(attrs, slog.Int("status", f.status))
+	if f.done {
+		attrs = append(attrs, slog.Duration("duration", f.duration), slog.Int("bytes", f.bytes))
 	}
-	if r.aborted {
+	if f.aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}
-	text("client", r.client)
-	text("user_agent", r.userAgent)
-	text("origin", r.origin)
-	if r.failure != nil {
-		text("error", r.failure.Error())
+	text("client", f.client)
+	text("user_agent", f.userAgent)
+	text("origin", f.origin)
+	if f.failure != nil {
+		text("error", f.failure.Error())
 	}
-	for _, attr := range r.more { // a handler may hand on what it was sent
+	for _, attr := range f.attrs { // a handler may add text from the request
 		if attr.Value.Kind() == slog.KindString {
 			attr.Value = slog.StringValue(clean(attr.Value.String()))
 		}
@@ -171,10 +101,10 @@ func (r record) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// redact replaces the values of parameters that carry credentials, or might: by any name with ticket, token or the like in it, and by
-// whatever name where it looks like a JSON web token.
+// redact replaces the values of query parameters that are credentials, or may be: if the name contains ticket, token or the like, or
+// if the value looks like a JSON web token.
 func redact(query string) string {
-	// Go takes no `;` for a separator, but whoever sent one may have.
+	// Go does not split at `;`, but the client that built the query may.
 	pairs := strings.Split(strings.ReplaceAll(query, ";", "&"), "&")
 	for i, pair := range pairs {
 		key, value, hasValue := strings.Cut(pair, "=")
@@ -189,14 +119,13 @@ func redact(query string) string {
 
 var secretNames = []string{"ticket", "token", "jwt", "auth", "secret", "password"}
 
-// mostText is how much of a text a record has, in bytes.
-const mostText = 512
+// maxText is the length in bytes at which a text of a record is cut.
+const maxText = 512
 
-// clean bounds what a stranger can put into a record, and keeps it printable: not every slog handler escapes all that moves a
-// terminal's cursor.
+// clean cuts and escapes text from a request: not every slog handler escapes the characters that move a terminal's cursor.
 func clean(text string) string {
-	if len(text) > mostText {
-		text = text[:mostText] + "…"
+	if len(text) > maxText {
+		text = text[:maxText] + "…"
 	}
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

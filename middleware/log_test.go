@@ -22,7 +22,7 @@ func TestLogOfARequest(t *testing.T) {
 		engine, logged := application(t)
 		engine.POST("/event/:topic", func(c *gin.Context) {
 			time.Sleep(3 * time.Second)
-			c.Set("log", []slog.Attr{slog.String("event", "k7-12"), slog.Int("events", 1)})
+			addToRecord(c, slog.String("event", "k7-12"), slog.Int("events", 1))
 			c.String(http.StatusCreated, "payload")
 		})
 		r := request(t, "POST /event/prices?type=tick", "X-Request-ID: r-1", "User-Agent: curl/8", "Origin: http://freshet.example",

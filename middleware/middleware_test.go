@@ -91,6 +91,16 @@ func applicationWhere(t *testing.T, anonymous event.Patterns, origins ...string)
 	return engine, logged
 }
 
+// accessLog is what a handler finds under the key "access_log".
+type accessLog interface {
+	Add(attrs ...slog.Attr)
+	Detach() (finish func(bytes int, attrs ...slog.Attr))
+}
+
+func addToRecord(c *gin.Context, attrs ...slog.Attr) {
+	c.MustGet("access_log").(accessLog).Add(attrs...)
+}
+
 // request is "METHOD /target" with "Name: value" headers.
 func request(t *testing.T, line string, headers ...string) *http.Request {
 	t.Helper()

@@ -10,8 +10,8 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// Recover logs a handler's panic with its stack. If nothing was written yet, the answer is a 500. Otherwise the connection is cut:
-// a clean end, or an error inside an open stream, would pass for the handler's own words.
+// Recover logs a handler's panic with its stack. If nothing was written yet, it answers 500. Otherwise it cuts the connection, so that
+// the client does not take the response for a complete one.
 func Recover(logger *slog.Logger) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		defer func() {
@@ -20,7 +20,7 @@ func Recover(logger *slog.Logger) gin.HandlerFunc {
 				return
 			}
 			if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(http.ErrAbortHandler) // the handler cuts the connection on purpose
+				panic(http.ErrAbortHandler) // the handler wants to cut the connection
 			}
 			logger.LogAttrs(c.Request.Context(), slog.LevelError, "handler panicked", slog.String(requestIDKey, RequestIDFrom(c)),
 				slog.String("panic", clean(fmt.Sprint(cause))), slog.String("stack", string(debug.Stack())))
@@ -28,11 +28,11 @@ func Recover(logger *slog.Logger) gin.HandlerFunc {
 			if c.Writer.Written() {
 				panic(http.ErrAbortHandler)
 			}
-			// They describe the body that did not come.
+			// These headers describe the body that was not written.
 			for _, name := range []string{"Cache-Control", "Content-Encoding", "Content-Length", "Etag", "Last-Modified"} {
 				c.Writer.Header().Del(name)
 			}
-			refuse(c, http.StatusInternalServerError, "internal", "something went wrong here; the request id names it in the log")
+			refuse(c, http.StatusInternalServerError, "internal", "something went wrong on the server; find the request ID in its log")
 		}()
 		c.Next()
 	}

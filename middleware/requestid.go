@@ -12,8 +12,8 @@ const (
 	requestIDKey    = "request_id"
 )
 
-// RequestID gives each request an ID and answers it as X-Request-ID. The sender's own X-Request-ID is taken if it is 1–64
-// characters of [A-Za-z0-9._-]; anything else could forge lines of a log.
+// RequestID gives each request an ID and returns it in X-Request-ID. It uses the X-Request-ID of the request if that is 1–64 characters
+// of [A-Za-z0-9._-]. Other characters could forge lines of a log.
 func RequestID() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		id := c.GetHeader(requestIDHeader)
@@ -25,7 +25,7 @@ func RequestID() gin.HandlerFunc {
 	}
 }
 
-// RequestIDFrom is the ID that RequestID gave, empty if it did not run.
+// RequestIDFrom returns the ID of the request, or nothing if RequestID did not run.
 func RequestIDFrom(c *gin.Context) string {
 	return c.GetString(requestIDKey)
 }

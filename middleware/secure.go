@@ -2,8 +2,7 @@ package middleware
 
 import "github.com/gin-gonic/gin"
 
-// Secure sets the headers that no answer should be without. What is no page loads nothing and stands in no frame; the page handler
-// sets its own Content-Security-Policy.
+// Secure sets security headers on every response. The Content-Security-Policy forbids everything; the handler of the page replaces it.
 func Secure() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Header("X-Content-Type-Options", "nosniff")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/go-cmp/cmp"
 )
 
 const frames = "data: 1\n\ndata: 2\n\ndata: 3\n\n"
@@ -56,7 +57,7 @@ func start(t *testing.T, engine *gin.Engine, http2 bool) (get func(target string
 func stream(end func(c *gin.Context)) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Header("Content-Type", "text/event-stream")
-		c.Set("log", []slog.Attr{slog.String("topics", "a")})
+		addToRecord(c, slog.String("topics", "a"))
 		c.Writer.Flush()
 		count := 0
 		c.Stream(func(w io.Writer) bool {
@@ -64,7 +65,7 @@ func stream(end func(c *gin.Context)) gin.HandlerFunc {
 			_, _ = fmt.Fprintf(w, "data: %d\n\n", count)
 			return count < 3
 		})
-		c.Set("log", []slog.Attr{slog.String("topics", "a"), slog.Int("events", count), slog.String("reason", "test")})
+		addToRecord(c, slog.Int("events", count), slog.String("reason", "test"))
 		end(c)
 	}
 }
@@ -171,7 +172,7 @@ func TestPanicBeforeAnythingIsWritten(t *testing.T) {
 	if got := response.Header.Get("Cache-Control"); got != "" {
 		t.Errorf("a failure may be cached: %q", got)
 	}
-	wantRefusal(t, response, http.StatusInternalServerError, "internal", "something went wrong here; the request id names it in the log")
+	wantRefusal(t, response, http.StatusInternalServerError, "internal", "something went wrong on the server; find the request ID in its log")
 	stop()
 	records := logged.records(t)
 	if got := messages(records); got != "handler panicked, request" {
@@ -302,4 +303,39 @@ func TestStreamArrivesFrameByFrame(t *testing.T) {
 	}
 	_ = response.Body.Close()
 	stop()
+}
+
+// A stream that outlives its handler is logged when it ends, with what the request was.
+func TestLogOfADetachedStream(t *testing.T) {
+	engine, logged := application(t)
+	var finish func(int, ...slog.Attr)
+	engine.GET("/event", func(c *gin.Context) {
+		addToRecord(c, slog.String("topics", "a"))
+		c.Writer.Flush()
+		finish = c.MustGet("access_log").(accessLog).Detach()
+	})
+	engine.GET("/other", func(*gin.Context) {})
+	serve(engine, request(t, "GET /event?ticket=s3cret", "User-Agent: test", "X-Request-ID: r-1"))
+	if got := messages(logged.records(t)); got != "stream opened" {
+		t.Fatalf("when the handler has returned: %s", got)
+	}
+	serve(engine, request(t, "GET /other")) // takes over the request's gin.Context
+	finish(4711, slog.String("topics", "a"), slog.String("reason", "test"))
+	records := logged.records(t)
+	if got := messages(records); got != "stream opened, request, stream closed" {
+		t.Fatalf("records %s:\n%s", got, logged)
+	}
+	closed := records[2]
+	if duration := closed["duration"].(float64); duration <= 0 {
+		t.Errorf("duration %v", duration)
+	}
+	delete(closed, "time")
+	delete(closed, "duration")
+	want := map[string]any{
+		"level": "INFO", "msg": "stream closed", "request_id": "r-1", "method": "GET", "path": "/event", "query": "ticket=[redacted]",
+		"status": 200.0, "bytes": 4711.0, "client": "192.0.2.7", "user_agent": "test", "topics": "a", "reason": "test",
+	}
+	if diff := cmp.Diff(want, closed); diff != "" {
+		t.Error(diff)
+	}
 }

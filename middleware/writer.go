@@ -8,7 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// writer reports the first Flush, and mends two methods of Gin's writer that panic when the writer below lacks them.
+// writer reports the first Flush. Its CloseNotify and Hijack do not panic if the server's writer lacks them, as Gin's do.
 type writer struct {
 	gin.ResponseWriter
 	flushed     bool
@@ -23,17 +23,17 @@ func (w *writer) Flush() {
 	w.ResponseWriter.Flush()
 }
 
-// CloseNotify answers nil, a channel that never reports, if the connection cannot tell (httptest, wrapped writers): c.Stream asks.
+// CloseNotify is for c.Stream. It returns nil, which never reports, if the server's writer has no CloseNotify (httptest, wrappers).
 func (w *writer) CloseNotify() <-chan bool {
-	if _, ok := w.below().(interface{ CloseNotify() <-chan bool }); !ok {
+	if _, ok := w.server().(interface{ CloseNotify() <-chan bool }); !ok {
 		return nil
 	}
 	return w.ResponseWriter.CloseNotify()
 }
 
-// Hijack answers [http.ErrNotSupported] where there is no connection to take, as in HTTP/2.
+// Hijack returns [http.ErrNotSupported] if there is no connection to take over, as in HTTP/2.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if _, ok := w.below().(http.Hijacker); !ok {
+	if _, ok := w.server().(http.Hijacker); !ok {
 		return nil, nil, http.ErrNotSupported
 	}
 	return w.ResponseWriter.Hijack()
@@ -44,10 +44,10 @@ func (w *writer) Unwrap() http.ResponseWriter {
 	return w.ResponseWriter
 }
 
-// below is the writer that Gin got from the server.
-func (w *writer) below() http.ResponseWriter {
-	if gins, ok := w.ResponseWriter.(interface{ Unwrap() http.ResponseWriter }); ok {
-		return gins.Unwrap()
+// server returns the writer that Gin got from the server.
+func (w *writer) server() http.ResponseWriter {
+	if below, ok := w.ResponseWriter.(interface{ Unwrap() http.ResponseWriter }); ok {
+		return below.Unwrap()
 	}
 	return w.ResponseWriter
 }
