@@ -11,7 +11,6 @@ import (
 	"freshet/assets"
 	"freshet/auth"
 	"freshet/config"
-	"freshet/event"
 	"freshet/eventlog"
 	"freshet/handlers"
 	"freshet/hub"
@@ -120,21 +119,13 @@ func (a *App) openKeys(cfg config.Config, logger *slog.Logger) (*auth.Keys, erro
 			return nil, err
 		}
 	}
-	var anonymous event.Patterns
-	for _, text := range cfg.Anonymous {
-		p, err := event.ParsePattern(text)
-		if err != nil {
-			return nil, fmt.Errorf("--anonymous: %w", err)
-		}
-		anonymous = append(anonymous, p)
-	}
 	return auth.New(auth.Config{
 		PublishToken: a.token.text,
 		JWTSecret:    string(cfg.JWTSecret),
 		JWKSURL:      cfg.JWKSURL,
 		Audience:     cfg.JWTAudience,
 		Issuer:       cfg.JWTIssuer,
-		Anonymous:    anonymous,
+		Anonymous:    cfg.Anonymous,
 		Logger:       logger,
 	})
 }

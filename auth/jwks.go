@@ -51,14 +51,13 @@ type keySet struct {
 }
 
 func newKeySet(address string, client *http.Client, logger *slog.Logger) (*keySet, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, errors.New("JWKS URL: want http:// or https:// and a host")
+	if err := CheckKeySetURL(address); err != nil {
+		return nil, fmt.Errorf("JWKS URL: %w", err)
 	}
 	if client == nil {
 		transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true} // an hour is too long to keep one
 		client = &http.Client{Transport: transport, CheckRedirect: func(to *http.Request, via []*http.Request) error {
-			if len(via) > 3 || to.URL.Scheme != u.Scheme {
+			if len(via) > 3 || to.URL.Scheme != via[0].URL.Scheme {
 				return errors.New("redirected too often, or to another scheme")
 			}
 			return nil

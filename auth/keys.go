@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -14,9 +13,6 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 )
-
-// MinSecret is the least length of a secret, in bytes: that of the hash (RFC 7518, section 3.2).
-const MinSecret = 32
 
 // Config says which tokens count, and what goes without.
 type Config struct {
@@ -56,15 +52,15 @@ func New(config Config) (*Keys, error) {
 	}
 	k.nobody = Caller{&identity{read: k.shared}}
 	if config.PublishToken != "" {
-		if !wellFormed(config.PublishToken) {
-			return nil, errors.New("publish token: want at least 16 printable ASCII characters and no space")
+		if err := CheckPublishToken(config.PublishToken); err != nil {
+			return nil, fmt.Errorf("publish token: %w", err)
 		}
 		k.publish = sha256.Sum256([]byte(config.PublishToken))
 	}
 	var algorithms []string
 	if config.JWTSecret != "" {
-		if len(config.JWTSecret) < MinSecret {
-			return nil, fmt.Errorf("JWT secret: want at least %d bytes", MinSecret)
+		if err := CheckSecret(config.JWTSecret); err != nil {
+			return nil, fmt.Errorf("JWT secret: %w", err)
 		}
 		k.secret, algorithms = []byte(config.JWTSecret), append(algorithms, hmacAlgorithm)
 	}
@@ -110,8 +106,4 @@ func (k *Keys) Fetch(ctx context.Context) {
 	if k.set != nil {
 		k.set.fetchIfDue(ctx, 0)
 	}
-}
-
-func wellFormed(token string) bool {
-	return len(token) >= 16 && !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
 }

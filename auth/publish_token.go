@@ -49,7 +49,7 @@ func readToken(path string) (string, error) {
 		return "", fmt.Errorf("publish token: %w", err)
 	}
 	token := strings.TrimRight(string(text), "\r\n")
-	if !wellFormed(token) || len(text) == bound {
+	if CheckPublishToken(token) != nil || len(text) == bound {
 		return "", fmt.Errorf("publish token: %s is empty or malformed (want at least 16 printable ASCII characters and no space): delete it for a new token", path)
 	}
 	return token, nil

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Bytes is a size, never negative. Its text is a whole number with an optional unit in any case: B, decimal KB, MB, GB, TB
+// Bytes is a size, never negative. Its text is a whole number with an optional unit, in upper or lower case: B, decimal KB, MB, GB, TB
 // (powers of 1000) or binary KiB, MiB, GiB, TiB (powers of 1024).
 type Bytes int64
 
@@ -21,7 +21,7 @@ func parseBytes(text string) (Bytes, error) {
 	return Bytes(n) * unit, nil
 }
 
-// unitOf is 0 for what is no unit.
+// unitOf returns the size of a unit, or 0 if there is no such unit.
 func unitOf(text string) Bytes {
 	switch strings.ToLower(text) {
 	case "", "b":
@@ -46,7 +46,7 @@ func unitOf(text string) Bytes {
 	return 0
 }
 
-// String is the size in the largest binary unit that divides it, and parses back to the same size.
+// String returns the size in the largest binary unit that divides it. It parses back to the same size.
 func (b Bytes) String() string {
 	for _, unit := range []string{"TiB", "GiB", "MiB", "KiB"} {
 		if size := unitOf(unit); b != 0 && b%size == 0 {

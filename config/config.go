@@ -1,57 +1,59 @@
 // Package config turns flags and FRESHET_* environment variables into one Config.
 //
-// A Config that Parse returns is valid as a whole: no value in it needs a second look, none is negative, and 0 in an interval or
-// limit means off wherever that makes sense. A flag beats its variable, a variable beats the default, and a variable set to nothing
-// counts as not set. Every refusal is one line that names the flag and says what is allowed. Parse touches nothing of the process.
+// A Config from Parse is valid as a whole, so its users check nothing again. No number is negative. 0 turns an interval or a limit off
+// where that makes sense. A flag beats its variable, and a variable beats the default. An empty variable counts as not set. Each error
+// is one line that names the flag and says what is allowed. Parse does not read or change anything of the process.
 package config
 
 import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"freshet/event"
 )
 
-// Config is everything that can be set from outside. The tags are the flags, their defaults and their help.
+// Config holds all settings. The tags are the flags, their defaults and their help.
 type Config struct {
 	Listen         []string       `name:"listen" default:":8080" placeholder:"ADDRESS" group:"Serving:" help:"Address to serve on, host:port or :port. Repeatable."`
-	TrustedProxies []netip.Prefix `name:"trusted-proxy" placeholder:"ADDRESS" group:"Serving:" help:"Proxy whose X-Forwarded-For says who the client is: an IP address, or a range such as 10.0.0.0/8 with nobody in it but proxies. Repeatable. Without it the client is whoever connects."`
-	Drain          time.Duration  `name:"drain" default:"10s" placeholder:"DURATION" group:"Serving:" help:"On SIGTERM, time over which open streams are sent away in slices. 0 ends them at once."`
+	TrustedProxies []netip.Prefix `name:"trusted-proxy" placeholder:"ADDRESS" group:"Serving:" help:"Proxy whose X-Forwarded-For is trusted to name the client: an IP address, or a range such as 10.0.0.0/8 that holds only proxies. Repeatable. Without it, the client address is that of the connection."`
+	Drain          time.Duration  `name:"drain" default:"10s" placeholder:"DURATION" group:"Serving:" help:"On SIGTERM, time over which open streams are closed a few at a time. 0 closes all at once."`
 
-	TLSCert       string   `name:"tls-cert" placeholder:"FILE" group:"TLS:" help:"PEM file of the certificate, with the chain below it. All addresses then speak TLS, HTTP/2 too. Read anew when it changes."`
+	TLSCert       string   `name:"tls-cert" placeholder:"FILE" group:"TLS:" help:"PEM file of the certificate, followed by its chain. All addresses then use TLS, with HTTP/2. The file is read again when it changes."`
 	TLSKey        string   `name:"tls-key" placeholder:"FILE" group:"TLS:" help:"PEM file of the certificate's private key."`
-	ACMEDomains   []string `name:"acme-domain" placeholder:"DOMAIN" group:"TLS:" help:"Domain to get certificates for by ACME, from Let's Encrypt unless told otherwise, whose terms are thereby agreed to. Port 443 of the domain has to lead here. Repeatable."`
-	ACMEDirectory string   `name:"acme-directory" placeholder:"URL" group:"TLS:" help:"Directory of another ACME authority: a staging one, or one's own."`
+	ACMEDomains   []string `name:"acme-domain" placeholder:"DOMAIN" group:"TLS:" help:"Domain to get a certificate for by ACME, by default from Let's Encrypt. You agree to its terms of service. Port 443 of the domain must reach this server. Repeatable."`
+	ACMEDirectory string   `name:"acme-directory" placeholder:"URL" group:"TLS:" help:"Directory URL of another ACME authority, for example for staging, or a private one."`
 
-	Data           string        `name:"data" default:"freshet-data" placeholder:"FOLDER" group:"Log:" help:"Folder of the embedded log and of the publish token."`
-	RetainAge      time.Duration `name:"retain-age" default:"24h" placeholder:"DURATION" group:"Log:" help:"Events older than this are dropped. 0 keeps them whatever their age."`
-	RetainBytes    Bytes         `name:"retain-bytes" default:"1GiB" placeholder:"BYTES" group:"Log:" help:"The oldest events are dropped when the log grows beyond this. 0 sets no bound."`
-	RetainPerTopic int           `name:"retain-per-topic" default:"0" placeholder:"N" group:"Log:" help:"Newest events kept of each topic; older ones go without a gap being told. 0 keeps all."`
-	Sync           Sync          `name:"sync" default:"always" placeholder:"WHEN" group:"Log:" help:"When the embedded log is synced to disk: always, before a publish is answered, or an interval of at least 1s, whose events a power cut may take."`
-	NATS           Secret        `name:"nats" placeholder:"URL[,URL]" group:"Log:" help:"External NATS servers that hold the log, instead of the embedded one."`
+	Data           string        `name:"data" default:"freshet-data" placeholder:"FOLDER" group:"Log:" help:"Folder for the embedded log and the publish token."`
+	RetainAge      time.Duration `name:"retain-age" default:"24h" placeholder:"DURATION" group:"Log:" help:"Delete events older than this, such as 90m or 7d. 0 keeps events of any age."`
+	RetainBytes    Bytes         `name:"retain-bytes" default:"1GiB" placeholder:"BYTES" group:"Log:" help:"Delete the oldest events when the log grows beyond this size. 0 sets no limit."`
+	RetainPerTopic int           `name:"retain-per-topic" default:"0" placeholder:"N" group:"Log:" help:"Number of events to keep per topic, the newest. Readers get no gap for the older ones. 0 keeps all."`
+	Sync           Sync          `name:"sync" default:"always" placeholder:"WHEN" group:"Log:" help:"When to sync the embedded log to disk: always, before a publish is answered, or an interval of at least 1s. A power cut can lose the events of the last interval."`
+	NATS           Secret        `name:"nats" placeholder:"URL[,URL]" group:"Log:" help:"External NATS servers to keep the log on, instead of the embedded one."`
 	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" group:"Log:" help:"NATS credentials file."`
-	Replicas       int           `name:"replicas" default:"1" placeholder:"N" group:"Log:" help:"Copies of the log in the NATS cluster, 1 to 5."`
+	Replicas       int           `name:"replicas" default:"1" placeholder:"N" group:"Log:" help:"Number of copies of the log in the NATS cluster, 1 to 5."`
 
-	CounterInterval time.Duration `name:"counter-interval" default:"1s" placeholder:"DURATION" group:"Stream:" help:"Time between two counts of the topic counter. 0 turns it off."`
-	Heartbeat       time.Duration `name:"heartbeat" default:"15s" placeholder:"DURATION" group:"Stream:" help:"Silence after which a stream sends a heartbeat. 0 turns it off."`
-	Retry           Retry         `name:"retry" default:"1s-3s" placeholder:"MIN-MAX" group:"Stream:" help:"Reconnection time that browsers are told, drawn from this range for each connection. A single duration fixes it."`
-	WindowBytes     Bytes         `name:"window-bytes" default:"64MiB" placeholder:"BYTES" group:"Stream:" help:"Memory for the newest events, from which streams are served without reading the log."`
-	Park            string        `name:"park" default:"on" enum:"on,off" placeholder:"WHEN" group:"Stream:" help:"Whether caught-up streams over plain HTTP/1.1 are held without a goroutine each, on Linux: on or off."`
+	CounterInterval time.Duration `name:"counter-interval" default:"1s" placeholder:"DURATION" group:"Stream:" help:"Interval of the topic counter. 0 turns it off."`
+	Heartbeat       time.Duration `name:"heartbeat" default:"15s" placeholder:"DURATION" group:"Stream:" help:"Time without an event ID after which a stream sends a heartbeat. 0 turns it off."`
+	Retry           Retry         `name:"retry" default:"1s-3s" placeholder:"MIN-MAX" group:"Stream:" help:"Range of the random reconnection time that each connection gets. A single duration fixes it."`
+	WindowBytes     Bytes         `name:"window-bytes" default:"64MiB" placeholder:"BYTES" group:"Stream:" help:"Memory for the newest events. Streams that need older ones read the log."`
+	Park            string        `name:"park" default:"on" enum:"on,off" placeholder:"WHEN" group:"Stream:" help:"Whether to keep caught-up streams over plain HTTP/1.1 without a goroutine each, on Linux: on or off."`
 
-	MaxConnections           int   `name:"max-connections" default:"100000" placeholder:"N" group:"Limits:" help:"Event streams open at once. 0 sets no bound."`
-	MaxConnectionsPerAddress int   `name:"max-connections-per-address" default:"10000" placeholder:"N" group:"Limits:" help:"Event streams open at once from one client: an IPv4 address, or a /64 of IPv6. 0 sets no bound."`
-	MaxTopics                int   `name:"max-topics" default:"100" placeholder:"N" group:"Limits:" help:"Topics that one stream may name. 0 sets no bound."`
-	MaxReplays               int   `name:"max-replays" default:"64" placeholder:"N" group:"Limits:" help:"Readers that replay from the log at once; further ones wait."`
-	MaxBody                  Bytes `name:"max-body" default:"1MiB" placeholder:"BYTES" group:"Limits:" help:"Largest body of a publish, at most 32MiB."`
-	PublishRate              int   `name:"publish-rate" default:"0" placeholder:"N" group:"Limits:" help:"Events a second that one publisher may publish, by the subject of a JSON web token or else by the client's address, ten seconds' worth of them at once. 0 sets no bound."`
+	MaxConnections           int   `name:"max-connections" default:"100000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams. 0 sets no limit."`
+	MaxConnectionsPerAddress int   `name:"max-connections-per-address" default:"10000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams per client: an IPv4 address, or a /64 of IPv6. 0 sets no limit."`
+	MaxTopics                int   `name:"max-topics" default:"100" placeholder:"N" group:"Limits:" help:"Maximum number of topics that one stream may name. 0 sets no limit."`
+	MaxReplays               int   `name:"max-replays" default:"64" placeholder:"N" group:"Limits:" help:"Maximum number of readers that replay from the log at the same time. Others wait."`
+	MaxBody                  Bytes `name:"max-body" default:"1MiB" placeholder:"BYTES" group:"Limits:" help:"Largest body of a publish request, at most 32MiB."`
+	PublishRate              int   `name:"publish-rate" default:"0" placeholder:"N" group:"Limits:" help:"Events per second that one publisher may publish, with bursts of ten seconds' worth. A publisher is the subject of a JSON web token, or else a client address. 0 sets no limit."`
 
-	PublishToken Secret   `name:"publish-token" placeholder:"TOKEN" group:"Who may do what:" help:"Bearer token that may do everything: at least 16 printable ASCII characters, no space. Without it, and without keys for JSON web tokens, a random one is made at first start and kept in the data folder. Prefer the variable: other users of the machine can see flags."`
-	JWTSecret    Secret   `name:"jwt-secret" placeholder:"SECRET" group:"Who may do what:" help:"Secret that signs JSON web tokens by HS256: at least 32 bytes. Their claim freshet has the topic patterns publish and subscribe. Prefer the variable."`
-	JWKSURL      string   `name:"jwks-url" placeholder:"URL" group:"Who may do what:" help:"Where the key set of JSON web tokens by RS256, ES256 or EdDSA is, http:// or https://."`
-	JWTAudience  string   `name:"jwt-audience" placeholder:"AUDIENCE" group:"Who may do what:" help:"What the claim aud of JSON web tokens has to contain."`
-	JWTIssuer    string   `name:"jwt-issuer" placeholder:"ISSUER" group:"Who may do what:" help:"What the claim iss of JSON web tokens has to be."`
-	Anonymous    []string `name:"anonymous" default:">" placeholder:"PATTERN" group:"Who may do what:" help:"Topics that anyone may read without a token, as a pattern: * for one token, a last > for the rest. Repeatable. Empty, or the word none: a token is needed."`
-	CORSOrigins  []string `name:"cors-origin" default:"*" placeholder:"ORIGIN" group:"Who may do what:" help:"Origin whose pages may read, and if listed by name may publish too: scheme://host[:port], or * for reading by all. Repeatable."`
+	PublishToken Secret         `name:"publish-token" placeholder:"TOKEN" group:"Access:" help:"Bearer token that may do everything: at least 16 printable ASCII characters, no space. Without it, and without keys for JSON web tokens, the first start creates a random one in the data folder. Prefer the variable, because other users of the machine can see flags."`
+	JWTSecret    Secret         `name:"jwt-secret" placeholder:"SECRET" group:"Access:" help:"Secret of JSON web tokens that are signed with HS256: at least 32 bytes. The claim freshet holds the topic patterns publish and subscribe. Prefer the variable."`
+	JWKSURL      string         `name:"jwks-url" placeholder:"URL" group:"Access:" help:"URL of the key set for JSON web tokens that are signed with RS256, ES256 or EdDSA, http:// or https://."`
+	JWTAudience  string         `name:"jwt-audience" placeholder:"AUDIENCE" group:"Access:" help:"Value that the claim aud of JSON web tokens has to contain."`
+	JWTIssuer    string         `name:"jwt-issuer" placeholder:"ISSUER" group:"Access:" help:"Value that the claim iss of JSON web tokens has to be."`
+	Anonymous    event.Patterns `name:"anonymous" default:">" placeholder:"PATTERN" group:"Access:" help:"Pattern of topics that anyone may read without a token: * stands for one segment, a final > for all remaining ones. Repeatable. Empty, or the word none: reading needs a token."`
+	CORSOrigins  []string       `name:"cors-origin" default:"*" placeholder:"ORIGIN" group:"Access:" help:"Origin whose pages may read and publish: scheme://host[:port]. * lets the pages of all origins read. Repeatable."`
 
 	Log      string     `name:"log" default:"text" enum:"text,json" placeholder:"FORMAT" group:"Logging:" help:"Format of the server's own log on standard error: text or json."`
-	LogLevel slog.Level `name:"log-level" default:"info" placeholder:"LEVEL" group:"Logging:" help:"Least level that is logged: debug, info, warn or error."`
+	LogLevel slog.Level `name:"log-level" default:"info" placeholder:"LEVEL" group:"Logging:" help:"Lowest level to log: debug, info, warn or error."`
 }

@@ -8,11 +8,13 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"freshet/config"
+	"freshet/event"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -30,6 +32,19 @@ func parse(t *testing.T, env map[string]string, args ...string) config.Config {
 		t.Fatalf("Parse(%q, %v): %v", args, env, err)
 	}
 	return c
+}
+
+func patterns(t *testing.T, texts ...string) event.Patterns {
+	t.Helper()
+	var patterns event.Patterns
+	for _, text := range texts {
+		p, err := event.ParsePattern(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		patterns = append(patterns, p)
+	}
+	return patterns
 }
 
 func TestDefaults(t *testing.T) {
@@ -53,11 +68,11 @@ func TestDefaults(t *testing.T) {
 		MaxTopics:                100,
 		MaxReplays:               64,
 		MaxBody:                  1 << 20,
-		Anonymous:                []string{">"},
+		Anonymous:                event.Patterns{event.All},
 		CORSOrigins:              []string{"*"},
 		Log:                      "text",
 	}
-	if diff := cmp.Diff(want, parse(t, nil), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+	if diff := cmp.Diff(want, parse(t, nil), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -124,7 +139,7 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		JWKSURL:                  "https://id.example/.well-known/jwks.json",
 		JWTAudience:              "freshet",
 		JWTIssuer:                "https://id.example",
-		Anonymous:                []string{"news", "public.>", "*.open"},
+		Anonymous:                patterns(t, "news", "public.>", "*.open"),
 		CORSOrigins:              []string{"https://app.example", "http://localhost:3000", "http://b", "capacitor://localhost"},
 		Log:                      "json",
 		LogLevel:                 slog.LevelDebug,
@@ -135,10 +150,10 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		args = append(args, "--"+name+"="+value)
 		env["FRESHET_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = value
 	}
-	if diff := cmp.Diff(want, parse(t, nil, args...), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+	if diff := cmp.Diff(want, parse(t, nil, args...), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{})); diff != "" {
 		t.Errorf("by flags: %s", diff)
 	}
-	if diff := cmp.Diff(want, parse(t, env), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+	if diff := cmp.Diff(want, parse(t, env), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{})); diff != "" {
 		t.Errorf("by variables: %s", diff)
 	}
 }
@@ -173,8 +188,16 @@ func TestNothingIsAnonymous(t *testing.T) {
 			t.Errorf("%q may be read", c.Anonymous)
 		}
 	}
-	if c := parse(t, map[string]string{"FRESHET_ANONYMOUS": ""}); !cmp.Equal(c.Anonymous, []string{">"}) {
+	if c := parse(t, map[string]string{"FRESHET_ANONYMOUS": ""}); !slices.Equal(c.Anonymous, event.Patterns{event.All}) {
 		t.Errorf("a variable set to nothing counts as not set: %q", c.Anonymous)
+	}
+}
+
+func TestDays(t *testing.T) {
+	for text, want := range map[string]time.Duration{"0d": 0, "7d": 168 * time.Hour, "65535d": 65535 * 24 * time.Hour} {
+		if got := parse(t, nil, "--retain-age="+text).RetainAge; got != want {
+			t.Errorf("%s: got %v, want %v", text, got, want)
+		}
 	}
 }
 
@@ -203,6 +226,7 @@ func TestRefusals(t *testing.T) {
 		{"listen", "8080", "want host:port or :port"},
 		{"listen", ":http8", "want host:port or :port"},
 		{"listen", ":65536", "want host:port or :port"},
+		{"listen", ":99999", "with a port up to 65535"},
 		{"listen", "", "want host:port or :port"},
 		{"drain", "-1s", "want 0 or a duration"},
 		{"drain", "10", "want 0 or a duration"},
@@ -228,6 +252,11 @@ func TestRefusals(t *testing.T) {
 		{"data", "", "want the path"},
 		{"retain-age", "500ms", "want 0 or at least 1s"},
 		{"retain-age", "-24h", "want 0 or a duration"},
+		{"retain-age", "-7d", "want 0 or a duration"},
+		{"retain-age", "1.5d", "want 0 or a duration"},
+		{"retain-age", "d", "want 0 or a duration"},
+		{"retain-age", "200000d", "want 0 or a duration"},
+		{"retain-age", "1w", "such as 500ms, 15s, 24h or 7d"},
 		{"retain-bytes", "-1", "want a size such as"},
 		{"retain-bytes", "1.5GiB", "want a size such as"},
 		{"retain-bytes", "GiB", "want a size such as"},
@@ -350,8 +379,9 @@ func TestRefusesWhatIsNoFlag(t *testing.T) {
 		"unexpected argument serve":                       {"serve"},
 		"--publish-token: no value":                       {"--publish-token"},
 		"--publish-token: no value: want --publish-token": {"--publish-token", "-" + token},
-		"--heartbeat: no value":                           {"--heartbeat", "-1s"},
-		"--nats-creds: only":                              {"--nats-creds=file"},
+		"--heartbeat: no value: want --heartbeat=DURATION, with the = if the value begins with a dash": {"--heartbeat", "-1s"},
+		"--listen: no value": {"--listen"},
+		"--nats-creds: only": {"--nats-creds=file"},
 	} {
 		_, err := config.Parse(args, func(string) string { return "" }, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.ContainsAny(err.Error(), "\r\n") {
@@ -371,7 +401,7 @@ func TestHelp(t *testing.T) {
 	}
 	help := strings.Join(strings.Fields(stdout.String()), " ")
 	for _, want := range []string{
-		"Serving:", "TLS:", "Log:", "Stream:", "Limits:", "Who may do what:", "Logging:",
+		"Serving:", "TLS:", "Log:", "Stream:", "Limits:", "Access:", "Logging:",
 		"[default :8080, FRESHET_LISTEN]", "[default 24h, FRESHET_RETAIN_AGE]", "[default 1GiB, FRESHET_RETAIN_BYTES]",
 		"[default 1s-3s, FRESHET_RETRY]", "[default always, FRESHET_SYNC]", "[default *, FRESHET_CORS_ORIGIN]",
 		"[FRESHET_PUBLISH_TOKEN]", "--nats=URL[,URL]", "--max-body=BYTES", "--version",

@@ -12,14 +12,16 @@ import (
 	"strings"
 	"time"
 
+	"freshet/event"
+
 	"github.com/alecthomas/kong"
 )
 
-// ErrPrinted says that --help or --version was asked for and has been printed: there is nothing to run, and it is no failure.
+// ErrPrinted says that Parse has printed the help or the version, as asked. There is nothing to run, and nothing has failed.
 var ErrPrinted = errors.New("help or version printed")
 
-// Parse reads the arguments (without the program's name), then for flags not among them the environment through getenv
-// ([os.Getenv]), then the defaults. The Config is only to be used when the error is nil.
+// Parse reads the arguments, without the program's name. Flags that are not given come from the environment through getenv, which is
+// [os.Getenv], or else from the defaults. Use the Config only if the error is nil.
 func Parse(args []string, getenv func(string) string, stdout io.Writer) (Config, error) {
 	var flags struct {
 		Config  `embed:""`
@@ -40,9 +42,10 @@ func Parse(args []string, getenv func(string) string, stdout io.Writer) (Config,
 		kong.TypeMapper(reflect.TypeFor[Sync](), mapper(parseSync)),
 		kong.TypeMapper(reflect.TypeFor[netip.Prefix](), mapper(parseProxy)),
 		kong.TypeMapper(reflect.TypeFor[slog.Level](), mapper(parseLevel)),
+		kong.TypeMapper(reflect.TypeFor[event.Pattern](), mapper(parsePattern)),
 		kong.KindMapper(reflect.Int, mapper(parseCount)),
 		kong.KindMapper(reflect.String, mapper(func(text string) (string, error) { return text, nil })),
-		// A resolver rather than kong's env tags, which read the environment of the process.
+		// Kong's env tags would read the environment of the process.
 		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 			if text := getenv(variable(flag.Name)); text != "" && !flag.IsBool() {
 				fromEnv[flag.Name] = true
@@ -62,8 +65,8 @@ func Parse(args []string, getenv func(string) string, stdout io.Writer) (Config,
 		err = flags.validate()
 	}
 	if err != nil {
-		// Only the text goes on: kong's error holds all values, secrets among them.
-		text := err.Error()
+		// Only the text is kept: kong's error holds all values, secrets included.
+		text := strings.Replace(err.Error(), `missing value, expecting "<arg>,..."`, "no value", 1) // kong's text for lists
 		name, _, _ := strings.Cut(strings.TrimPrefix(text, "--"), " ")
 		if name = strings.TrimSuffix(name, ":"); fromEnv[name] {
 			text += " (from " + variable(name) + ")"
@@ -73,7 +76,7 @@ func Parse(args []string, getenv func(string) string, stdout io.Writer) (Config,
 	return flags.Config, nil
 }
 
-// Version is the version of the module, as the Go toolchain stamped it into the binary.
+// Version returns the version of the module that the Go toolchain stamped into the binary.
 func Version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
@@ -100,8 +103,8 @@ func mapper[T any](parse func(string) (T, error)) kong.MapperFunc {
 	return func(ctx *kong.DecodeContext, target reflect.Value) error {
 		var text string
 		if ctx.Scan.PopValueInto("value", &text) != nil {
-			// Not kong's error, which repeats whatever stands there instead: a token that begins with a dash, say.
-			return fmt.Errorf("no value: want %s", ctx.Value.Summary())
+			// Kong's error repeats the next argument, which may be a secret that begins with a dash.
+			return fmt.Errorf("no value: want %s, with the = if the value begins with a dash", ctx.Value.Summary())
 		}
 		value, err := parse(text)
 		if err == nil {
@@ -111,11 +114,16 @@ func mapper[T any](parse func(string) (T, error)) kong.MapperFunc {
 	}
 }
 
-// parseDuration refuses what is neither 0 nor a millisecond: a ticker of nanoseconds would eat a processor.
+// parseDuration also reads whole days. It refuses less than a millisecond, because a ticker of nanoseconds would occupy a processor.
 func parseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
+		d = time.Duration(n) * 24 * time.Hour
+	}
 	if err != nil || d < 0 || d > 0 && d < time.Millisecond {
-		return 0, fmt.Errorf("%q is not allowed: want 0 or a duration of at least 1ms, such as 500ms, 15s or 24h", text)
+		return 0, fmt.Errorf("%q is not allowed: want 0 or a duration of at least 1ms, such as 500ms, 15s, 24h or 7d", text)
 	}
 	return d, nil
 }
@@ -128,8 +136,8 @@ func parseCount(text string) (int, error) {
 	return int(n), nil
 }
 
-// parseProxy gives an address as the range of it alone. An IPv4 address in the form of IPv6 is not taken as it stands, as most
-// would match it with nothing. Nor is a range of all addresses: whoever is a proxy's client could be who they like.
+// parseProxy turns an address into a range of one. An IPv4 address in IPv6 form becomes IPv4, because connections have that form. A
+// range of all addresses is refused: then every client could claim to be any other.
 func parseProxy(text string) (netip.Prefix, error) {
 	proxies, err := netip.ParsePrefix(text)
 	if addr, single := netip.ParseAddr(text); single == nil && addr.Zone() == "" {
@@ -137,9 +145,17 @@ func parseProxy(text string) (netip.Prefix, error) {
 		proxies, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	if err != nil || proxies.Bits() == 0 || proxies.Addr().Is4In6() {
-		return netip.Prefix{}, fmt.Errorf("%q is not allowed: want an IP address, or a range of some such as 10.0.0.0/8 or fd00::/8", text)
+		return netip.Prefix{}, fmt.Errorf("%q is not allowed: want an IP address, or a range such as 10.0.0.0/8 or fd00::/8", text)
 	}
 	return proxies.Masked(), nil
+}
+
+func parsePattern(text string) (event.Pattern, error) {
+	pattern, err := event.ParsePattern(text)
+	if err != nil {
+		return pattern, fmt.Errorf("%q is not allowed: want a topic pattern such as news, orders.* or public.>, or none alone", text)
+	}
+	return pattern, nil
 }
 
 func parseLevel(text string) (slog.Level, error) {

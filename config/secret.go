@@ -2,14 +2,13 @@ package config
 
 import "fmt"
 
-// Secret is text that is, or may hold, credentials. Printed or logged, in any format, it is `[redacted]`; string(s) is the text.
+// Secret is text that is, or may hold, credentials. It prints and logs as `[redacted]`, in any format; string(s) is the text.
 type Secret string
 
-// Format redacts for every verb of package fmt, also the wrong ones, which would print a Stringer's content.
+// Format redacts for every verb of package fmt, including wrong ones, which would print the content of a Stringer.
 func (s Secret) Format(state fmt.State, _ rune) {
 	text, _ := s.MarshalText()
-	// fmt's own state: it has nobody to report an error to.
-	_, _ = state.Write(text)
+	_, _ = state.Write(text) // never fails: it writes to a buffer of fmt
 }
 
 // MarshalText redacts for log/slog and encoding/json.

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Sync says when the embedded log goes to disk: always, before a publish is answered, or every Interval of at least 1s.
-// Its text is `always` or the interval.
+// Sync says when to sync the embedded log to disk: always, before a publish is answered, or every Interval of at least 1s. Its text is
+// `always` or the interval.
 type Sync struct {
 	Always   bool
 	Interval time.Duration // 0 if Always

@@ -9,14 +9,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"freshet/auth"
 )
 
-// maxBody keeps an event, with its headers, well under the 64 MiB that a NATS server takes at most.
+// maxBody keeps an event with its headers well below 64 MiB, the largest message of a NATS server.
 const maxBody Bytes = 32 << 20
 
-// validate holds the rules that types cannot: bounds of single flags, and what must not stand together.
+// validate checks what the parsers of single values cannot: bounds of flags, and flags that exclude or need each other.
 func (c *Config) validate() error {
 	if len(c.Listen) == 0 {
 		return errors.New("--listen: no address: want host:port or :port")
@@ -24,26 +24,25 @@ func (c *Config) validate() error {
 	for _, address := range c.Listen {
 		_, port, err := net.SplitHostPort(address)
 		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
-			return fmt.Errorf("--listen: %q is not allowed: want host:port or :port", address)
+			return fmt.Errorf("--listen: %q is not allowed: want host:port or :port, with a port up to 65535", address)
 		}
 	}
 	if len(c.CORSOrigins) == 0 {
 		return errors.New("--cors-origin: no origin: want * or scheme://host[:port]")
 	}
 	for i, text := range c.CORSOrigins {
-		origin, ok := parseOrigin(text)
-		if !ok {
+		if text == "*" {
+			continue
+		}
+		origin, err := auth.ParseOrigin(text)
+		// Nobody should expect a path, or a wildcard in the host, to have an effect.
+		if err != nil || strings.ContainsAny(text[len(text)-1:], "/:") || strings.Contains(text, "*") {
 			return fmt.Errorf("--cors-origin: %q is not allowed: want * or scheme://host[:port], without a path", text)
 		}
 		c.CORSOrigins[i] = origin
 	}
-	if len(c.Anonymous) == 1 && (c.Anonymous[0] == "" || c.Anonymous[0] == "none") {
-		c.Anonymous = nil // a variable set to nothing would be the default
-	}
-	for _, pattern := range c.Anonymous {
-		if !isPattern(pattern) {
-			return fmt.Errorf("--anonymous: %q is not allowed: want a topic pattern such as news, orders.* or public.>, or none alone", pattern)
-		}
+	if len(c.Anonymous) == 1 && c.Anonymous[0].String() == "none" {
+		c.Anonymous = nil // the variable needs a word for it, since an empty variable means the default
 	}
 	for _, server := range strings.Split(string(c.NATS), ",") {
 		if c.NATS != "" && !isNATS(server) {
@@ -70,12 +69,27 @@ func (c *Config) validate() error {
 		return fmt.Errorf("--replicas: %d is not allowed: want 1 to 5", c.Replicas)
 	case c.Replicas > 1 && c.NATS == "":
 		return errors.New("--replicas: more than 1 is only allowed together with --nats: the embedded log is a single copy")
-	case c.PublishToken != "" && !isToken(string(c.PublishToken)):
-		return errors.New("--publish-token: too weak or malformed: want at least 16 printable ASCII characters and no space")
-	case c.JWTSecret != "" && len(c.JWTSecret) < 32:
-		return errors.New("--jwt-secret: too short: want at least 32 bytes, best of them random")
-	case c.JWKSURL != "" && !isWeb(c.JWKSURL):
-		return errors.New("--jwks-url: not allowed: want http:// or https://, a host and a path, without user or password")
+	}
+	return c.validateKeys()
+}
+
+func (c *Config) validateKeys() error {
+	for _, key := range []struct {
+		flag, text string
+		check      func(string) error
+	}{
+		{"--publish-token", string(c.PublishToken), auth.CheckPublishToken},
+		{"--jwt-secret", string(c.JWTSecret), auth.CheckSecret},
+		{"--jwks-url", c.JWKSURL, auth.CheckKeySetURL},
+	} {
+		if key.text == "" {
+			continue
+		}
+		if err := key.check(key.text); err != nil {
+			return fmt.Errorf("%s: %w", key.flag, err)
+		}
+	}
+	switch {
 	case c.JWTAudience != "" && c.JWTSecret == "" && c.JWKSURL == "":
 		return errors.New("--jwt-audience: only allowed together with --jwt-secret or --jwks-url")
 	case c.JWTIssuer != "" && c.JWTSecret == "" && c.JWKSURL == "":
@@ -98,7 +112,7 @@ func (c *Config) validateTLS() error {
 	case c.TLSKey != "" && c.TLSCert == "":
 		return errors.New("--tls-key: only allowed together with --tls-cert")
 	case len(c.ACMEDomains) > 0 && c.TLSCert != "":
-		return errors.New("--acme-domain: not allowed together with --tls-cert: certificates are either got by ACME or read from files")
+		return errors.New("--acme-domain: not allowed together with --tls-cert: certificates come either from ACME or from files")
 	case c.ACMEDirectory != "" && len(c.ACMEDomains) == 0:
 		return errors.New("--acme-directory: only allowed together with --acme-domain")
 	case c.ACMEDirectory != "" && (err != nil || u.Scheme != "https" || u.Hostname() == ""):
@@ -107,7 +121,7 @@ func (c *Config) validateTLS() error {
 	return nil
 }
 
-// isDomain says whether an authority may be asked for a certificate of that name: two labels or more, and no address.
+// isDomain reports whether an ACME authority can issue a certificate for the name: it has two labels or more, and is no address.
 func isDomain(text string) bool {
 	labels := strings.Split(text, ".")
 	if len(text) > 253 || len(labels) < 2 {
@@ -123,29 +137,6 @@ func isDomain(text string) bool {
 	return err != nil
 }
 
-// parseOrigin gives an origin the form in which browsers send it: lower case, no default port.
-func parseOrigin(text string) (string, bool) {
-	if text == "*" {
-		return text, true
-	}
-	text = strings.ToLower(text)
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme == "" || u.Hostname() == "" || strings.HasSuffix(u.Host, ":") || text != u.Scheme+"://"+u.Host {
-		return "", false
-	}
-	// A wildcard inside would match nothing, and browsers write other alphabets as punycode.
-	if strings.ContainsFunc(text, func(r rune) bool { return r == '*' || r <= ' ' || r > '~' }) {
-		return "", false
-	}
-	switch u.Scheme {
-	case "http":
-		text = strings.TrimSuffix(text, ":80")
-	case "https":
-		text = strings.TrimSuffix(text, ":443")
-	}
-	return text, true
-}
-
 func isNATS(text string) bool {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" {
@@ -156,27 +147,4 @@ func isNATS(text string) bool {
 		return true
 	}
 	return false
-}
-
-func isWeb(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && u.Fragment == ""
-}
-
-// isPattern is package event's rule for patterns.
-func isPattern(text string) bool {
-	tokens := strings.Split(text, ".")
-	for i, token := range tokens {
-		if token == "*" || token == ">" && i == len(tokens)-1 {
-			continue
-		}
-		if token == "" || strings.ContainsFunc(token, func(r rune) bool { return strings.ContainsRune(" *>/", r) || !unicode.IsPrint(r) }) {
-			return false
-		}
-	}
-	return len(text) <= 200 && utf8.ValidString(text)
-}
-
-func isToken(text string) bool {
-	return len(text) >= 16 && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }

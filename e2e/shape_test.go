@@ -34,7 +34,7 @@ var (
 var neverImports = map[string][]string{
 	".":           slices.Concat(ginPackages, natsPackages),
 	"app":         {},
-	"config":      slices.Concat(ginPackages, []string{ours}),
+	"config":      slices.Concat(ginPackages, natsPackages, []string{ours + "/eventlog", ours + "/hub", ours + "/handlers", ours + "/middleware"}),
 	"event":       slices.Concat(ginPackages, natsPackages, []string{"net/http", ours}),
 	"eventlog":    slices.Concat(ginPackages, []string{ours + "/hub", ours + "/handlers"}),
 	"hub":         slices.Concat(ginPackages, []string{"net/http", ours + "/eventlog"}),
