@@ -161,7 +161,7 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 func TestPrecedence(t *testing.T) {
 	env := map[string]string{
 		"FRESHET_HEARTBEAT": "7s", "FRESHET_LISTEN": ":1,:2", "FRESHET_DATA": "from-env", "FRESHET_RETRY": "",
-		// A value that no flag would take, but the flag comes first.
+		// Not a valid value, but the flag comes first.
 		"FRESHET_DRAIN": "soon",
 		// Neither is a setting.
 		"FRESHET_VERSION": "1.2.3", "FRESHET_HELP": "true",
@@ -397,7 +397,7 @@ func TestRefusesWhatIsNoFlag(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	var stdout bytes.Buffer
-	// Help is also for those whose environment is broken.
+	// Help works with invalid variables.
 	_, err := config.Parse([]string{"--help"}, func(string) string { return "broken" }, &stdout)
 	if !errors.Is(err, config.ErrPrinted) {
 		t.Fatalf("got %v, want ErrPrinted", err)

@@ -32,7 +32,7 @@ func TestAuthenticate(t *testing.T) {
 		"Bearer " + token:            "publisher",
 		"bearer " + token:            "publisher",
 		"Bearer  " + token:           "publisher",
-		"Basic dXNlcjpwYXNzd29yZA==": "anonymous", // a proxy's affair
+		"Basic dXNlcjpwYXNzd29yZA==": "anonymous", // for a proxy
 	} {
 		r := request(t, "POST /event/prices")
 		if header != "" {
@@ -57,11 +57,11 @@ func TestAuthenticate(t *testing.T) {
 	}
 }
 
-// doors is an application that says who asked for what.
-func doors(t *testing.T, anonymous event.Patterns, origins ...string) (*gin.Engine, *sink) {
+// callers is an application that answers whether the caller is an operator.
+func callers(t *testing.T, anonymous event.Patterns, origins ...string) (*gin.Engine, *sink) {
 	t.Helper()
 	engine, logged := applicationWhere(t, anonymous, origins...)
-	who := func(c *gin.Context) {
+	answer := func(c *gin.Context) {
 		caller := auth.FromContext(c.Request.Context())
 		if err := caller.MayReadAnything(); err != nil && !caller.Operator() {
 			c.String(http.StatusTeapot, err.Error())
@@ -69,9 +69,9 @@ func doors(t *testing.T, anonymous event.Patterns, origins ...string) (*gin.Engi
 		}
 		c.String(http.StatusOK, "operator %v", caller.Operator())
 	}
-	engine.GET("/event", who)
-	engine.POST("/event", who)
-	engine.DELETE("/ticket/:id", who)
+	engine.GET("/event", answer)
+	engine.POST("/event", answer)
+	engine.DELETE("/ticket/:id", answer)
 	return engine, logged
 }
 
@@ -91,8 +91,8 @@ func TestCookies(t *testing.T) {
 		text      string
 	}{
 		{"reads", "GET /event", []string{good}, nil, http.StatusOK, "operator true"},
-		{"a bad one reads what anybody may", "GET /event", []string{bad}, all, http.StatusOK, "operator false"},
-		{"a bad one is told so for the rest", "GET /event", []string{bad}, nil, http.StatusTeapot, "the token is not valid here"},
+		{"a bad one reads what anyone can read", "GET /event", []string{bad}, all, http.StatusOK, "operator false"},
+		{"a bad one is named in other errors", "GET /event", []string{bad}, nil, http.StatusTeapot, "the token is not valid here"},
 		{"the header beats it", "GET /event", []string{bad, "Authorization: Bearer " + token}, nil, http.StatusOK, "operator true"},
 		{"also a bad header", "GET /event", []string{good, "Authorization: Bearer not-the-token-here"}, all, http.StatusUnauthorized, "not valid here"},
 		{"another scheme does not", "GET /event", []string{good, "Authorization: Basic eDp5"}, nil, http.StatusOK, "operator true"},
@@ -103,19 +103,19 @@ func TestCookies(t *testing.T) {
 		{"changes with its own origin", "DELETE /ticket/1", []string{good, own}, nil, http.StatusOK, "operator true"},
 		{"changes over plain HTTP", "POST /event", []string{good, "Origin: http://freshet.example"}, nil, http.StatusOK, "operator true"},
 		{"changes for a listed origin", "POST /event", []string{good, "Origin: https://app.example"}, nil, http.StatusOK, "operator true"},
-		{"by the browser's word", "POST /event", []string{good, "Origin: null", "Sec-Fetch-Site: same-origin"}, nil, http.StatusOK, "operator true"},
+		{"with Sec-Fetch-Site", "POST /event", []string{good, "Origin: null", "Sec-Fetch-Site: same-origin"}, nil, http.StatusOK, "operator true"},
 		{"without an origin", "POST /event", []string{good}, all, 403, cookie403},
 		{"without an origin", "DELETE /ticket/1", []string{good}, all, 403, cookie403},
-		{"without an origin, by the browser's word", "POST /event", []string{good, "Sec-Fetch-Site: same-origin"}, nil, 403, cookie403},
+		{"without an origin, with Sec-Fetch-Site", "POST /event", []string{good, "Sec-Fetch-Site: same-origin"}, nil, 403, cookie403},
 		{"for another origin", "POST /event", []string{good, "Origin: https://evil.example"}, nil, http.StatusForbidden, "origin"},
 		{"for another port", "POST /event", []string{good, "Origin: https://freshet.example:8443"}, nil, http.StatusForbidden, "origin"},
-		{"for none", "POST /event", []string{good, "Origin: null"}, nil, http.StatusForbidden, "origin"},
-		{"for any", "POST /event", []string{good, "Origin: *"}, nil, http.StatusForbidden, "origin"},
+		{"for origin null", "POST /event", []string{good, "Origin: null"}, nil, http.StatusForbidden, "origin"},
+		{"for origin *", "POST /event", []string{good, "Origin: *"}, nil, http.StatusForbidden, "origin"},
 		{"a bad one changes nothing", "POST /event", []string{bad, own}, all, http.StatusUnauthorized, "not valid here"},
 		{"a header needs no origin", "POST /event", []string{good, "Authorization: Bearer " + token}, nil, http.StatusOK, "operator true"},
 		{"nor does a cookie of another name", "POST /event", []string{"Cookie: token=" + token}, all, http.StatusOK, "operator false"},
 	} {
-		engine, logged := doors(t, test.anonymous, "*", "https://app.example")
+		engine, logged := callers(t, test.anonymous, "*", "https://app.example")
 		response := serve(engine, request(t, test.line, test.headers...))
 		if text := body(t, response); response.StatusCode != test.status || !strings.Contains(text, test.text) {
 			t.Errorf("%s: %s %q: %d %s, want %d %s", test.name, test.line, test.headers, response.StatusCode, text, test.status, test.text)
@@ -130,7 +130,7 @@ func TestCookies(t *testing.T) {
 
 // Over TLS, a page of the same host over plain HTTP is another origin.
 func TestCookiesOverTLS(t *testing.T) {
-	engine, _ := doors(t, nil)
+	engine, _ := callers(t, nil)
 	for origin, want := range map[string]int{"https://freshet.example": http.StatusOK, "http://freshet.example": http.StatusForbidden} {
 		r := request(t, "POST /event", "Cookie: freshet_token="+token, "Origin: "+origin)
 		r.TLS = &tls.ConnectionState{}
@@ -142,7 +142,7 @@ func TestCookiesOverTLS(t *testing.T) {
 
 func TestGuessesAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine, logged := doors(t, event.Patterns{event.All})
+		engine, logged := callers(t, event.Patterns{event.All})
 		try := func(address, token string) *http.Response {
 			r := request(t, "GET /event", "Authorization: Bearer "+token)
 			r.RemoteAddr = address
@@ -182,7 +182,7 @@ func TestGuessesAreSlow(t *testing.T) {
 		if r := serve(engine, request(t, "GET /event")); r.StatusCode != http.StatusOK {
 			t.Errorf("without a token: %d", r.StatusCode)
 		}
-		// Who reads by a cookie goes on reading what anybody may.
+		// Requests with a cookie still read what anyone can read.
 		r := request(t, "GET /event", "Cookie: freshet_token="+token)
 		r.RemoteAddr = guesser
 		if response := serve(engine, r); response.StatusCode != http.StatusOK {
@@ -206,9 +206,9 @@ func TestGuessesAreSlow(t *testing.T) {
 	})
 }
 
-// A page that keeps sending a token that has expired is no guesser.
+// A page that keeps sending an expired token does not guess.
 func TestExpiredTokensAreNoGuesses(t *testing.T) {
-	engine, _ := doors(t, event.Patterns{event.All})
+	engine, _ := callers(t, event.Patterns{event.All})
 	old, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"exp": 1}).SignedString([]byte(secret))
 	if err != nil {
 		t.Fatal(err)
@@ -218,9 +218,9 @@ func TestExpiredTokensAreNoGuesses(t *testing.T) {
 	}
 }
 
-// Nor is one that keeps sending what was signed by a key that is gone: it is one guess.
+// A page that keeps sending a token of a removed key has guessed once.
 func TestTheSameTokenIsOneGuess(t *testing.T) {
-	engine, _ := doors(t, event.Patterns{event.All})
+	engine, _ := callers(t, event.Patterns{event.All})
 	for range 100 {
 		wantRefusal(t, serve(engine, request(t, "GET /event", "Authorization: Bearer signed-by-the-last-key")), http.StatusUnauthorized, "unauthorized", "not valid")
 	}
@@ -229,7 +229,7 @@ func TestTheSameTokenIsOneGuess(t *testing.T) {
 	}
 }
 
-// Addresses that are made up fill no memory.
+// Bad tokens from many addresses do not fill the memory.
 func TestTheTableOfGuessersIsBounded(t *testing.T) {
 	keys, err := auth.New(auth.Config{PublishToken: token})
 	if err != nil {

@@ -69,7 +69,7 @@ func TestCORS(t *testing.T) {
 		{both, "GET /event", app, nil, 200, "*"},
 		{both, "POST /event", app, nil, 201, app},
 		{both, "POST /event", other, nil, 403, ""},
-		// Missing pages are answered after the middleware has run, too.
+		// The middleware also runs before the 404 of a missing page.
 		{everybody, "GET /missing", other, nil, 404, "*"},
 
 		{everybody, "OPTIONS /event", other, []string{"Access-Control-Request-Method: GET"}, 204, "*"},

@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Only the exact token makes a publisher; neither the answer nor the log depends on what else a credential holds.
+// Only the exact token makes a publisher. Other credentials change neither the answer nor the log.
 func FuzzAuthorization(f *testing.F) {
 	for _, header := range []string{
 		"", "Bearer " + token, "bearer  " + token + " ", "Bearer " + token[1:], "Bearer " + token + "x", "Bearer", "Bearer ", "Bearer\t" + token,
@@ -45,7 +45,7 @@ func FuzzAuthorization(f *testing.F) {
 	})
 }
 
-// authorized is what a request with the header is answered, 201 if it may publish, and what is logged of it.
+// authorized returns the answer to a request with the header, 201 if it may publish, and its log record.
 func authorized(t *testing.T, header string) (status int, answer string, record map[string]any) {
 	t.Helper()
 	engine, logged := application(t)
@@ -64,8 +64,7 @@ func authorized(t *testing.T, header string) (status int, answer string, record 
 	return response.StatusCode, body(t, response), records[0]
 }
 
-// Whatever a request, its handler and its failure hold: a record is one short line of printable text, and what is called
-// a ticket is not in it.
+// A record is one short line of printable text without the ticket, for any request, attribute and error.
 func FuzzLog(f *testing.F) {
 	f.Add("GET", "/event", "topic=a&since=all", "curl/8", "a.b c", false)
 	f.Add("G\x1b[31m", "/a\r\nlevel=ERROR\u009b31m", "%74icket=\u202e;ticket", "\x7f\xff\u2066", "\u2028\u0085\ufeff\u00ad", true)
@@ -74,7 +73,7 @@ func FuzzLog(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, path, query, header, attr string, fails bool) {
 		const secret = "s3cret-of-a-ticket"
 		if strings.Contains(method+path+query+header+attr, secret) {
-			return // where nobody can know it for a secret
+			return // here it is not marked as a secret
 		}
 		var text, lines bytes.Buffer
 		logger := slog.New(slog.NewMultiHandler(slog.NewTextHandler(&text, nil), slog.NewJSONHandler(&lines, nil)))

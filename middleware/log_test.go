@@ -129,7 +129,7 @@ func TestLogIsPrintableAndBounded(t *testing.T) {
 		logger := slog.New(handler(&logged))
 		engine := gin.New()
 		engine.Use(middleware.RequestID(), middleware.Log(logger), middleware.Recover(logger))
-		// A line break, an escape sequence, its C1 form, a text reversal, and what is no UTF-8.
+		// A line break, an escape sequence, its C1 form, a text reversal, and invalid UTF-8.
 		const evil = "a\r\nlevel=ERROR\x1b[31m\u009b31m\u202e\x7f\xff"
 		engine.GET("/panic", func(*gin.Context) { panic(evil) })
 		r := request(t, "GET /")

@@ -60,13 +60,13 @@ func (s *sink) records(t *testing.T) []map[string]any {
 	return records
 }
 
-// application is an engine with everything of this package in front, in its order.
+// application is an engine with all of this package, in its order.
 func application(t *testing.T, origins ...string) (*gin.Engine, *sink) {
 	t.Helper()
 	return applicationWhere(t, event.Patterns{event.All}, origins...)
 }
 
-// applicationWhere is the same where only these topics may be read without a token.
+// applicationWhere is an application where only these topics may be read without a token.
 func applicationWhere(t *testing.T, anonymous event.Patterns, origins ...string) (*gin.Engine, *sink) {
 	t.Helper()
 	logged := &sink{}
@@ -91,7 +91,7 @@ func applicationWhere(t *testing.T, anonymous event.Patterns, origins ...string)
 	return engine, logged
 }
 
-// accessLog is what a handler finds under the key "access_log".
+// accessLog is the value that handlers get under the key "access_log".
 type accessLog interface {
 	Add(attrs ...slog.Attr)
 	Detach() (finish func(bytes int, attrs ...slog.Attr))

@@ -8,10 +8,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"freshet/middleware"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
@@ -53,7 +56,7 @@ func start(t *testing.T, engine *gin.Engine, http2 bool) (get func(target string
 	return get, stop
 }
 
-// stream sends three frames with c.Stream, then does what end says.
+// stream sends three frames with c.Stream and then calls end.
 func stream(end func(c *gin.Context)) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Header("Content-Type", "text/event-stream")
@@ -84,7 +87,7 @@ func TestLogOfAStream(t *testing.T) {
 		engine.GET("/event", stream(func(*gin.Context) {}))
 		get, stop := start(t, engine, http2)
 		response := get("/event?ticket=s3cret")
-		// The first record is there before the first byte is.
+		// The first record is written before the first byte.
 		if got := logged.records(t); len(got) == 0 || got[0]["msg"] != "stream opened" {
 			t.Errorf("HTTP/2 %v: at the opening: %v", http2, got)
 		}
@@ -116,7 +119,7 @@ func TestLogOfAStream(t *testing.T) {
 func TestStreamOnARecorder(t *testing.T) {
 	engine, logged := application(t)
 	engine.GET("/event", stream(func(*gin.Context) {}))
-	// Gin alone panics here, for want of a CloseNotify below.
+	// Gin alone panics here, because the recorder has no CloseNotify.
 	if got := body(t, serve(engine, request(t, "GET /event"))); got != frames {
 		t.Errorf("got %q, want %q", got, frames)
 	}
@@ -305,7 +308,7 @@ func TestStreamArrivesFrameByFrame(t *testing.T) {
 	stop()
 }
 
-// A stream that outlives its handler is logged when it ends, with what the request was.
+// A stream that outlives its handler is logged when it ends, with the data of its request.
 func TestLogOfADetachedStream(t *testing.T) {
 	engine, logged := application(t)
 	var finish func(int, ...slog.Attr)
@@ -319,7 +322,7 @@ func TestLogOfADetachedStream(t *testing.T) {
 	if got := messages(logged.records(t)); got != "stream opened" {
 		t.Fatalf("when the handler has returned: %s", got)
 	}
-	serve(engine, request(t, "GET /other")) // takes over the request's gin.Context
+	serve(engine, request(t, "GET /other")) // reuses the gin.Context
 	finish(4711, slog.String("topics", "a"), slog.String("reason", "test"))
 	records := logged.records(t)
 	if got := messages(records); got != "stream opened, request, stream closed" {
@@ -338,4 +341,24 @@ func TestLogOfADetachedStream(t *testing.T) {
 	if diff := cmp.Diff(want, closed); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// There may be half a million detached records: each keeps one short copy of its request.
+func TestDetachedRecordsAreSmall(t *testing.T) {
+	const count = 20_000
+	finish := make([]func(int, ...slog.Attr), 0, count)
+	engine := gin.New()
+	engine.Use(middleware.RequestID(), middleware.Log(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	engine.GET("/event", func(c *gin.Context) {
+		addToRecord(c, slog.String("topics", strings.Repeat("a", 1000)))
+		finish = append(finish, c.MustGet("access_log").(accessLog).Detach())
+	})
+	before := heap()
+	for range count {
+		engine.ServeHTTP(nowhere{http.Header{}}, request(t, "GET /event?topic=a", "User-Agent: test", "Cookie: "+strings.Repeat("c", 1000)))
+	}
+	if grown := (heap() - before) / count; grown > 160 {
+		t.Errorf("%d bytes each", grown)
+	}
+	runtime.KeepAlive(finish)
 }
