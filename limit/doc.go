@@ -1,8 +1,8 @@
-// Package limit counts what clients do and refuses what is too much.
+// Package limit limits what each client may do.
 //
-// [Rate] limits how often, [Concurrency] how many at once. Both count by a key: a client's [Network], the subject of a token. Nothing
-// here blocks: a refused caller learns how long to wait, or that it has to try again later. All methods are safe for concurrent use.
+// [Rate] limits how often a client does something, [Concurrency] how many it has at once. Both count by a key, for example the client's
+// [Network] or the subject of its token. No method blocks: Rate says how long to wait. All methods are safe for concurrent use.
 //
-// Memory is bounded. A Concurrency holds the keys in use and no others. A Rate forgets keys that have their whole burst again, and
-// never holds more than 10,000: with more at once, it forgets some, which then start with a whole burst.
+// Memory is bounded. A Concurrency holds only the keys in use. A Rate removes keys whose bucket is full again, and holds at most 10,000.
+// If more are active at once, it removes random ones, which then start with a full bucket.
 package limit

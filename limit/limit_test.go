@@ -62,7 +62,7 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// The waits of an odd rate are as exact: a caller that waits as told is not refused again.
+// A caller that waits as long as Allow says is not refused again, at any rate.
 func TestRateWaitsAreEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, perSecond := range []float64{1.0 / 3, 0.7, 7, 3333} {
@@ -86,7 +86,7 @@ func TestRateWait(t *testing.T) {
 		r := limit.NewRate[string](1.0/3, 2)
 		want := func(wait time.Duration) {
 			t.Helper()
-			for range 3 { // looking takes nothing
+			for range 3 { // Wait takes nothing
 				if got := r.Wait("a"); got != wait {
 					t.Errorf("wait %v, want %v", got, wait)
 				}
@@ -137,7 +137,7 @@ func TestRateForgetsFullBuckets(t *testing.T) {
 		for i := range 3000 {
 			r.Allow(10_000+i, 1)
 		}
-		// All that were full are gone, or soon: at most a third more than the 3,001 that are not.
+		// 3,001 keys are not full. The others are removed step by step.
 		if n := r.Len(); n > 4500 {
 			t.Errorf("%d keys are held", n)
 		}

@@ -13,7 +13,7 @@ const Never = time.Duration(math.MaxInt64)
 
 const (
 	maxKeys = 10_000 // about two megabytes
-	sample  = 4      // keys to check for each new one, so that about a quarter of them is full at most
+	sample  = 4      // keys to check for each new one, so that at most about a quarter of all buckets are full
 )
 
 // Rate limits how often each key may do something: a burst at once, then perSecond.
@@ -33,8 +33,8 @@ func NewRate[K comparable](perSecond float64, burst int) *Rate[K] {
 // Burst is the most that Allow grants at once.
 func (r *Rate[K]) Burst() int { return r.burst }
 
-// Allow takes n for the key, or nothing. If it takes nothing, wait is the time after which the same call succeeds, provided that the
-// key takes nothing else before; it is [Never] if n is more than a burst.
+// Allow takes n for the key, or nothing. If it takes nothing, wait is the time after which the same call succeeds, unless other calls
+// take from the key before. It is [Never] if n is more than a burst.
 func (r *Rate[K]) Allow(key K, n int) (wait time.Duration, ok bool) {
 	if r.perSecond == 0 {
 		return 0, true
@@ -72,14 +72,7 @@ func (r *Rate[K]) Wait(key K) time.Duration {
 	return reservation.DelayFrom(now)
 }
 
-// Len is the number of keys that are held.
-func (r *Rate[K]) Len() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.buckets)
-}
-
-// forget checks a few random keys, and removes those with a full bucket, which a new one would equal. At the maximum it also removes
+// forget checks a few random keys and removes those with a full bucket, since a new bucket is full too. At the maximum it also removes
 // one that is not full.
 func (r *Rate[K]) forget(now time.Time) {
 	checked := 0

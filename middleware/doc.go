@@ -1,4 +1,4 @@
-// Package middleware is what a request passes before and after its handler.
+// Package middleware holds the Gin middleware that runs before and after each handler.
 //
 // # Order
 //
