@@ -76,10 +76,7 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.hub.Run(ctx) })
 	g.Go(func() error { return a.handlers.Run(ctx) })
 	g.Go(func() error { return returnMemory(ctx, a.handlers.Opened) })
-	g.Go(func() error {
-		a.keys.Fetch(ctx)
-		return nil
-	})
+	g.Go(func() error { return a.keys.Run(ctx) })
 	return errors.Join(g.Wait(), a.log.Close())
 }
 

@@ -1,16 +1,17 @@
-// Package auth says who a caller is and what the caller may do.
+// Package auth decides who a caller is and what the caller may do.
 //
-// A token goes through Keys once a request and becomes a Caller, a value that travels in the request's context; after that nothing
-// handles tokens any more. A token is the publish token, or a JSON web token (RFC 7519) of one of the configured keys, which decide
-// the algorithm: HS256 for the secret; RS256, ES256 or EdDSA for the key set. Its claims are
+// Keys turns the bearer token of a request into a Caller, a value that travels in the request's context; no other part handles bearer
+// tokens. A token is the publish token, or a JSON web token (RFC 7519) of a configured key. The key decides the algorithm: HS256 for the
+// secret; RS256, ES256 or EdDSA for the key set. The claims are
 //
 //	"freshet": {"publish": [patterns], "subscribe": [patterns]}
 //
-// and exp, which it needs; nbf, aud and iss where there are any. exp holds to the second; nbf may lie ahead by Leeway.
+// and exp, which is required; nbf, aud and iss are checked where present. exp is exact to the second; nbf may be ahead by Leeway.
 //
-// The zero Caller is anonymous where nobody is asked: it may read everything and publish nothing. Errors wrap ErrUnauthenticated,
-// ErrForbidden or ErrUnavailable. Their texts are meant for the caller: to the owner of a good token that is refused they say why,
-// to others they do not, and they hold nothing of a token. All of it is safe for concurrent use.
+// The zero Caller is for servers without authentication: it may read everything and publish nothing.
+//
+// Errors wrap ErrUnauthenticated, ErrForbidden or ErrUnavailable. Their texts are for the caller. They say what is wrong with a token
+// only if its signature is good, and contain no part of it. Everything here is safe for concurrent use.
 package auth
 
 import (
@@ -19,35 +20,35 @@ import (
 )
 
 var (
-	// ErrUnauthenticated is for no or bad credentials: others may help (401).
+	// ErrUnauthenticated is for missing or bad credentials (401).
 	ErrUnauthenticated = errors.New("not authenticated")
-	// ErrForbidden is for good credentials that do not suffice (403).
+	// ErrForbidden is for good credentials without the right (403).
 	ErrForbidden = errors.New("not allowed")
-	// ErrUnavailable is for a token that cannot be judged, as the key set has not been had yet (503).
+	// ErrUnavailable is for tokens and tickets that cannot be checked yet: the keys are not loaded (503).
 	ErrUnavailable = errors.New("tokens cannot be checked at the moment")
 )
 
-// tokenError is what is wrong with a token that was sent. It is an ErrUnauthenticated.
+// tokenError says what is wrong with a token that was sent. It is an ErrUnauthenticated.
 type tokenError struct {
 	reason string
-	guess  bool // nobody who has a key has made the token
+	guess  bool // no valid key signed the token
 }
 
 func (e *tokenError) Error() string { return ErrUnauthenticated.Error() + ": the token " + e.reason }
 
 func (e *tokenError) Unwrap() error { return ErrUnauthenticated }
 
-// errUnknown tells a guesser nothing.
+// errUnknown gives a guesser no explanation.
 var errUnknown = &tokenError{"is not valid here", true}
 
-// Guessed says of an error of [Keys.Authenticate] that the token may have been a guess: unlike one that has expired, say, it is
-// signed by no key that counts.
+// Guessed reports whether an error of [Keys.Authenticate] is for a token that may be a guess. One that a valid key signed, and that has
+// expired, for example, is no guess.
 func Guessed(err error) bool {
 	var bad *tokenError
 	return errors.As(err, &bad) && bad.guess
 }
 
-// Challenge is the header WWW-Authenticate for an answer with the error (RFC 6750, section 3), empty if it has none.
+// Challenge is the header WWW-Authenticate of a response to the error (RFC 6750, section 3); empty: none.
 func Challenge(err error) string {
 	const realm = `Bearer realm="freshet"`
 	var bad *tokenError
@@ -69,7 +70,7 @@ func NewContext(ctx context.Context, caller Caller) context.Context {
 	return context.WithValue(ctx, contextKey{}, caller)
 }
 
-// FromContext is the caller that ctx carries, the zero Caller if none.
+// FromContext returns the caller that ctx carries; the zero Caller if none.
 func FromContext(ctx context.Context) Caller {
 	caller, _ := ctx.Value(contextKey{}).(Caller)
 	return caller

@@ -17,13 +17,13 @@ import (
 )
 
 const (
-	// Leeway is how far ahead nbf may be, as clocks differ. exp has none: a stream ends when its token does.
+	// Leeway is how far ahead nbf may be, because clocks differ. exp has none: a stream ends when its token expires.
 	Leeway = 10 * time.Second
 
 	hmacAlgorithm = "HS256"
 
 	maxToken    = 16 << 10 // bytes
-	maxPatterns = 256      // of a claim; each is looked at for each event published
+	maxPatterns = 256      // of a claim; each published event is compared with each
 )
 
 func newValidator(audience, issuer string) *jwt.Validator {
@@ -37,8 +37,8 @@ func newValidator(audience, issuer string) *jwt.Validator {
 	return jwt.NewValidator(options...)
 }
 
-// ofJWT is the caller of a JSON web token. Nothing of it is believed, or told, before its signature is verified.
-func (k *Keys) ofJWT(ctx context.Context, bearer string, hash [sha256.Size]byte) (Caller, error) {
+// authenticateJWT returns the caller of a JSON web token. Until its signature is verified, it is not trusted and no error explains it.
+func (k *Keys) authenticateJWT(ctx context.Context, bearer string, hash [sha256.Size]byte) (Caller, error) {
 	var raw payload
 	if err := k.verify(ctx, bearer, &raw); err != nil {
 		return Caller{}, err
@@ -48,7 +48,7 @@ func (k *Keys) ofJWT(ctx context.Context, bearer string, hash [sha256.Size]byte)
 		return Caller{}, err
 	}
 	if c.registered.ExpiresAt == nil {
-		return Caller{}, &tokenError{reason: "has no exp, which is needed here"}
+		return Caller{}, &tokenError{reason: "has no exp, which is required here"}
 	}
 	err = k.validator.Validate(c.registered)
 	if err == nil && !time.Now().Before(c.registered.ExpiresAt.Time) {
@@ -65,7 +65,7 @@ func (k *Keys) ofJWT(ctx context.Context, bearer string, hash [sha256.Size]byte)
 	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
 		return Caller{}, &tokenError{reason: "is of another issuer (iss)"}
 	default:
-		return Caller{}, &tokenError{reason: "has no aud or no iss, which are needed here"}
+		return Caller{}, &tokenError{reason: "has no aud or no iss, which are required here"}
 	}
 	return Caller{&identity{
 		subject: subjectOf(c.registered, hash),
@@ -77,34 +77,32 @@ func (k *Keys) ofJWT(ctx context.Context, bearer string, hash [sha256.Size]byte)
 
 // verify checks the signature and returns the payload. The key is that of the algorithm, never another: a public key is no secret.
 func (k *Keys) verify(ctx context.Context, bearer string, into *payload) error {
-	var unavailable bool
-	tried := 0
-	for more := true; more; tried++ {
-		more = false
-		_, err := k.parser.ParseWithClaims(bearer, into, func(token *jwt.Token) (any, error) {
-			if _, critical := token.Header["crit"]; critical {
-				return nil, errUnknown // whatever it is, it is not understood (RFC 7515, section 4.1.11)
-			}
-			if token.Method.Alg() == hmacAlgorithm {
-				return k.secret, nil
-			}
-			key, state := k.set.key(ctx, token, tried > 0)
-			unavailable, more = state == unfetched, state == renewable && tried == 0
-			return key, nil
-		})
-		switch {
-		case err == nil:
-			return nil
-		case unavailable:
-			return ErrUnavailable
+	unavailable := false
+	_, err := k.parser.ParseWithClaims(bearer, into, func(token *jwt.Token) (any, error) {
+		if _, critical := token.Header["crit"]; critical {
+			return nil, errUnknown // an extension that this server does not understand (RFC 7515, section 4.1.11)
 		}
+		if token.Method.Alg() == hmacAlgorithm {
+			return k.secret, nil
+		}
+		keys := k.set.wait()
+		if unavailable = keys == nil; unavailable {
+			return nil, ErrUnavailable
+		}
+		return keys.KeyfuncCtx(context.WithoutCancel(ctx))(token) // a client that leaves does not end a fetch
+	})
+	switch {
+	case err == nil:
+		return nil
+	case unavailable:
+		return ErrUnavailable
 	}
 	return errUnknown
 }
 
-// payload is a token's claims as they were sent.
+// payload is the text of a token's claims.
 type payload struct {
-	jwt.RegisteredClaims // for the interface alone: nothing is read into it
+	jwt.RegisteredClaims // only to implement jwt.Claims; stays empty
 	text                 []byte
 }
 
@@ -113,17 +111,17 @@ func (p *payload) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// claims is what a token says.
+// claims is the content of a token.
 type claims struct {
 	registered         jwt.RegisteredClaims
 	publish, subscribe event.Patterns
 }
 
-// parseClaims reads claims by their names to the letter, each once (RFC 7519, section 4): encoding/json takes others for them.
+// parseClaims accepts each claim once and by its exact name (RFC 7519, section 4). encoding/json alone ignores case and repetition.
 func parseClaims(text []byte) (c claims, err error) {
 	members, err := object(text)
 	if err != nil {
-		return c, &tokenError{reason: "has claims that are no JSON object, or one of them twice"}
+		return c, &tokenError{reason: "has claims that are no JSON object, or has one of them twice"}
 	}
 	for name, into := range map[string]any{
 		"exp": &c.registered.ExpiresAt, "nbf": &c.registered.NotBefore, "aud": &c.registered.Audience,
@@ -147,7 +145,7 @@ func parseClaims(text []byte) (c claims, err error) {
 		case "subscribe":
 			c.subscribe, err = parsePatterns(name, value)
 		default:
-			err = &tokenError{reason: "has a claim that is not known: freshet has publish and subscribe"}
+			err = &tokenError{reason: "has an unknown claim: freshet has publish and subscribe"}
 		}
 		if err != nil {
 			return c, err
@@ -176,7 +174,7 @@ func parsePatterns(name string, value []byte) (event.Patterns, error) {
 	return patterns, nil
 }
 
-// object is the members of one JSON object, each of which it has once.
+// object returns the members of one JSON object. A member that appears twice is an error.
 func object(text []byte) (map[string]json.RawMessage, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
@@ -209,10 +207,10 @@ func object(text []byte) (map[string]json.RawMessage, error) {
 
 func subjectOf(c jwt.RegisteredClaims, hash [sha256.Size]byte) string {
 	if c.Subject != "" {
-		// The lengths part the two.
+		// The length separates the two.
 		hash = sha256.Sum256(fmt.Appendf(nil, "%d %s %s", len(c.Issuer), c.Issuer, c.Subject))
 	} else {
-		hash = sha256.Sum256(hash[:]) // not what a token is compared by
+		hash = sha256.Sum256(hash[:]) // not the hash that tokens are compared by
 	}
 	return "jwt-" + base64.RawURLEncoding.EncodeToString(hash[:16])
 }

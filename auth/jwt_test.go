@@ -174,6 +174,8 @@ func TestTokensThatAreRefused(t *testing.T) {
 	both := newKeys(t, auth.Config{PublishToken: token, JWTSecret: secret, JWKSURL: server.URL})
 	bySecret := newKeys(t, auth.Config{PublishToken: token, JWTSecret: secret})
 	bySet := newKeys(t, auth.Config{PublishToken: token, JWKSURL: server.URL})
+	run(t, both)
+	run(t, bySet)
 	good := func() jwt.MapClaims { return jwt.MapClaims{"exp": inAMinute(), "sub": "attacker"} }
 	hs256 := func(key []byte) string { return sign(t, jwt.SigningMethodHS256, key, "r", good()) }
 	whole := hs256([]byte(secret))

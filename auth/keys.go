@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -14,43 +15,43 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Config says which tokens count, and what goes without.
+// Config says which tokens are valid, and what needs no token.
 type Config struct {
-	// PublishToken may do everything: at least 16 printable ASCII characters, no space. Empty: there is none.
+	// PublishToken may do everything: at least 16 printable ASCII characters without spaces. Empty: there is none.
 	PublishToken string
-	// JWTSecret signs tokens by HS256, at least MinSecret bytes. Empty: no such tokens count.
+	// JWTSecret verifies tokens by HS256: at least MinSecret bytes. Empty: no such tokens are valid.
 	JWTSecret string
-	// JWKSURL has the key set (RFC 7517) of tokens by RS256, ES256 and EdDSA. Empty: no such tokens count.
+	// JWKSURL has the key set (RFC 7517) for tokens by RS256, ES256 and EdDSA, which [Keys.Run] fetches. Empty: no such tokens are valid.
 	JWKSURL string
-	// Audience and Issuer are what aud has to contain and what iss has to be; empty: anything.
+	// Audience must be in a token's aud, and Issuer must be its iss; empty: anything.
 	Audience, Issuer string
-	// Anonymous is what may be read without a token, and with any. None: nothing.
+	// Anonymous is what can be read without a token, and with any token. None: nothing.
 	Anonymous event.Patterns
 
-	Client *http.Client // fetches the key set; nil means one of its own
+	Client *http.Client // its transport fetches the key set; nil: the default transport
 	Logger *slog.Logger // nil: logs nothing
 }
 
-// Keys tells good tokens from bad ones. The zero value takes none, and lets nothing be read without.
+// Keys tells valid tokens from others. The zero value accepts no token, and allows reading nothing without one.
 type Keys struct {
-	publish  [sha256.Size]byte // zero if there is no publish token: nothing has that hash
-	operator Caller
-	nobody   Caller
-	shared   event.Patterns // what anybody may read
+	publish   [sha256.Size]byte // zero if there is no publish token: nothing has that hash
+	operator  Caller
+	anonymous Caller
+	shared    event.Patterns // readable by anyone
 
 	secret    []byte
 	set       *keySet
-	parser    *jwt.Parser    // nil: no JSON web token counts
+	parser    *jwt.Parser    // nil: no JSON web token is valid
 	validator *jwt.Validator // of the claims
 }
 
-// New checks the Config. It fetches nothing yet.
+// New checks the Config. It fetches nothing.
 func New(config Config) (*Keys, error) {
 	k := &Keys{
 		shared:   widest(config.Anonymous),
 		operator: Caller{&identity{subject: "operator", operator: true, read: event.Patterns{event.All}}},
 	}
-	k.nobody = Caller{&identity{read: k.shared}}
+	k.anonymous = Caller{&identity{read: k.shared}}
 	if config.PublishToken != "" {
 		if err := CheckPublishToken(config.PublishToken); err != nil {
 			return nil, fmt.Errorf("publish token: %w", err)
@@ -65,9 +66,12 @@ func New(config Config) (*Keys, error) {
 		k.secret, algorithms = []byte(config.JWTSecret), append(algorithms, hmacAlgorithm)
 	}
 	if config.JWKSURL != "" {
-		var err error
-		if k.set, err = newKeySet(config.JWKSURL, config.Client, config.Logger); err != nil {
-			return nil, err
+		if err := CheckKeySetURL(config.JWKSURL); err != nil {
+			return nil, fmt.Errorf("JWKS URL: %w", err)
+		}
+		k.set = &keySet{url: config.JWKSURL, inner: http.DefaultTransport, logger: cmp.Or(config.Logger, slog.New(slog.DiscardHandler)), fetched: make(chan struct{})}
+		if config.Client != nil && config.Client.Transport != nil {
+			k.set.inner = config.Client.Transport
 		}
 		algorithms = append(algorithms, setAlgorithms...)
 	}
@@ -78,8 +82,8 @@ func New(config Config) (*Keys, error) {
 	return k, nil
 }
 
-// Authenticate returns the caller whose bearer token this is, or an error. How long it takes tells nothing about the publish token:
-// hashes of one length are compared, in constant time. It may wait for the key set to be fetched, for seconds at most.
+// Authenticate returns the caller of a bearer token, or an error. It compares hashes of equal length in constant time, so its duration
+// says nothing about the publish token. It may wait some seconds for the key set.
 func (k *Keys) Authenticate(ctx context.Context, bearer string) (Caller, error) {
 	hash := sha256.Sum256([]byte(bearer))
 	if subtle.ConstantTimeCompare(hash[:], k.publish[:]) == 1 {
@@ -88,22 +92,23 @@ func (k *Keys) Authenticate(ctx context.Context, bearer string) (Caller, error) 
 	if k.parser == nil || len(bearer) > maxToken || strings.Count(bearer, ".") != 2 {
 		return Caller{}, errUnknown
 	}
-	return k.ofJWT(ctx, bearer, hash)
+	return k.authenticateJWT(ctx, bearer, hash)
 }
 
-// Anonymous is a caller without a token that counts. Whatever needs one fails by why, an error of [Keys.Authenticate] about a token
-// that was sent nevertheless; nil if there was none.
+// Anonymous returns a caller without a valid token. What needs a token then fails with why, an error of [Keys.Authenticate] about a token
+// that was sent nevertheless; nil if none was sent.
 func (k *Keys) Anonymous(why error) Caller {
-	if why == nil && k.nobody.identity != nil {
-		return k.nobody
+	if why == nil && k.anonymous.identity != nil {
+		return k.anonymous
 	}
 	return Caller{&identity{read: k.shared, why: why}}
 }
 
-// Fetch fetches the key set, if there is one. It is for the start, so that whoever runs the server learns at once of a URL that does
-// not work, by one warning in the log; tokens that come before it works are an ErrUnavailable, and have it tried again.
-func (k *Keys) Fetch(ctx context.Context) {
-	if k.set != nil {
-		k.set.fetchIfDue(ctx, 0)
+// Run fetches the key set, if there is one, until ctx is done: at once, every hour, and for tokens with an unknown key ID. The log says if
+// it cannot be fetched. Until it could be fetched once, its tokens are an ErrUnavailable.
+func (k *Keys) Run(ctx context.Context) error {
+	if k.set == nil {
+		return nil
 	}
+	return k.set.run(ctx)
 }

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// PublishToken returns the token kept in the file publish-token of dir. At first start it makes the folder (mode 0700) and a random
-// token (mode 0600). The file is there whole or not at all, and of several starters at once all return the same token.
+// PublishToken returns the token in the file publish-token of dir. If there is none, it creates the folder (mode 0700) and a random token
+// (mode 0600). The file is never incomplete, and processes that start together all return the same token.
 func PublishToken(dir string) (string, error) {
 	path := filepath.Join(dir, "publish-token")
 	token, err := readToken(path)
@@ -24,7 +24,7 @@ func PublishToken(dir string) (string, error) {
 	if err := writeToken(path); err != nil {
 		return "", fmt.Errorf("publish token: %w", err)
 	}
-	// Read back, as another starter may have been first.
+	// Read it back, because another process may have been faster.
 	return readToken(path)
 }
 
@@ -38,12 +38,12 @@ func readToken(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("publish token: %w", err)
 	}
-	// The group may read: Kubernetes gives a volume's files to the group of the pod (fsGroup) at every mount. Windows has no modes.
+	// The group may read: Kubernetes gives the files of a volume to the pod's group (fsGroup) at every mount. Windows has no modes.
 	if info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" {
-		return "", fmt.Errorf("publish token: %s is open to every user (mode %#o): chmod 600 it, or delete it for a new token if one may have read it",
+		return "", fmt.Errorf("publish token: %s is open to every user (mode %#o): chmod 600 it, or delete it for a new token if somebody may have read it",
 			path, info.Mode().Perm())
 	}
-	const bound = 4096 // for a wrong file in this place
+	const bound = 4096 // bytes, in case it is some other file
 	text, err := io.ReadAll(io.LimitReader(file, bound))
 	if err != nil {
 		return "", fmt.Errorf("publish token: %w", err)
@@ -72,7 +72,7 @@ func writeToken(path string) error {
 	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
 		return err
 	}
-	// A link and not a rename: it fails if the name is taken, where a rename would replace the token of another starter.
+	// A link fails if the name exists; a rename would replace the token of another process.
 	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
