@@ -15,6 +15,7 @@ import (
 	"freshet/handlers"
 	"freshet/hub"
 	"freshet/templates"
+	"freshet/ticket"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -140,11 +141,11 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, logger *slog.
 	if err != nil {
 		return nil, err
 	}
-	store, err := a.log.Tickets(ctx)
+	store, err := a.log.Store(ctx)
 	if err != nil {
 		return nil, err
 	}
-	tickets, err := auth.NewTickets(auth.TicketsConfig{Store: store, Logger: logger})
+	tickets, err := ticket.New(ctx, ticket.Config{Store: store, Logger: logger})
 	if err != nil {
 		return nil, err
 	}

@@ -8,43 +8,55 @@ import (
 	"freshet/event"
 )
 
-// Caller is whoever sent a request. It is as small as a pointer; two are equal if they came of one authentication.
+// Caller is the sender of a request. It is as small as a pointer; two are equal if they are from one authentication.
 type Caller struct {
 	*identity
 }
 
-// identity does not change once made. A nil one reads everything.
+// identity never changes. A nil one may read everything.
 type identity struct {
 	subject  string // empty: anonymous
 	operator bool
 	publish  event.Patterns
-	read     event.Patterns // with what anybody may read; none covers another
+	read     event.Patterns // what anyone may read included; none covers another
 	expires  time.Time
-	why      error // of an anonymous caller, whose token was bad; else nil
+	ticket   Ticket
+	why      error // for an anonymous caller with a bad token, what is wrong with it
 }
 
-// MayPublish is nil if the caller may publish to the topic; without a topic, if there is any that the caller may publish to.
+// Ticket identifies the ticket that a caller came with.
+type Ticket struct {
+	ID       string // empty: the caller came without a ticket
+	Revision uint64 // of the store that has the revocations, when the ticket was issued
+}
+
+// TicketCaller returns a caller with a verified ticket: one that reads the topics until the expiry.
+func TicketCaller(subject string, topics event.Patterns, expires time.Time, ticket Ticket) Caller {
+	return Caller{&identity{subject: subject, read: widest(topics), expires: expires, ticket: ticket}}
+}
+
+// MayPublish is nil if the caller may publish to the topic, or, with an empty topic, to any topic at all.
 func (c Caller) MayPublish(topic string) error {
 	switch {
-	case c.Subject() == "" && c.identity != nil && c.why != nil: // anonymous, but by a token that is bad
+	case c.Subject() == "" && c.identity != nil && c.why != nil: // anonymous because of a bad token
 		return c.why
 	case c.Subject() == "":
 		return fmt.Errorf(`%w: to publish, send "Authorization: Bearer <publish token>"`, ErrUnauthenticated)
 	case c.operator:
 		return nil
 	case len(c.publish) == 0:
-		return fmt.Errorf("%w: the token does not let its owner publish", ErrForbidden)
+		return fmt.Errorf("%w: the token does not allow publishing", ErrForbidden)
 	case topic == "":
 		return nil
 	}
 	if t, err := event.ParseTopic(topic); err != nil || !c.publish.Match(t) {
-		return fmt.Errorf("%w: the token does not let its owner publish to topic %q", ErrForbidden, topic)
+		return fmt.Errorf("%w: the token does not allow publishing to topic %q", ErrForbidden, topic)
 	}
 	return nil
 }
 
-// MayRead is nil if the caller may read all that the pattern selects. The patterns of what is readable are looked at one by one: that
-// two of them together cover it does not count. The server's own topics, asked for by name, are for whoever may read anything.
+// MayRead is nil if the caller may read every topic that the pattern selects. One readable pattern has to cover it alone; two that cover it
+// together do not count. A caller who may read anything may read the server's own topics by name.
 func (c Caller) MayRead(pattern event.Pattern) error {
 	readable, name := c.Readable(), pattern.String()
 	switch {
@@ -53,7 +65,7 @@ func (c Caller) MayRead(pattern event.Pattern) error {
 	case len(readable) > 0 && (name == event.TopicCounter.String() || name == event.TopicStats.String()):
 		return nil
 	case c.Subject() != "":
-		return fmt.Errorf("%w: the token does not let its owner read topic %q", ErrForbidden, name)
+		return fmt.Errorf("%w: the token does not allow reading topic %q", ErrForbidden, name)
 	}
 	return c.needsToken(fmt.Sprintf("topic %q", name))
 }
@@ -64,12 +76,12 @@ func (c Caller) MayReadAnything() error {
 	case len(c.Readable()) > 0:
 		return nil
 	case c.Subject() != "":
-		return fmt.Errorf("%w: the token does not let its owner read any topic", ErrForbidden)
+		return fmt.Errorf("%w: the token does not allow reading any topic", ErrForbidden)
 	}
 	return c.needsToken("here")
 }
 
-// needsToken is for an anonymous caller.
+// needsToken is the error for an anonymous caller.
 func (c Caller) needsToken(what string) error {
 	if c.identity != nil && c.why != nil {
 		return c.why
@@ -77,8 +89,7 @@ func (c Caller) needsToken(what string) error {
 	return fmt.Errorf(`%w: to read %s, send "Authorization: Bearer <token>"`, ErrUnauthenticated, what)
 }
 
-// Readable is all that the caller may read: what the token says and what anybody may, so that no pattern covers another. It belongs
-// to the Caller.
+// Readable is all that the caller may read, what anyone may read included. No pattern covers another. Do not change it.
 func (c Caller) Readable() event.Patterns {
 	if c.identity == nil {
 		return event.Patterns{event.All}
@@ -86,7 +97,7 @@ func (c Caller) Readable() event.Patterns {
 	return c.read
 }
 
-// Expires is when the caller's token ends, the zero time if it never does.
+// Expires is when the caller's token or ticket expires; zero: never.
 func (c Caller) Expires() time.Time {
 	if c.identity == nil {
 		return time.Time{}
@@ -94,8 +105,8 @@ func (c Caller) Expires() time.Time {
 	return c.expires
 }
 
-// Subject names whoever the token was made for, the same on every node and with every token of one issuer and subject; a token without
-// a subject is one of its own. It is short, printable and tells nothing of the token; empty for anonymous callers.
+// Subject identifies the owner of the token, on every node and in every token of one issuer and subject; a token without a subject has its
+// own. It is short and printable, and reveals nothing of the token. It is empty for anonymous callers.
 func (c Caller) Subject() string {
 	if c.identity == nil {
 		return ""
@@ -103,8 +114,16 @@ func (c Caller) Subject() string {
 	return c.subject
 }
 
-// Operator says that the caller has the publish token, and may do everything.
+// Operator reports whether the caller has the publish token, and may do everything.
 func (c Caller) Operator() bool { return c.identity != nil && c.operator }
+
+// Ticket returns the ticket that the caller came with; the zero Ticket if none.
+func (c Caller) Ticket() Ticket {
+	if c.identity == nil {
+		return Ticket{}
+	}
+	return c.ticket
+}
 
 // widest returns the patterns without those that another one covers.
 func widest(patterns event.Patterns) event.Patterns {

@@ -42,6 +42,7 @@ var neverImports = map[string][]string{
 	"park":        slices.Concat(ginPackages, []string{ours + "/eventlog"}),
 	"certificate": slices.Concat(ginPackages, natsPackages, []string{ours}),
 	"auth":        slices.Concat(ginPackages, []string{ours + "/hub", ours + "/eventlog"}),
+	"ticket":      slices.Concat(ginPackages, natsPackages, []string{ours + "/hub", ours + "/eventlog"}),
 	"handlers":    slices.Concat(natsPackages, []string{ours + "/middleware"}),
 	"middleware":  {ours + "/hub", ours + "/eventlog", ours + "/handlers"},
 	"templates":   {ours},

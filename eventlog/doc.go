@@ -23,7 +23,7 @@
 // while many are under way are committed together, each with an answer of its own. An append
 // that is alone waits for no others, and at most 65,536 wait: the next is [ErrUnavailable].
 //
-// Beside the events a Log keeps [Tickets], small values that all nodes share.
+// Beside the events a Log has a [Store] of small values that all nodes share.
 //
 // A Log is safe for concurrent use. Callers own nothing of it; events are values.
 package eventlog

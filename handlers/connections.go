@@ -79,6 +79,21 @@ func (l *connections) find(id uint64) *parked {
 	return nil
 }
 
+// endIf ends the open streams whose caller matches, because the caller may read no longer.
+func (l *connections) endIf(match func(auth.Caller) bool) {
+	l.mu.Lock()
+	var leashes []*leash
+	for p := l.newest; p != nil; p = p.connection.next {
+		if match(p.caller) {
+			leashes = append(leashes, p.leash)
+		}
+	}
+	l.mu.Unlock()
+	for _, leash := range leashes {
+		leash.end()
+	}
+}
+
 // States of a stream, as an operator sees it.
 const (
 	stateLive       = "live"

@@ -6,7 +6,7 @@
 // frames: no error text, no status. Publishing answers after the log has the event. Who may
 // publish and read what is for package auth's caller in the request's context to say;
 // without middleware that authenticates, everybody may read everything and nobody may
-// publish. Tickets, for browsers, are issued to callers who are known, and redeemed here. Every
+// publish. Tickets, for browsers, are issued to callers with a token, and accepted here. Every
 // error is answered as JSON, {"error":{"code","message"}}, from one table.
 package handlers
 
@@ -27,6 +27,7 @@ import (
 	"freshet/hub"
 	"freshet/limit"
 	"freshet/park"
+	"freshet/ticket"
 
 	"github.com/gin-gonic/gin"
 )
@@ -67,9 +68,9 @@ type Config struct {
 	// system has the means. [Handlers.Run] is what serves them.
 	Park bool
 
-	// Tickets are what browsers read with that cannot send a token; nil: there are none.
+	// Tickets authenticate browsers, which cannot send a token; nil: there are none.
 	// [Handlers.Run] runs them.
-	Tickets *auth.Tickets
+	Tickets *ticket.Tickets
 
 	// Nodes is how this node hears of the others; nil: not at all. [Handlers.Run] listens.
 	Nodes Nodes
@@ -149,7 +150,7 @@ func (h *Handlers) Register(r gin.IRouter) {
 	r.Match(reads, "/readyz", h.readyz)
 	if h.cfg.Tickets != nil {
 		r.POST("/ticket", h.issueTicket)
-		r.POST("/ticket/:id", h.extendTicket)
+		r.DELETE("/ticket", h.revokeTickets)
 		r.DELETE("/ticket/:id", h.revokeTicket)
 	}
 	if h.cfg.Page != nil {

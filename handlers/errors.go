@@ -11,6 +11,7 @@ import (
 	"freshet/auth"
 	"freshet/event"
 	"freshet/eventlog"
+	"freshet/ticket"
 
 	"github.com/gin-gonic/gin"
 )
@@ -26,8 +27,7 @@ var (
 	errNotReady     = errors.New("the server is not ready")
 	errRequest      = errors.New("the request is malformed")
 	errSlow         = errors.New("the body did not arrive in time")
-	errNoTicket     = errors.New("there is no such ticket")
-	errTickets      = errors.New("no more tickets can be stored")
+	errRevocations  = errors.New("the revocation cannot be stored")
 	errNotFound     = errors.New("nothing is served here")
 	errNoConnection = errors.New("there is no such connection")
 	// errUncertain is eventlog.ErrUnavailable as a publisher has to hear it.
@@ -46,9 +46,9 @@ var table = []struct {
 	{auth.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", ""},
 	{auth.ErrForbidden, http.StatusForbidden, "forbidden", ""},
 	{auth.ErrUnavailable, http.StatusServiceUnavailable, "auth_unavailable", "tokens cannot be checked at the moment; try again soon"},
-	{auth.ErrTooManyTickets, http.StatusTooManyRequests, "too_many_tickets", ""},
-	{errNoTicket, http.StatusNotFound, "no_ticket", "there is no such ticket any more: get a new one with POST /ticket"},
-	{errTickets, http.StatusInsufficientStorage, "tickets_full", "no more tickets can be stored: there are a million, or the log's disk is full; those that are not used are gone in a few minutes"},
+	{ticket.ErrTooMany, http.StatusTooManyRequests, "too_many_tickets", ""},
+	{ticket.ErrNoID, http.StatusNotFound, "no_ticket", "this is not the ID of a ticket: use the id that POST /ticket returned with it"},
+	{errRevocations, http.StatusInsufficientStorage, "tickets_full", "the ticket is not revoked: the log's disk is full, or a hundred thousand revocations of the last 24 hours fill the store"},
 	{errNoConnection, http.StatusNotFound, "no_connection", "no such connection is open on this node (any more)"},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
 	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive whole within 30 s; send less at a time"},

@@ -103,18 +103,12 @@ func (h *Handlers) admit(c *gin.Context) (*stream, *parked) {
 		fail(c, fmt.Errorf("%w: a request for a stream has no body", errRequest))
 		return nil, nil
 	}
-	use, err := h.redeem(c)
-	if err != nil {
-		h.turnAway(c, err)
-		return nil, nil
+	err := h.authenticateTicket(c)
+	var patterns event.Patterns
+	var counter, stats bool
+	if err == nil {
+		patterns, counter, stats, err = h.parseTopics(c)
 	}
-	goesOn := false
-	defer func() {
-		if !goesOn {
-			use.Close()
-		}
-	}()
-	patterns, counter, stats, err := h.parseTopics(c)
 	if errors.Is(err, auth.ErrUnavailable) {
 		h.refuse(c, err)
 		return nil, nil
@@ -143,10 +137,13 @@ func (h *Handlers) admit(c *gin.Context) (*stream, *parked) {
 		h.refuse(c, err)
 		return nil, nil
 	}
-	goesOn = true
-	s.leash = newLeash(s.sub, use, auth.FromContext(c.Request.Context()).Expires())
-	p := &parked{h: h, sub: s.sub, leash: s.leash, counter: counter, stats: stats, ndjson: wantsNDJSON(c), address: address, from: s.sub.Cursor()}
+	caller := auth.FromContext(c.Request.Context())
+	s.leash = newLeash(s.sub, caller)
+	p := &parked{h: h, caller: caller, sub: s.sub, leash: s.leash, counter: counter, stats: stats, ndjson: wantsNDJSON(c), address: address, from: s.sub.Cursor()}
 	h.connections.add(p)
+	if caller.Ticket().ID != "" && h.cfg.Tickets.Revoked(caller) { // since it was verified, and before endIf could find the stream
+		s.leash.end()
+	}
 	return s, p
 }
 

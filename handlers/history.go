@@ -35,12 +35,10 @@ type historyPage struct {
 // history serves GET /history: stored events, oldest first, a page at a time. A page is
 // what a stream would send, cut off; so a gap is told here too, as an event of type gap.
 func (h *Handlers) history(c *gin.Context) {
-	use, err := h.redeem(c)
-	if err != nil {
+	if err := h.authenticateTicket(c); err != nil {
 		fail(c, err)
 		return
 	}
-	defer use.Close()
 	patterns, _, _, err := h.parseTopics(c)
 	if err != nil {
 		fail(c, err)

@@ -1,7 +1,7 @@
 package handlers
 
 import (
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"freshet/auth"
@@ -9,77 +9,40 @@ import (
 	"freshet/park"
 )
 
-// leash ends a stream, wherever it is, when its reader's token expires or the ticket is revoked
-// that it was opened with. It belongs to one stream, and may be told from anywhere. That of a
-// reader who may read for ever is nil.
+// leash ends a stream when its reader's token or ticket expires or is revoked. It belongs to one stream, and may be used from
+// anywhere. For a reader whose right never ends it is nil.
 type leash struct {
-	sub *hub.Subscriber
-	use *auth.Use // nil: no ticket
-
-	mu    sync.Mutex
-	freed bool
-	over  bool
+	sub   *hub.Subscriber
+	over  atomic.Bool
 	timer *time.Timer
 }
 
-// newLeash returns the leash of a stream that may last until then, or as the ticket's use says.
-func newLeash(sub *hub.Subscriber, use *auth.Use, until time.Time) *leash {
-	if use == nil && until.IsZero() {
+func newLeash(sub *hub.Subscriber, caller auth.Caller) *leash {
+	if caller.Expires().IsZero() {
 		return nil
 	}
-	l := &leash{sub: sub, use: use}
-	if use != nil {
-		use.Attach(l)
-	} else {
-		l.Extend(until)
-	}
+	l := &leash{sub: sub}
+	l.timer = time.AfterFunc(time.Until(caller.Expires()), l.end)
 	return l
 }
 
-// Extend lets the stream go on until then; zero: for ever.
-func (l *leash) Extend(until time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.timer != nil {
-		l.timer.Stop()
-		l.timer = nil
-	}
-	if !l.freed && !until.IsZero() {
-		l.timer = time.AfterFunc(time.Until(until), l.End)
-	}
-}
-
-// End ends the stream.
-func (l *leash) End() {
-	l.mu.Lock()
-	l.over = true
-	l.mu.Unlock()
+// end ends the stream.
+func (l *leash) end() {
+	l.over.Store(true)
 	l.sub.End()
 }
 
 // reason is why the subscriber was ended: by this, or by an operator.
 func (l *leash) reason() park.Reason {
-	if l == nil {
-		return park.Ended
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.over {
+	if l != nil && l.over.Load() {
 		return park.Expired
 	}
 	return park.Ended
 }
 
-// free is told when the stream has ended, whatever for.
+// free stops the timer once the stream has ended.
 func (l *leash) free() {
-	if l == nil {
-		return
-	}
-	l.mu.Lock()
-	l.freed = true
-	if l.timer != nil {
+	if l != nil {
 		l.timer.Stop()
 	}
-	l.mu.Unlock()
-	l.use.Close()
 }

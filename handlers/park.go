@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"freshet/auth"
 	"freshet/event"
 	"freshet/hub"
 	"freshet/park"
@@ -21,6 +22,7 @@ import (
 // connection; while it is not, a goroutine of its own does.
 type parked struct {
 	h              *Handlers
+	caller         auth.Caller
 	sub            *hub.Subscriber
 	counter, stats bool
 	ndjson         bool

@@ -25,6 +25,7 @@ import (
 	"freshet/handlers"
 	"freshet/hub"
 	"freshet/middleware"
+	"freshet/ticket"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
@@ -36,7 +37,7 @@ type tcpServer struct {
 	*handlers.Handlers
 	log     *eventlogtest.Memory
 	hub     *hub.Hub
-	tickets *auth.Tickets
+	tickets *ticket.Tickets
 	records chan map[string]any // of the request log
 	callers sync.Map            // of auth.Caller, by what a request has in its query as "as"
 }
@@ -67,7 +68,7 @@ func onBothPaths(t *testing.T, window int64, test func(ctx context.Context, t *t
 			log := eventlogtest.NewMemory()
 			h, err := hub.New(ctx, log, hub.Config{WindowBytes: window})
 			must(t, err)
-			tickets, err := auth.NewTickets(auth.TicketsConfig{Store: eventlogtest.NewTickets()})
+			tickets, err := ticket.New(ctx, ticket.Config{Store: eventlogtest.NewStore()})
 			must(t, err)
 			hs, err := handlers.New(handlers.Config{
 				Log: log, Hub: h, Tickets: tickets, CounterInterval: 10 * time.Millisecond, Heartbeat: 50 * time.Millisecond, Park: parked,

@@ -45,7 +45,7 @@ type stats struct {
 	stalled atomic.Uint64
 }
 
-// Run holds the parked streams, runs the tickets, takes the stats that streams of the topic
+// Run holds the parked streams, keeps the revoked tickets, takes the stats that streams of the topic
 // stats send, and exchanges them with the other nodes, until ctx is done. It returns
 // [eventlog.ErrRenewed] once it finds that the log is another one.
 func (h *Handlers) Run(ctx context.Context) error {
@@ -58,7 +58,7 @@ func (h *Handlers) Run(ctx context.Context) error {
 		g.Go(func() error { return h.cfg.Nodes.Hear(ctx, h.nodes.hear) })
 	}
 	if h.cfg.Tickets != nil {
-		g.Go(func() error { return h.cfg.Tickets.Run(ctx) })
+		g.Go(func() error { return h.cfg.Tickets.Run(ctx, h.connections.endIf) })
 	}
 	return g.Wait()
 }

@@ -1,0 +1,137 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Store holds small values beside the log: a JetStream key-value bucket on the same servers, with as many replicas, that all nodes share.
+// Keys consist of letters, digits, dashes, underscores and dots.
+type Store struct {
+	log *Log
+	kv  jetstream.KeyValue
+}
+
+const (
+	storeBucket   = streamName + "-store"
+	storeSubject  = "$KV." + storeBucket + "."
+	storeBytes    = 16 << 20 // about a hundred thousand entries
+	storeMaxValue = 1 << 10  // bytes, headers included
+)
+
+// Store opens the store, and creates it if it does not exist.
+func (l *Log) Store(ctx context.Context) (*Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*answerTimeout)
+	defer cancel()
+	replicas := max(l.stream.CachedInfo().Config.Replicas, 1)
+	kv, err := l.js.KeyValue(ctx, storeBucket)
+	var status jetstream.KeyValueStatus
+	if err == nil {
+		status, err = kv.Status(ctx)
+	}
+	// An update writes even if nothing changes, which fails while the disk is full.
+	if errors.Is(err, jetstream.ErrBucketNotFound) || err == nil && status.Config().Replicas != replicas {
+		kv, err = l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: storeBucket, MaxBytes: storeBytes, MaxValueSize: storeMaxValue, LimitMarkerTTL: time.Second, Replicas: replicas,
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the key-value bucket %q: %w", storeBucket, answer(err))
+	}
+	return &Store{l, kv}, nil
+}
+
+// Create writes the value if the key does not exist. That it exists is no error.
+func (s *Store) Create(ctx context.Context, key string, value []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	if _, err := s.kv.Create(ctx, key, value); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+		return answer(err)
+	}
+	return nil
+}
+
+// Put writes the value, which is deleted after the TTL, in whole seconds. Each write to the store returns a higher revision. The error is
+// [ErrFull] or [ErrUnavailable].
+func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (revision uint64, err error) {
+	if err := s.log.broken(); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	// KeyValue.Create alone has a TTL, and it refuses a key that exists.
+	ack, err := s.log.js.Publish(ctx, storeSubject+key, value, jetstream.WithMsgTTL(ttl.Truncate(time.Second)))
+	if err != nil {
+		return 0, answer(err)
+	}
+	return ack.Sequence, nil
+}
+
+// Watch calls change with all that the store holds, then loaded, then change with each write, in the order of revisions, until ctx is
+// done. Deleted keys are not reported. After a lost connection it starts over. Both functions are called by one goroutine, and may block.
+func (s *Store) Watch(ctx context.Context, change func(key string, value []byte, revision uint64), loaded func()) error {
+	connected := s.log.nc.StatusChanged(nats.CONNECTED)
+	defer s.log.nc.RemoveStatusListener(connected)
+	for {
+		err := s.watch(ctx, connected, change, loaded)
+		s.log.logger.Debug("the watch of the store starts over", "error", err)
+		if err := pause(ctx, tailPause); err != nil {
+			return err
+		}
+	}
+}
+
+// watch returns when the library's watcher ends, the connection was replaced, or loading takes too long. The last is also for two flaws
+// of nats.go 1.55: WatchAll waits without a timeout for a server that does not answer, and the end of loading is not reported if the last
+// values expire meanwhile.
+func (s *Store) watch(ctx context.Context, connected <-chan nats.Status, change func(key string, value []byte, revision uint64), loaded func()) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	loading := time.AfterFunc(2*answerTimeout, stop)
+	defer loading.Stop()
+	watcher, err := s.kv.WatchAll(ctx)
+	if err != nil {
+		return err
+	}
+	defer drain(watcher)
+	defer stop()
+	for {
+		select {
+		case entry, open := <-watcher.Updates():
+			switch {
+			case !open:
+				return errBroken
+			case entry == nil:
+				loading.Stop()
+				loaded()
+			case entry.Operation() == jetstream.KeyValuePut:
+				change(entry.Key(), entry.Value(), entry.Revision())
+			}
+		case <-connected: // the watcher would notice after ten seconds
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// drain waits until the stopped watcher's goroutine has ended: it blocks on a full channel. If the watcher was stopped while it started,
+// the channel is never closed (nats.go 1.55), and nothing is sent any more.
+func drain(watcher jetstream.KeyWatcher) {
+	timeout := time.After(time.Second)
+	for {
+		select {
+		case _, open := <-watcher.Updates():
+			if !open {
+				return
+			}
+		case <-timeout:
+			return
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package ticket
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"freshet/auth"
+	"freshet/event"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	// DefaultLifetime is how long a ticket lives if its request does not say, and MaxLifetime is the most that it may ask for.
+	DefaultLifetime = time.Hour
+	MaxLifetime     = 24 * time.Hour
+
+	maxBytes = 4 << 10 // a ticket travels in a URL
+	audience = "freshet-ticket"
+
+	keyBytes = 32
+	idRandom = 12 // bytes of an ID that are random; as many more are the tag
+)
+
+// Ticket describes a ticket to its owner. It does not contain the signed token.
+type Ticket struct {
+	ID      string
+	Subject string         // of the caller who created it
+	Topics  event.Patterns // the topics that it may read
+	Origin  string         // of the pages that may use it
+	Expires time.Time
+}
+
+// claims is the payload of a ticket.
+type claims struct {
+	jwt.RegisteredClaims
+	Topics   []string `json:"topics"`
+	Origin   string   `json:"origin"`
+	Revision uint64   `json:"rev"` // of the Store, when the ticket was issued
+}
+
+// keys sign and verify tickets, and tag their IDs.
+type keys struct {
+	signing, tagging []byte
+	parser           *jwt.Parser
+}
+
+// deriveKeys returns nil if the shared key is malformed.
+func deriveKeys(shared []byte) *keys {
+	signing, err := hkdf.Key(sha256.New, shared, nil, "freshet ticket signature", keyBytes)
+	if err != nil || len(shared) != keyBytes {
+		return nil
+	}
+	tagging, err := hkdf.Key(sha256.New, shared, nil, "freshet ticket ID", keyBytes)
+	if err != nil {
+		return nil
+	}
+	return &keys{signing, tagging, jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(),
+		jwt.WithAudience(audience), jwt.WithExpirationRequired())}
+}
+
+func (k *keys) sign(t Ticket, revision uint64) (string, error) {
+	c := claims{Origin: t.Origin, Revision: revision, RegisteredClaims: jwt.RegisteredClaims{
+		ID: t.ID, Subject: t.Subject, Audience: jwt.ClaimStrings{audience},
+		IssuedAt: jwt.NewNumericDate(time.Now()), ExpiresAt: jwt.NewNumericDate(t.Expires),
+	}}
+	for _, p := range t.Topics {
+		c.Topics = append(c.Topics, p.String())
+	}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(k.signing)
+	if err == nil && len(token) > maxBytes {
+		err = &event.InvalidError{Field: "topics", Reason: fmt.Sprintf(
+			"make a ticket of %d bytes, and a URL has room for %d; name fewer topics, or patterns like orders.*", len(token), maxBytes)}
+	}
+	return token, err
+}
+
+// verify returns the caller that the ticket stands for, and the origin that it is bound to.
+func (k *keys) verify(token string) (caller auth.Caller, origin string, err error) {
+	var c claims
+	if _, err := k.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return k.signing, nil }); err != nil {
+		return auth.Caller{}, "", errInvalid // the library's reason would help only a forger
+	}
+	var topics event.Patterns
+	for _, text := range c.Topics {
+		p, err := event.ParsePattern(text)
+		if err != nil {
+			return auth.Caller{}, "", errInvalid // issued by a version with other rules
+		}
+		topics = append(topics, p)
+	}
+	return auth.TicketCaller(c.Subject, topics, c.ExpiresAt.Time, auth.Ticket{ID: c.ID, Revision: c.Revision}), c.Origin, nil
+}
+
+// newID returns an ID for a ticket of the subject.
+func (k *keys) newID(subject string) string {
+	random := make([]byte, idRandom)
+	_, _ = rand.Read(random) // never fails
+	return base64.RawURLEncoding.EncodeToString(append(random, k.tag(random, subject)...))
+}
+
+func (k *keys) tag(random []byte, subject string) []byte {
+	mac := hmac.New(sha256.New, k.tagging)
+	mac.Write(random)
+	mac.Write([]byte(subject))
+	return mac.Sum(nil)[:idRandom]
+}
+
+// decodeID returns nil if the text is no ID.
+func decodeID(id string) []byte {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(id)
+	if err != nil || len(raw) != 2*idRandom {
+		return nil
+	}
+	return raw
+}
+
+// owns reports whether the decoded ID was issued to the subject.
+func (k *keys) owns(subject string, id []byte) bool {
+	return hmac.Equal(k.tag(id[:idRandom], subject), id[idRandom:])
+}
