@@ -43,6 +43,16 @@ func (id ID) String() string { return string(id.append(nil)) }
 // MarshalText returns what String returns.
 func (id ID) MarshalText() ([]byte, error) { return id.append(nil), nil }
 
+// UnmarshalText reads what MarshalText returns: an ID as [ParseID] does, or no ID.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	if len(text) == 0 {
+		*id = ID{}
+		return nil
+	}
+	*id, err = ParseID(string(text))
+	return err
+}
+
 func (id ID) append(dst []byte) []byte {
 	if id.IsZero() {
 		return dst

@@ -1,0 +1,38 @@
+// Package client publishes to a Freshet server and subscribes to it.
+//
+//	c, err := client.New(client.Config{URL: "http://localhost:8080", Token: token})
+//	id, err := c.Publish(ctx, client.Message{Topic: "orders.new", Data: "42"})
+//
+//	for e, err := range c.Subscribe(ctx, client.Subscription{Topics: []string{"orders.>"}}) {
+//		if err != nil {
+//			return err
+//		}
+//		fmt.Println(e.Topic, e.Data)
+//	}
+//
+// The package needs the standard library and freshet/event alone.
+//
+// # Publishing
+//
+//   - [Client.Publish] and [Client.PublishAll] block until the server has stored the events
+//     or refused them.
+//   - They retry lost connections and the statuses 429, 502, 503 and 504, with growing and
+//     random waits, until the context ends. Give the context a deadline.
+//   - Every request has an idempotency key, so a retry stores nothing twice. The server
+//     forgets a key after two minutes, so retries end before that.
+//   - A refusal is an [*Error]. A full disk (507) is one too: a retry would not help before
+//     an operator makes room.
+//
+// # Subscribing
+//
+//   - [Client.Subscribe] yields events in the order of the log, each once. It reconnects and
+//     resumes after the last event ID by itself.
+//   - The loop's body may be slow: unread events wait in the server's log, and a reader that
+//     falls behind retention gets a gap.
+//   - A gap is an event with [Event.Gap]: some events are lost, and the rest follows.
+//   - Leaving the loop closes the connection. An error is always the last thing that a loop
+//     yields. A loop that ends without one read everything of topics that have ended.
+//   - [Client.Open] is one connection without resuming, frame by frame.
+//
+// A [Client] is safe for concurrent use. Iterators and readers belong to one goroutine each.
+package client

@@ -1,0 +1,189 @@
+package client
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"freshet/event"
+)
+
+// maxFrame is the largest frame that a reader accepts.
+const maxFrame = 64 << 20
+
+var errSilent = errors.New("freshet: the connection is silent: no heartbeat has arrived")
+
+// Frame is one frame of a stream, or one line of NDJSON.
+type Frame struct {
+	event.Frame
+	Topic string    // NDJSON only
+	Time  time.Time // NDJSON only: when the event was stored
+}
+
+// Reader reads one stream. It belongs to one goroutine, except for Close.
+type Reader struct {
+	Header http.Header // of the answer
+
+	ctx     context.Context //nolint:containedctx // it lives as long as the connection
+	cancel  context.CancelCauseFunc
+	body    io.ReadCloser
+	silence *time.Timer // nil: silence is not noticed
+	limit   time.Duration
+	next    func() (Frame, error)
+}
+
+// Open opens the stream once, without resuming it later. An answer without a stream is an
+// [*Error], also with status 204, which means that the topics have ended. The caller closes
+// the reader; the end of ctx closes it too.
+func (c *Client) Open(ctx context.Context, s Subscription) (*Reader, error) {
+	ticket := ""
+	if s.Ticket != nil {
+		var err error
+		if ticket, err = s.Ticket(ctx); err != nil {
+			return nil, fmt.Errorf("freshet: get a ticket: %w", err)
+		}
+	}
+	return c.open(ctx, s, ticket)
+}
+
+func (c *Client) open(ctx context.Context, s Subscription, ticket string) (_ *Reader, err error) {
+	query := url.Values{"topic": s.Topics}
+	for name, value := range map[string]string{"since": s.Since, "ticket": ticket} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	r := &Reader{ctx: ctx, cancel: cancel}
+	defer func() {
+		if err != nil {
+			err = r.explain(err)
+			r.Close()
+		}
+	}()
+	if s.Heartbeat >= 0 {
+		r.limit = cmp.Or(s.Heartbeat, defaultHeartbeat) * 5 / 2
+		r.silence = time.AfterFunc(r.limit, func() { cancel(errSilent) })
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.base+"/event?"+query.Encode(), "?"), nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header = s.Header.Clone()
+	if request.Header == nil {
+		request.Header = http.Header{}
+	}
+	// NDJSON tells topics and times. Other servers and proxies answer with an event stream.
+	request.Header.Set("Accept", cmp.Or(request.Header.Get("Accept"), "application/x-ndjson, text/event-stream"))
+	if s.LastEventID != "" {
+		request.Header.Set("Last-Event-ID", s.LastEventID)
+	}
+	if ticket == "" {
+		if err := c.authorize(request); err != nil {
+			return nil, err
+		}
+	}
+	response, err := do(c.streams, request)
+	if err != nil {
+		return nil, err
+	}
+	r.Header, r.body = response.Header, response.Body
+	if response.StatusCode != http.StatusOK {
+		return nil, refusal(response)
+	}
+	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
+	case "text/event-stream":
+		r.next = frames(heard{r})
+	case "application/x-ndjson":
+		r.next = lines(heard{r}, s.LastEventID)
+	default:
+		return nil, &Error{Status: http.StatusOK, Message: fmt.Sprintf("the answer is %q, not an event stream", kind)}
+	}
+	return r, nil
+}
+
+// Next waits for the next frame. It returns io.EOF at the end of the stream.
+func (r *Reader) Next() (Frame, error) {
+	f, err := r.next()
+	return f, r.explain(err)
+}
+
+// Close closes the connection.
+func (r *Reader) Close() {
+	r.cancel(context.Canceled)
+	if r.silence != nil {
+		r.silence.Stop()
+	}
+	if r.body != nil {
+		_ = r.body.Close() // nothing can be done about it
+	}
+}
+
+// explain replaces the error of a canceled connection by the reason.
+func (r *Reader) explain(err error) error {
+	if cause := context.Cause(r.ctx); err != nil && cause != nil {
+		return cause
+	}
+	return err
+}
+
+// heard reads the body. It watches for silence only while it waits for bytes, so a slow
+// consumer is not mistaken for a silent server.
+type heard struct{ *Reader }
+
+func (h heard) Read(p []byte) (int, error) {
+	if h.silence != nil {
+		h.silence.Reset(h.limit)
+		defer h.silence.Stop()
+	}
+	return h.body.Read(p)
+}
+
+// frames reads an event stream.
+func frames(body io.Reader) func() (Frame, error) {
+	scanner := event.NewScanner(body, maxFrame)
+	return func() (Frame, error) {
+		if !scanner.Scan() {
+			return Frame{}, cmp.Or(scanner.Err(), io.EOF)
+		}
+		return Frame{Frame: scanner.Frame()}, nil
+	}
+}
+
+// lines reads NDJSON. As in an event stream, an ID counts until the next one.
+func lines(body io.Reader, lastID string) func() (Frame, error) {
+	scanner := bufio.NewScanner(body)
+	scanner.Buffer(nil, maxFrame)
+	return func() (Frame, error) {
+		if !scanner.Scan() {
+			return Frame{}, cmp.Or(scanner.Err(), io.EOF)
+		}
+		var line struct {
+			ID, Topic, Type string
+			Time            time.Time
+			Data            *string
+			Retry           *int64
+		}
+		if err := json.Unmarshal(scanner.Bytes(), &line); err != nil {
+			return Frame{}, cmp.Or(scanner.Err(), io.ErrUnexpectedEOF) // the connection cut the line off
+		}
+		lastID = cmp.Or(line.ID, lastID)
+		f := Frame{Frame: event.Frame{ID: lastID, Type: cmp.Or(line.Type, "message")}, Topic: line.Topic, Time: line.Time}
+		if line.Data != nil {
+			f.Data, f.HasData = *line.Data, true
+		}
+		if line.Retry != nil && *line.Retry >= 0 {
+			f.Retry, f.HasRetry = time.Duration(*line.Retry)*time.Millisecond, true
+		}
+		return f, nil
+	}
+}
