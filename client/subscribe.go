@@ -93,7 +93,7 @@ type follower struct {
 	ticket   string
 	renewed  bool          // new credentials were fetched since the last open stream
 	retry    time.Duration // the reconnection time
-	failures int           // attempts in a row that brought nothing
+	failures int           // attempts in a row without a word from the server
 	opened   time.Time     // the last stream
 }
 
@@ -190,8 +190,8 @@ func (f *follower) read(ctx context.Context) error {
 }
 
 func (f *follower) handle(frame Frame) error {
-	if frame.HasRetry {
-		f.retry = frame.Retry
+	if frame.HasRetry { // when to come back is the server's decision, also while it is full
+		f.retry, f.failures = frame.Retry, 0
 	}
 	if frame.ID != "" && frame.ID != f.sub.LastEventID {
 		f.sub.LastEventID, f.failures = frame.ID, 0

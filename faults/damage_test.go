@@ -2,9 +2,7 @@ package faults_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +10,8 @@ import (
 	"syscall"
 	"testing"
 
-	"freshet/bench/drive"
+	"freshet/app/apptest"
+	"freshet/client"
 	"freshet/event"
 )
 
@@ -55,17 +54,14 @@ func TestADamagedLog(t *testing.T) {
 				s := start(ctx, t, dir)
 				var ids []event.ID
 				for i := range events {
-					id, err := s.Publish(ctx, "n", fmt.Sprint(i), "")
-					must(t, err)
-					ids = append(ids, id)
+					ids = append(ids, publish(ctx, t, s, "n", fmt.Sprint(i)))
 				}
 				must(t, s.Signal(ending))
 				<-s.Exited()
 				c.damage(t, dir)
 
 				s = start(ctx, t, dir)
-				_, err := s.Publish(ctx, "n", "new", "")
-				must(t, err)
+				publish(ctx, t, s, "n", "new")
 				for _, had := range []int{10, events / 2, events} {
 					gap, data := resumed(ctx, t, s, ids[had-1])
 					var want []string
@@ -76,7 +72,7 @@ func TestADamagedLog(t *testing.T) {
 					if gap == "" && !slices.Equal(data, want) {
 						t.Errorf("resumed after %d without a gap: %q\n%s", had, data, s.Log())
 					}
-					if gap != "" && (!c.lost || gap == "unknown") {
+					if gap != "" && (!c.lost || gap == event.GapUnknown) {
 						t.Errorf("resumed after %d with a gap, %s", had, gap)
 					}
 				}
@@ -97,8 +93,7 @@ func TestADataFolderThatIsRemoved(t *testing.T) {
 	ctx := begin(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	s := start(ctx, t, dir)
-	_, err := s.Publish(ctx, "n", "x", "")
-	must(t, err)
+	publish(ctx, t, s, "n", "x")
 	must(t, os.RemoveAll(dir))
 	if err := s.Wait(ctx); err == nil || !strings.Contains(s.Log(), "was removed or replaced") {
 		t.Errorf("ended with %v:\n%s", err, s.Log())
@@ -106,29 +101,21 @@ func TestADataFolderThatIsRemoved(t *testing.T) {
 }
 
 // resumed reads from the ID until the event "new": the gap, if one is told, and the data.
-func resumed(ctx context.Context, t *testing.T, s *drive.Server, after event.ID) (gap string, data []string) {
+func resumed(ctx context.Context, t *testing.T, s *apptest.Process, after event.ID) (gap event.GapReason, data []string) {
 	t.Helper()
-	r, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event/n", LastEventID: after.String()})
-	must(t, err)
-	defer r.Close()
-	if r.Status != http.StatusOK {
-		t.Fatalf("status %d", r.Status)
-	}
-	for {
-		f, err := r.Event("")
+	for e, err := range s.Subscribe(ctx, client.Subscription{Topics: []string{"n"}, LastEventID: after.String()}) {
 		if err != nil {
 			t.Fatalf("the stream ended with %v after %q\n%s", err, data, s.Log())
 		}
-		if f.Type == "gap" {
-			var told struct{ Reason string }
-			must(t, json.Unmarshal([]byte(f.Data), &told))
-			gap = told.Reason
+		if e.Gap != nil {
+			gap = e.Gap.Reason
 			continue
 		}
-		if data = append(data, f.Data); f.Data == "new" {
-			return gap, data
+		if data = append(data, e.Data); e.Data == "new" {
+			break
 		}
 	}
+	return gap, data
 }
 
 // lastBlock is the file with the newest events of the log.

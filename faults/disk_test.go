@@ -13,7 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"freshet/bench/drive"
+	"freshet/app/apptest"
+	"freshet/client"
 )
 
 // A full disk stops publishing and nothing else, and for no longer than it is full.
@@ -23,42 +24,38 @@ func TestAFullDisk(t *testing.T) {
 	disk := t.TempDir()
 	mount(t, "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk)
 	s := start(ctx, t, filepath.Join(disk, "data"), "--max-body", "100KB")
-	var books drive.Books
-	var account drive.Account
-	unfollow := follow(ctx, t, drive.EventSource{
-		Request: drive.Request{URL: s.URL + "/event/n?since=all"}, Event: account.See,
-		Closed: func(time.Time) { t.Error("the reader lost its stream") },
-	})
+	var acked ledger
+	var read received
+	unfollow := follow(ctx, t, s.Client, client.Subscription{
+		Topics: []string{"n"}, Since: "all",
+		Disconnected: func(err error, _ time.Duration) { t.Errorf("the reader lost its stream: %v", err) },
+	}, read.add)
 	payload := strings.Repeat("x", 50_000)
-	for round := range 3 {
-		acknowledge(ctx, t, s, &books, payload)
+	for round := range diskFills {
+		acked.add(publish(ctx, t, s, "n", payload))
 		ballast := filepath.Join(disk, "ballast"+strconv.Itoa(round))
 		fill(t, ballast)
-		refusedAsFull(ctx, t, s, &books, payload)
+		refusedAsFull(ctx, t, s, &acked, payload)
 
 		// What is stored is served, to those who were there and to those who come.
-		if err := drive.Until(ctx, func() bool { return books.Missing(&account, 0) == 0 }); err != nil {
-			t.Fatalf("the reader misses %d events: %v", books.Missing(&account, 0), err)
+		if err := apptest.Until(ctx, func() bool { return acked.missing(&read) == 0 }); err != nil {
+			t.Fatalf("the reader misses %d events: %v", acked.missing(&read), err)
 		}
-		var replayed drive.Account
-		replay(ctx, t, s, &books, &replayed)
+		replay(ctx, t, s, &acked)
 
 		must(t, os.Remove(ballast))
-		if err := drive.Until(ctx, func() bool { _, err := s.Get(ctx, "/readyz"); return err == nil }); err != nil {
+		if err := apptest.Until(ctx, func() bool { _, err := s.Get(ctx, "/readyz"); return err == nil }); err != nil {
 			t.Fatalf("not ready with room again: %v\n%s", err, s.Log())
 		}
-		acknowledge(ctx, t, s, &books, "after")
-		if err := drive.Until(ctx, func() bool { return books.Missing(&account, 0) == 0 }); err != nil {
-			t.Fatalf("with room again, the reader misses %d events: %v\n%s", books.Missing(&account, 0), err, s.Log())
+		acked.add(publish(ctx, t, s, "n", "after"))
+		if err := apptest.Until(ctx, func() bool { return acked.missing(&read) == 0 }); err != nil {
+			t.Fatalf("with room again, the reader misses %d events: %v\n%s", acked.missing(&read), err, s.Log())
 		}
 	}
-	if err := account.Err(); err != nil || len(account.Gaps()) > 0 {
-		t.Errorf("%v, gaps %q", err, account.Gaps())
-	}
 	unfollow()
+	must(t, read.fault())
 	s.Kill() // and nothing of it was only in memory
-	var kept drive.Account
-	replay(ctx, t, start(ctx, t, filepath.Join(disk, "data")), &books, &kept)
+	replay(ctx, t, start(ctx, t, filepath.Join(disk, "data")), &acked)
 }
 
 // A log that cannot be written, here because its files may not grow, says so at once; what it
@@ -66,21 +63,19 @@ func TestAFullDisk(t *testing.T) {
 func TestAFileThatMayNotGrow(t *testing.T) {
 	t.Parallel()
 	ctx, dir := begin(t), t.TempDir()
-	cmd := exec.CommandContext(ctx, "sh", "-c", `ulimit -f 1024; exec "$0" "$@"`, binary, "--data", dir, "--listen", "127.0.0.1:0")
-	cmd.Env = drive.Env()
-	s, err := drive.Start(cmd)
-	must(t, err)
-	t.Cleanup(s.Kill)
-	var books drive.Books
-	refusedAsFull(ctx, t, s, &books, strings.Repeat("x", 100_000))
-	var replayed, kept drive.Account
-	replay(ctx, t, s, &books, &replayed)
+	cmd := command(ctx, t, "--data", dir, "--listen", "127.0.0.1:0")
+	limited := exec.CommandContext(ctx, "sh", append([]string{"-c", `ulimit -f 1024; exec "$0" "$@"`}, cmd.Args...)...)
+	limited.Env = cmd.Env
+	s := startCommand(t, limited)
+	var acked ledger
+	refusedAsFull(ctx, t, s, &acked, strings.Repeat("x", 100_000))
+	replay(ctx, t, s, &acked)
 	must(t, s.Signal(syscall.SIGTERM))
 	must(t, s.Wait(ctx))
 
 	again := start(ctx, t, dir) // where they may
-	acknowledge(ctx, t, again, &books, "y")
-	replay(ctx, t, again, &books, &kept)
+	acked.add(publish(ctx, t, again, "n", "y"))
+	replay(ctx, t, again, &acked)
 }
 
 // A disk that turns read-only, as Linux makes one after an error, stops publishing alone.
@@ -95,62 +90,49 @@ func TestADiskThatTurnsReadOnly(t *testing.T) {
 	}
 	mount(t, "-o", "loop", image, disk)
 	s := start(ctx, t, filepath.Join(disk, "data"))
-	var books drive.Books
+	var acked ledger
 	for range 10 {
-		acknowledge(ctx, t, s, &books, "before")
+		acked.add(publish(ctx, t, s, "n", "before"))
 	}
-	stream, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event"})
-	must(t, err)
-	defer stream.Close()
+	stream := open(ctx, t, s.Client, client.Subscription{})
 	if out, err := exec.CommandContext(ctx, "mount", "-o", "remount,abort", disk).CombinedOutput(); err != nil {
 		missing(t, "mount -o remount,abort: %v %s", err, out)
 	}
-	refusedAsFull(ctx, t, s, &books, "x")
-	var replayed drive.Account
-	replay(ctx, t, s, &books, &replayed)
+	refusedAsFull(ctx, t, s, &acked, "x")
+	replay(ctx, t, s, &acked)
 	for range 3 { // what it had ready, and more
-		_, err := stream.Event("message")
+		_, err := next(stream, "message")
 		must(t, err)
 	}
 }
 
-// acknowledge publishes until the event is taken: a disk that is made free is found so within a second.
-func acknowledge(ctx context.Context, t *testing.T, s *drive.Server, books *drive.Books, data string) {
-	t.Helper()
-	id, err := s.Publish(ctx, "n", data, "")
-	if err != nil {
-		t.Fatalf("publish: %v\n%s", err, s.Log())
-	}
-	books.Acknowledge(id)
-}
-
 // refusedAsFull publishes until the disk takes no more, and checks what the server says then.
 // The event that is under way when the disk fails may be stored or not; from then on it is clear.
-func refusedAsFull(ctx context.Context, t *testing.T, s *drive.Server, books *drive.Books, data string) {
+func refusedAsFull(ctx context.Context, t *testing.T, s *apptest.Process, acked *ledger, data string) {
 	t.Helper()
 	var refused []string
 	for range 1000 {
-		id, err := s.Publish(ctx, "n", data, "")
+		id, err := s.Publish(ctx, client.Message{Topic: "n", Data: data})
 		if err == nil && len(refused) > 0 {
 			t.Fatalf("published as %v after %q", id, refused)
 		}
 		if err == nil {
-			books.Acknowledge(id)
+			acked.add(id)
 			continue
 		}
-		var refusal *drive.Refusal
+		var refusal *client.Error
 		if !errors.As(err, &refusal) {
 			t.Fatalf("publish: %v\n%s", err, s.Log())
 		}
 		refused = append(refused, refusal.Code)
-		if refusal.Code == "log_full" && refusal.Status == http.StatusInsufficientStorage && strings.Contains(refusal.Body, "room on its disk") {
+		if refusal.Code == "log_full" && refusal.Status == http.StatusInsufficientStorage && strings.Contains(refusal.Message, "room on its disk") {
 			break
 		}
-		if refusal.Code != "log_unavailable" || len(refused) > 1 || !strings.Contains(refusal.Body, "may or may not be stored") {
+		if refusal.Code != "log_unavailable" || len(refused) > 1 || !strings.Contains(refusal.Message, "may or may not be stored") {
 			t.Fatalf("refused with %v", refusal)
 		}
 	}
-	var refusal *drive.Refusal
+	var refusal *client.Error
 	if _, err := s.Get(ctx, "/readyz"); !errors.As(err, &refusal) || refusal.Status != http.StatusServiceUnavailable || refusal.Code != "not_ready" {
 		t.Errorf("readyz while the disk is full: %v", err)
 	}
@@ -163,21 +145,18 @@ func refusedAsFull(ctx context.Context, t *testing.T, s *drive.Server, books *dr
 }
 
 // replay reads all that is kept until it has what was acknowledged.
-func replay(ctx context.Context, t *testing.T, s *drive.Server, books *drive.Books, account *drive.Account) {
+func replay(ctx context.Context, t *testing.T, s *apptest.Process, acked *ledger) {
 	t.Helper()
-	r, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event/n?since=all"})
-	must(t, err)
-	defer r.Close()
-	for books.Missing(account, 0) > 0 {
-		f, err := r.Event("")
+	var all received
+	for e, err := range s.Subscribe(ctx, client.Subscription{Topics: []string{"n"}, Since: "all"}) {
 		if err != nil {
-			t.Fatalf("a replay ended with %d events missing: %v\n%s", books.Missing(account, 0), err, s.Log())
+			t.Fatalf("a replay ended with %d events missing: %v\n%s", acked.missing(&all), err, s.Log())
 		}
-		account.See(f)
+		if all.add(e); acked.missing(&all) == 0 {
+			break
+		}
 	}
-	if err := account.Err(); err != nil || len(account.Gaps()) > 0 {
-		t.Errorf("replay: %v, gaps %q", err, account.Gaps())
-	}
+	must(t, all.fault())
 }
 
 // fill writes a file as large as the disk takes.

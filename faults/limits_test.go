@@ -8,13 +8,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"freshet/bench/drive"
+	"freshet/app/apptest"
+	"freshet/client"
 )
 
 // from is a caller's place: its address on the loopback network, and what it says of the
@@ -24,6 +26,11 @@ type from struct{ address, forwarded string }
 func (f from) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(f.address)}}
 	return dialer.DialContext(ctx, network, address)
+}
+
+// transport makes a connection for each request.
+func (f from) transport() *http.Transport {
+	return &http.Transport{DialContext: f.dial, DisableKeepAlives: true}
 }
 
 func (f from) header() http.Header {
@@ -36,16 +43,14 @@ func (f from) header() http.Header {
 
 // browser opens a stream as a browser does. It is one that stays open if its first frame
 // has an ID; a refused one has none, and is checked to be what makes a browser come back.
-func (f from) browser(ctx context.Context, t *testing.T, url string) (_ *drive.Reader, refused bool) {
+func (f from) browser(ctx context.Context, t *testing.T, s *apptest.Process, topics ...string) (_ *client.Reader, refused bool) {
 	t.Helper()
-	r, err := drive.Open(ctx, drive.Request{URL: url, Header: f.header(), Dial: f.dial})
-	must(t, err)
-	t.Cleanup(r.Close)
+	header := f.header()
+	header.Set("Accept", "text/event-stream")
+	c := newClient(t, s, client.Config{HTTP: &http.Client{Transport: f.transport()}})
+	r := open(ctx, t, c, client.Subscription{Topics: topics, Header: header}) // any status but 200 fails the test
 	first, err := r.Next()
 	must(t, err)
-	if r.Status != http.StatusOK {
-		t.Fatalf("a browser gets %d, and stops for good", r.Status)
-	}
 	if first.ID != "" {
 		return r, false
 	}
@@ -56,10 +61,10 @@ func (f from) browser(ctx context.Context, t *testing.T, url string) (_ *drive.R
 }
 
 // opens opens streams as browsers do, all of which stay open.
-func (f from) opens(ctx context.Context, t *testing.T, url string, n int) (streams []*drive.Reader) {
+func (f from) opens(ctx context.Context, t *testing.T, s *apptest.Process, n int, topics ...string) (streams []*client.Reader) {
 	t.Helper()
 	for range n {
-		r, refused := f.browser(ctx, t, url)
+		r, refused := f.browser(ctx, t, s, topics...)
 		if refused {
 			t.Fatalf("%v: refused", f)
 		}
@@ -69,22 +74,22 @@ func (f from) opens(ctx context.Context, t *testing.T, url string, n int) (strea
 }
 
 // refused asserts that neither a browser nor another caller gets a stream.
-func (f from) refused(ctx context.Context, t *testing.T, url string, status int, code string) {
+func (f from) refused(ctx context.Context, t *testing.T, s *apptest.Process, status int, code string) {
 	t.Helper()
-	if _, refused := f.browser(ctx, t, url); !refused {
+	if _, refused := f.browser(ctx, t, s); !refused {
 		t.Errorf("%v: a browser's stream was opened", f)
 	}
-	answer, body := f.do(ctx, t, http.MethodGet, url, "")
+	answer, body := f.do(ctx, t, http.MethodGet, s.URL+"/event", "")
 	if answer.StatusCode != status || answer.Header.Get("Retry-After") != "5" || !strings.Contains(body, code) {
 		t.Errorf("%v: %d %v %s", f, answer.StatusCode, answer.Header, body)
 	}
 }
 
 // comesBack waits until a browser gets a stream.
-func (f from) comesBack(ctx context.Context, t *testing.T, url string) {
+func (f from) comesBack(ctx context.Context, t *testing.T, s *apptest.Process) {
 	t.Helper()
-	must(t, drive.Until(ctx, func() bool {
-		_, refused := f.browser(ctx, t, url)
+	must(t, apptest.Until(ctx, func() bool {
+		_, refused := f.browser(ctx, t, s)
 		return !refused
 	}))
 }
@@ -98,8 +103,7 @@ func (f from) do(ctx context.Context, t *testing.T, method, url, body string, he
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	transport := &http.Transport{DialContext: f.dial, DisableKeepAlives: true}
-	answer, err := transport.RoundTrip(r)
+	answer, err := f.transport().RoundTrip(r)
 	must(t, err)
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
@@ -108,30 +112,31 @@ func (f from) do(ctx context.Context, t *testing.T, method, url, body string, he
 }
 
 func TestConnectionsInAllAreLimited(t *testing.T) {
+	t.Parallel()
 	ctx := begin(t)
 	s := start(ctx, t, t.TempDir(), "--max-connections", "3")
-	open := from{"127.0.0.1", ""}.opens(ctx, t, s.URL+"/event", 2)
-	from{"127.0.0.2", ""}.opens(ctx, t, s.URL+"/event", 1)
+	open := from{"127.0.0.1", ""}.opens(ctx, t, s, 2)
+	from{"127.0.0.2", ""}.opens(ctx, t, s, 1)
 	late := from{"127.0.0.3", ""}
-	late.refused(ctx, t, s.URL+"/event", http.StatusServiceUnavailable, "busy")
+	late.refused(ctx, t, s, http.StatusServiceUnavailable, "busy")
 	// Only streams are counted.
 	if answer, _ := late.do(ctx, t, http.MethodGet, s.URL+"/history", ""); answer.StatusCode != http.StatusOK {
 		t.Errorf("history: %s", answer.Status)
 	}
 	open[0].Close()
-	late.comesBack(ctx, t, s.URL+"/event")
-	if f, err := open[1].Event(""); err != nil || f.Data == "" {
+	late.comesBack(ctx, t, s)
+	if f, err := next(open[1], ""); err != nil || f.Data == "" {
 		t.Errorf("an open stream: %+v, %v", f, err)
 	}
 }
 
 func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
+	t.Parallel()
 	ctx := begin(t)
 	s := start(ctx, t, t.TempDir(), "--max-connections-per-address", "2", "--trusted-proxy", "127.0.0.1")
-	url := s.URL + "/event/news"
 	const status, code = http.StatusTooManyRequests, "too_many_connections"
-	type client struct{ first, again, neighbour from }
-	for name, c := range map[string]client{
+	type addresses struct{ first, again, neighbour from }
+	for name, c := range map[string]addresses{
 		"connected":      {from{"127.0.0.2", ""}, from{"127.0.0.2", ""}, from{"127.0.0.3", ""}},
 		"that forges":    {from{"127.0.0.4", "203.0.113.1"}, from{"127.0.0.4", "203.0.113.2"}, from{"127.0.0.5", "203.0.113.1"}},
 		"IPv4, proxied":  {from{"127.0.0.1", "203.0.113.7"}, from{"127.0.0.1", "6.6.6.6, ::ffff:203.0.113.7"}, from{"127.0.0.1", "203.0.113.8"}},
@@ -140,37 +145,37 @@ func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
 		"a silent proxy": {from{"127.0.0.1", ""}, from{"127.0.0.1", "unknown"}, from{"127.0.0.1", "198.51.100.9"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			streams := c.first.opens(ctx, t, url, 2)
-			c.again.refused(ctx, t, url, status, code)
-			c.neighbour.opens(ctx, t, url, 2)
+			streams := c.first.opens(ctx, t, s, 2)
+			c.again.refused(ctx, t, s, status, code)
+			c.neighbour.opens(ctx, t, s, 2)
 			streams[0].Close()
-			c.again.comesBack(ctx, t, url)
-			c.first.refused(ctx, t, url, status, code)
+			c.again.comesBack(ctx, t, s)
+			c.first.refused(ctx, t, s, status, code)
 		})
 	}
 }
 
 func TestTopicsAndBodiesAreLimited(t *testing.T) {
+	t.Parallel()
 	ctx := begin(t)
 	s := start(ctx, t, t.TempDir(), "--max-topics", "2", "--max-body", "1000")
-	client := from{"127.0.0.1", ""}
-	client.opens(ctx, t, s.URL+"/event?topic=a&topic=b", 1)
+	caller := from{"127.0.0.1", ""}
+	caller.opens(ctx, t, s, 1, "a", "b")
 	for _, path := range []string{"/event?topic=a&topic=b&topic=c", "/event/a?topic=b&topic=c", "/history?topic=a&topic=b&topic=c"} {
-		answer, body := client.do(ctx, t, http.MethodGet, s.URL+path, "", "Accept", "text/event-stream")
+		answer, body := caller.do(ctx, t, http.MethodGet, s.URL+path, "", "Accept", "text/event-stream")
 		if answer.StatusCode != http.StatusBadRequest || !strings.Contains(body, "invalid_topic") { // coming back would not help
 			t.Errorf("%s: %s %s", path, answer.Status, body)
 		}
 	}
-	_, err := s.Publish(ctx, "news", strings.Repeat("x", 1000), "")
-	must(t, err)
+	publish(ctx, t, s, "news", strings.Repeat("x", 1000))
 	for _, body := range []string{strings.Repeat("x", 1001), strings.Repeat("x", 2_000_000)} {
-		_, err := s.Publish(ctx, "news", body, "")
-		var refusal *drive.Refusal
+		_, err := s.Publish(ctx, client.Message{Topic: "news", Data: body})
+		var refusal *client.Error
 		if !errors.As(err, &refusal) || refusal.Status != http.StatusRequestEntityTooLarge || refusal.Code != "too_large" {
 			t.Errorf("%d bytes: %v", len(body), err)
 		}
 	}
-	_, err = s.PublishMany(ctx, strings.Repeat(`{"topic":"news","data":1}`+"\n", 40)) // 26 bytes each
+	_, err := s.PublishAll(ctx, slices.Repeat([]client.Message{{Topic: "news", Data: "1"}}, 40)) // 28 bytes each
 	if err == nil || !strings.Contains(err.Error(), "413") {
 		t.Errorf("many: %v", err)
 	}
@@ -180,6 +185,7 @@ func TestTopicsAndBodiesAreLimited(t *testing.T) {
 }
 
 func TestPublishingIsLimited(t *testing.T) {
+	t.Parallel()
 	ctx := begin(t)
 	s := start(ctx, t, t.TempDir(), "--publish-rate", "10", "--trusted-proxy", "127.0.0.1")
 	bearer := []string{"Authorization", "Bearer " + s.Token, "Content-Type", "application/x-ndjson"}
@@ -214,52 +220,62 @@ func TestPublishingIsLimited(t *testing.T) {
 
 // One replay at a time, and yet all are served in the end.
 func TestReplaysAreLimited(t *testing.T) {
+	t.Parallel()
 	const readers, events = 12, 1000
 	ctx := begin(t)
 	s := start(ctx, t, t.TempDir(), "--max-replays", "1", "--window-bytes", "1B", "--counter-interval", "0")
-	line := `{"topic":"news","data":"` + strings.Repeat("x", 400) + `"}` + "\n"
-	var books drive.Books
-	ids, err := s.PublishMany(ctx, strings.Repeat(line, events))
-	must(t, err)
-	books.Acknowledge(ids...)
+	var acked ledger
+	publishAll(ctx, t, s, slices.Repeat([]client.Message{{Topic: "news", Data: strings.Repeat("x", 400)}}, events), &acked)
 
 	var reading sync.WaitGroup
 	for n := range readers {
 		reading.Go(func() {
-			r, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event/news?since=all"})
-			if err != nil {
-				t.Errorf("reader %d: %v", n, err)
-				return
-			}
-			defer r.Close()
-			var account drive.Account
-			for account.Len() < events {
-				f, err := r.Event("")
+			var all received
+			for e, err := range s.Subscribe(ctx, client.Subscription{
+				Topics: []string{"news"}, Since: "all",
+				Disconnected: func(err error, _ time.Duration) { t.Errorf("reader %d lost its stream: %v", n, err) },
+			}) {
 				if err != nil {
-					t.Errorf("reader %d, after %d events: %v", n, account.Len(), err)
+					t.Errorf("reader %d, after %d events: %v", n, all.size(), err)
 					return
 				}
-				account.See(f)
+				if all.add(e); all.size() == events {
+					break
+				}
 			}
-			if err := account.Err(); err != nil || books.Missing(&account, 0) > 0 {
-				t.Errorf("reader %d: misses %d, %v", n, books.Missing(&account, 0), err)
+			if err := all.fault(); err != nil || acked.missing(&all) > 0 {
+				t.Errorf("reader %d: misses %d, %v", n, acked.missing(&all), err)
 			}
 		})
 	}
 	reading.Wait()
 }
 
+// publishAll publishes messages, which the server has to accept, and adds them to the ledgers.
+func publishAll(ctx context.Context, t *testing.T, s *apptest.Process, messages []client.Message, acked ...*ledger) []client.Result {
+	t.Helper()
+	results, err := s.PublishAll(ctx, messages)
+	must(t, err)
+	for _, r := range results {
+		must(t, r.Err)
+		for _, l := range acked {
+			l.add(r.ID)
+		}
+	}
+	return results
+}
+
 // Readers who take nothing of their pages of history make nobody wait but themselves.
 func TestPagesOfHistoryAreLimited(t *testing.T) {
+	t.Parallel()
 	ctx := begin(t)
 	s := start(ctx, t, t.TempDir())
-	_, err := s.Publish(ctx, "news", strings.Repeat("x", 1<<20), "") // more than the system buffers
-	must(t, err)
+	publish(ctx, t, s, "news", strings.Repeat("x", 1<<20)) // more than the system buffers
 	wild, other := from{"127.0.0.2", ""}, from{"127.0.0.3", ""}
 	var stuck []net.Conn
 	deadline, _ := ctx.Deadline()
 	for range 20 {
-		conn, err := wild.dial(ctx, "tcp", strings.TrimPrefix(s.URL, "http://"))
+		conn, err := wild.dial(ctx, "tcp", s.Addr())
 		must(t, err)
 		defer conn.Close()
 		must(t, errors.Join(conn.SetDeadline(deadline), conn.(*net.TCPConn).SetReadBuffer(4096)))
@@ -290,16 +306,17 @@ func TestPagesOfHistoryAreLimited(t *testing.T) {
 	for _, conn := range stuck {
 		must(t, conn.Close())
 	}
-	must(t, drive.Until(ctx, func() bool { status, _ := page(wild); return status == http.StatusOK }))
+	must(t, apptest.Until(ctx, func() bool { status, _ := page(wild); return status == http.StatusOK }))
 }
 
 // A client that does not finish its headers is cut off; an open stream is left alone. What
 // else is slow is tested in fake time.
 func TestSlowHeadersAreCutOff(t *testing.T) {
+	t.Parallel()
 	ctx := begin(t)
 	s := start(ctx, t, t.TempDir())
-	stream := from{"127.0.0.1", ""}.opens(ctx, t, s.URL+"/event/news", 1)[0]
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(s.URL, "http://"))
+	stream := from{"127.0.0.1", ""}.opens(ctx, t, s, 1, "news")[0]
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Addr())
 	must(t, err)
 	defer conn.Close()
 	deadline, _ := ctx.Deadline()
@@ -311,9 +328,8 @@ func TestSlowHeadersAreCutOff(t *testing.T) {
 	if took := time.Since(began); err != nil || took < 9*time.Second {
 		t.Errorf("cut off after %v with %q, %v", took, answer, err)
 	}
-	id, err := s.Publish(ctx, "news", "x", "")
-	must(t, err)
-	if f, err := stream.Event("news"); err != nil || f.ID != id.String() {
+	id := publish(ctx, t, s, "news", "x")
+	if f, err := next(stream, "news"); err != nil || f.ID != id.String() {
 		t.Errorf("event %+v, %v; want %s", f, err, id)
 	}
 }

@@ -2,7 +2,6 @@ package faults_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -12,12 +11,12 @@ import (
 	"syscall"
 	"testing"
 
-	"freshet/bench/drive"
-	"freshet/event"
+	"freshet/client"
 )
 
 // What a newcomer is shown works when it is pasted, and Ctrl-C ends it clean.
 func TestTheReadyMessage(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ctx := begin(t)
 	p := start(ctx, t, dir)
@@ -28,16 +27,15 @@ func TestTheReadyMessage(t *testing.T) {
 	if info, err := os.Stat(dir + "/publish-token"); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the token's file: %v, %v", info, err)
 	}
-	stream := open(ctx, t, p.URL+"/event")
-	id, err := p.Publish(ctx, "news", "hello", "")
-	must(t, err)
+	stream := open(ctx, t, p.Client, client.Subscription{})
+	id := publish(ctx, t, p, "news", "hello")
 	for f := dispatched(t, stream); f.Type != "news" || f.Data != "hello" || f.ID != id.String(); f = dispatched(t, stream) {
 		if f.Type != "message" {
 			t.Fatalf("event %+v", f)
 		}
 	}
 	must(t, p.Signal(os.Interrupt))
-	var last event.Frame
+	var last client.Frame
 	for f, err := stream.Next(); !errors.Is(err, io.EOF); f, err = stream.Next() {
 		must(t, err)
 		last = f
@@ -54,7 +52,7 @@ func TestTheReadyMessage(t *testing.T) {
 	if again.Token != p.Token {
 		t.Error("another token after a restart")
 	}
-	if f := dispatched(t, open(ctx, t, again.URL+"/event/news?since=all")); f.ID != id.String() || f.Data != "hello" {
+	if f := dispatched(t, open(ctx, t, again.Client, client.Subscription{Topics: []string{"news"}, Since: "all"})); f.ID != id.String() || f.Data != "hello" {
 		t.Errorf("replayed %+v", f)
 	}
 	must(t, again.Signal(syscall.SIGTERM))
@@ -64,8 +62,9 @@ func TestTheReadyMessage(t *testing.T) {
 }
 
 func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
+	t.Parallel()
 	ctx, dir := begin(t), t.TempDir()
-	taken := strings.TrimPrefix(start(ctx, t, dir).URL, "http://")
+	taken := start(ctx, t, dir).Addr()
 	for name, c := range map[string]struct {
 		args []string
 		want []string
@@ -78,8 +77,7 @@ func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
 		"no certificate":    {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--tls-cert", "/nowhere/tls.crt", "--tls-key", "/nowhere/tls.key"}, []string{"/nowhere/tls.crt", "--tls-cert"}},
 		"folder is no such": {[]string{"--data", "/dev/null/x", "--listen", "127.0.0.1:0"}, []string{"/dev/null/x"}},
 	} {
-		cmd := exec.CommandContext(ctx, binary, c.args...)
-		cmd.Env = drive.Env()
+		cmd := command(ctx, t, c.args...)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		err := cmd.Run()
@@ -95,19 +93,10 @@ func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
 	}
 }
 
-// open opens a stream until the test ends.
-func open(ctx context.Context, t *testing.T, url string) *drive.Reader {
-	t.Helper()
-	r, err := drive.Open(ctx, drive.Request{URL: url})
-	must(t, err)
-	t.Cleanup(r.Close)
-	return r
-}
-
 // dispatched returns the stream's next frame that dispatches an event.
-func dispatched(t *testing.T, r *drive.Reader) event.Frame {
+func dispatched(t *testing.T, r *client.Reader) client.Frame {
 	t.Helper()
-	f, err := r.Event("")
+	f, err := next(r, "")
 	must(t, err)
 	return f
 }

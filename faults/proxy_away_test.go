@@ -12,7 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"freshet/bench/drive"
+	"freshet/app/apptest"
+	"freshet/client"
 )
 
 // A stream on which nothing is published outlives the proxy's timeouts by its heartbeats.
@@ -22,11 +23,9 @@ func TestProxyKeepsAnIdleStream(t *testing.T) {
 		ctx := begin(t)
 		for _, heartbeat := range []string{"250ms", "0"} {
 			s := start(ctx, t, t.TempDir(), "--heartbeat", heartbeat)
-			p := k.start(ctx, t, address(s), k.hasty...)
-			r, err := drive.Open(ctx, drive.Request{URL: p.URL + "/event/news", Dial: p.from("")})
-			must(t, err)
-			defer r.Close()
-			begun, frames := time.Now(), 0
+			p := k.start(ctx, t, s.Addr(), k.hasty...)
+			r := open(ctx, t, p.reader(t, ""), client.Subscription{Topics: []string{"news"}})
+			begun, frames, err := time.Now(), 0, error(nil)
 			for err == nil && time.Since(begun) < 4*time.Second {
 				if _, err = r.Next(); err == nil {
 					frames++
@@ -44,17 +43,16 @@ func TestProxyKeepsAnIdleStream(t *testing.T) {
 
 // A proxy that is killed, and is back, costs nobody an event.
 func TestProxyKilled(t *testing.T) {
-	const rounds = 5
 	eachProxy(t, func(t *testing.T, k proxyKind) {
 		ctx := begin(t)
 		s := start(ctx, t, t.TempDir())
-		p := k.start(ctx, t, address(s))
-		a := gather(ctx, t, p, s.Client)
-		for range rounds {
+		p := k.start(ctx, t, s.Addr())
+		a := gather(ctx, t, p, s)
+		for range proxyKills {
 			a.read(ctx, t)
 			p.kill()
-			goal := a.books.Len() + 20
-			must(t, drive.Until(ctx, func() bool { return a.books.Len() >= goal }))
+			goal := a.acked.size() + 20
+			must(t, apptest.Until(ctx, func() bool { return a.acked.size() >= goal }))
 			p.start(ctx, t)
 		}
 		a.finish(ctx, t)
@@ -65,25 +63,28 @@ func TestProxyKilled(t *testing.T) {
 // it lives on, and misses nothing. A publisher is told that nothing was published.
 func TestServerRestartBehindAProxy(t *testing.T) {
 	eachProxy(t, func(t *testing.T, k proxyKind) {
-		ctx := begin(t)
-		dir := t.TempDir()
-		upstream := ownHost() + ":8080"
-		s := start(ctx, t, dir, "--listen", upstream)
-		p := k.start(ctx, t, upstream)
-		a := gather(ctx, t, p, s.Client)
 		for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
-			a.read(ctx, t)
-			must(t, s.Signal(signal))
-			if err := s.Wait(ctx); signal == syscall.SIGTERM {
-				must(t, err)
-			}
-			opened := a.opened.Load()
-			checkAnswersForTheServer(ctx, t, p, s.Token)
-			// Those of the proxy's own, to readers that will be back.
-			must(t, drive.Until(ctx, func() bool { return a.opened.Load() >= opened+int64(len(a.accounts)) }))
-			s = start(ctx, t, dir, "--listen", upstream)
+			t.Run(signal.String(), func(t *testing.T) {
+				t.Parallel()
+				ctx := begin(t)
+				dir := t.TempDir()
+				upstream := ownAddress(t)
+				s := start(ctx, t, dir, "--listen", upstream)
+				p := k.start(ctx, t, upstream)
+				a := gather(ctx, t, p, s)
+				a.read(ctx, t)
+				must(t, s.Signal(signal))
+				if err := s.Wait(ctx); signal == syscall.SIGTERM {
+					must(t, err)
+				}
+				opened := a.opened.Load()
+				checkAnswersForTheServer(ctx, t, p, s.Token)
+				// Those of the proxy's own, to readers that will be back.
+				must(t, apptest.Until(ctx, func() bool { return a.opened.Load() >= opened+int64(len(a.readers)) }))
+				start(ctx, t, dir, "--listen", upstream)
+				a.finish(ctx, t)
+			})
 		}
-		a.finish(ctx, t)
 	})
 }
 
@@ -92,13 +93,12 @@ func checkAnswersForTheServer(ctx context.Context, t *testing.T, p *proxy, token
 	t.Helper()
 	retries := map[time.Duration]bool{}
 	for range 5 {
-		r, err := drive.Open(ctx, drive.Request{URL: p.URL + "/event?topic=news", Dial: p.from("")})
-		must(t, err)
+		r := open(ctx, t, p.reader(t, ""), client.Subscription{Topics: []string{"news"}})
 		f, err := r.Next()
-		if err != nil || r.Status != http.StatusOK || !strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") ||
+		if err != nil || !strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") ||
 			r.Header.Get("Access-Control-Allow-Origin") != "*" || f.HasData || f.ID != "" ||
 			f.Retry < 2*time.Second || f.Retry >= 7*time.Second {
-			t.Fatalf("a browser got %d %v: %+v, %v", r.Status, r.Header, f, err)
+			t.Fatalf("a browser got %v: %+v, %v", r.Header, f, err)
 		}
 		if _, err := r.Next(); !errors.Is(err, io.EOF) {
 			t.Errorf("the empty stream goes on: %v", err)
@@ -109,16 +109,13 @@ func checkAnswersForTheServer(ctx context.Context, t *testing.T, p *proxy, token
 	if len(retries) == 1 {
 		t.Errorf("all come back at once: %v", retries)
 	}
-	if id, err := publishWith(ctx, p.Client, p.URL, token, "lost"); err == nil || !strings.HasPrefix(err.Error(), "publish: 50") {
-		t.Errorf("a publisher got %q, %v", id, err)
+	var refused *client.Error
+	if id, err := p.client(t, p.Client, token).Publish(ctx, client.Message{Topic: "news", Data: "lost"}); !errors.As(err, &refused) || refused.Status/10 != 50 {
+		t.Errorf("a publisher got %v, %v", id, err)
 	}
-	r, err := drive.Open(ctx, drive.Request{
-		URL: p.URL + "/event/news", Dial: p.from(""), Header: http.Header{"Accept": {"application/x-ndjson"}},
-	})
-	must(t, err)
-	defer r.Close()
-	if r.Status < 500 {
-		t.Errorf("a reader that is no browser got %d", r.Status)
+	_, err := p.reader(t, "").Open(ctx, client.Subscription{Topics: []string{"news"}, Header: http.Header{"Accept": {"application/x-ndjson"}}})
+	if !errors.As(err, &refused) || refused.Status < 500 {
+		t.Errorf("a reader that is no browser got %v", err)
 	}
 }
 
@@ -127,15 +124,12 @@ func TestProxyTellsTheReadersAddress(t *testing.T) {
 	eachProxy(t, func(t *testing.T, k proxyKind) {
 		ctx := begin(t)
 		s := start(ctx, t, t.TempDir(), "--trusted-proxy", "127.0.0.1")
-		p := k.start(ctx, t, address(s))
-		r, err := drive.Open(ctx, drive.Request{
-			URL:    p.URL + "/event/news",
-			Dial:   p.from("127.0.0.9"),
+		p := k.start(ctx, t, s.Addr())
+		open(ctx, t, p.reader(t, "127.0.0.9"), client.Subscription{
+			Topics: []string{"news"},
 			Header: http.Header{"X-Forwarded-For": {"203.0.113.1", "203.0.113.2"}, "X-Real-Ip": {"203.0.113.3"}},
 		})
-		must(t, err)
-		defer r.Close()
-		must(t, drive.Until(ctx, func() bool { return strings.Contains(s.Log(), "stream opened") }))
+		must(t, apptest.Until(ctx, func() bool { return strings.Contains(s.Log(), "stream opened") }))
 		if log := s.Log(); !strings.Contains(log, " client=127.0.0.9 ") || strings.Contains(log, "203.0.113") {
 			t.Errorf("the log has another address than the reader's:\n%s", log)
 		}
@@ -144,41 +138,38 @@ func TestProxyTellsTheReadersAddress(t *testing.T) {
 
 // audience is some readers behind a proxy.
 type audience struct {
-	books    drive.Books // of what is published for them
-	accounts [5]drive.Account
-	opened   atomic.Int64 // streams, of all together
+	acked   ledger // of what is published for them
+	readers [5]received
+	opened  atomic.Int64 // streams, of all together
 
 	stop    func() // stops publishing
 	stopped chan struct{}
 }
 
 // gather has events read through the proxy, and published past it, until finish.
-func gather(ctx context.Context, t *testing.T, p *proxy, client *drive.Client) *audience {
+func gather(ctx context.Context, t *testing.T, p *proxy, s *apptest.Process) *audience {
 	t.Helper()
 	a := &audience{stopped: make(chan struct{})}
-	for n := range a.accounts {
-		follow(ctx, t, drive.EventSource{
-			Request: drive.Request{URL: p.URL + "/event/news?since=all", Dial: p.from("")},
-			Event:   a.accounts[n].See,
-			Opened:  func(time.Time) { a.opened.Add(1) },
-		})
+	for n := range a.readers {
+		follow(ctx, t, p.reader(t, ""), client.Subscription{
+			Topics: []string{"news"}, Since: "all", Connected: func() { a.opened.Add(1) },
+		}, a.readers[n].add)
 	}
+	c := newClient(t, s, client.Config{})
 	ctx, a.stop = context.WithCancel(ctx)
 	t.Cleanup(a.stop)
 	go func() {
 		defer close(a.stopped)
-		tick := time.NewTicker(5 * time.Millisecond)
+		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
-		for n := 0; ; {
+		for n := 0; ; n++ {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
 				return
 			}
-			// The key makes the retry after a lost answer harmless.
-			if id, err := client.Publish(ctx, "news", strconv.Itoa(n), strconv.Itoa(n)); err == nil {
-				a.books.Acknowledge(id)
-				n++
+			if id, err := c.Publish(ctx, client.Message{Topic: "news", Data: strconv.Itoa(n)}); err == nil {
+				a.acked.add(id)
 			}
 		}
 	}()
@@ -188,9 +179,9 @@ func gather(ctx context.Context, t *testing.T, p *proxy, client *drive.Client) *
 // read waits until all have read more events than there are by now.
 func (a *audience) read(ctx context.Context, t *testing.T) {
 	t.Helper()
-	goal := a.books.Len() + 20
-	for n := range a.accounts {
-		must(t, drive.Until(ctx, func() bool { return a.accounts[n].Len() >= goal }))
+	goal := a.acked.size() + 20
+	for n := range a.readers {
+		must(t, apptest.Until(ctx, func() bool { return a.readers[n].size() >= goal }))
 	}
 }
 
@@ -200,13 +191,12 @@ func (a *audience) finish(ctx context.Context, t *testing.T) {
 	a.read(ctx, t)
 	a.stop()
 	<-a.stopped
-	for n := range a.accounts {
-		account := &a.accounts[n]
-		err := drive.Until(ctx, func() bool { return a.books.Missing(account, 0) == 0 })
-		if err != nil || account.Err() != nil || len(account.Gaps()) > 0 {
-			t.Errorf("reader %d misses %d of %d events (%v); %v; gaps: %q",
-				n, a.books.Missing(account, 0), a.books.Len(), err, account.Err(), account.Gaps())
+	for n := range a.readers {
+		r := &a.readers[n]
+		err := apptest.Until(ctx, func() bool { return a.acked.missing(r) == 0 })
+		if err != nil || r.fault() != nil {
+			t.Errorf("reader %d misses %d of %d events (%v); %v", n, a.acked.missing(r), a.acked.size(), err, r.fault())
 		}
 	}
-	t.Logf("%d events were read over %d streams", a.books.Len(), a.opened.Load())
+	t.Logf("%d events were read over %d streams", a.acked.size(), a.opened.Load())
 }

@@ -17,7 +17,8 @@ import (
 	"strings"
 	"testing"
 
-	"freshet/bench/drive"
+	"freshet/app/apptest"
+	"freshet/client"
 )
 
 // proxyKind is a proxy whose configuration is in deploy/. Tests take that file as it is but for a
@@ -122,8 +123,7 @@ func newProxy(t *testing.T, program string) *proxy {
 	if err != nil {
 		missing(t, "%s, on Debian the package of that name", program)
 	}
-	host := ownHost()
-	p := &proxy{program: path, dir: t.TempDir(), plain: host + ":10080", secure: host + ":10443"}
+	p := &proxy{program: path, dir: t.TempDir(), plain: ownAddress(t), secure: ownAddress(t)}
 	p.URL = "https://" + p.secure
 
 	// A test server of net/http has all that takes: a certificate, and a client that trusts it.
@@ -143,10 +143,13 @@ func newProxy(t *testing.T, program string) *proxy {
 	return p
 }
 
-// ownHost returns an address of this machine that nobody else uses. A port that is given up
-// for a while stays free there; and HAProxy would share one with others, unnoticed.
-func ownHost() string {
-	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+// ownAddress returns an address of this machine that nothing else uses, on a host that other
+// tests do not use. A port that is closed for a while stays free there, and HAProxy would
+// share a port with others unnoticed.
+func ownAddress(t *testing.T) string {
+	t.Helper()
+	_, port, _ := strings.Cut(apptest.FreeAddress(t), ":")
+	return fmt.Sprintf("127.%d.%d.%d:%s", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254), port)
 }
 
 // nginxConf is what the operator's nginx.conf has around ours.
@@ -194,7 +197,7 @@ func (p *proxy) start(ctx context.Context, t *testing.T) {
 	}()
 	t.Cleanup(p.kill)
 	for _, address := range p.listens {
-		must(t, drive.Until(ctx, func() bool {
+		must(t, apptest.Until(ctx, func() bool {
 			select {
 			case <-exited:
 				t.Fatalf("%s has ended", p.program)
@@ -214,6 +217,21 @@ func (p *proxy) kill() {
 
 // tls is the client's.
 func (p *proxy) tls() *tls.Config { return p.Client.Transport.(*http.Transport).TLSClientConfig }
+
+// client returns a client of the proxy that sends each request once.
+func (p *proxy) client(t *testing.T, transport *http.Client, token string) *client.Client {
+	t.Helper()
+	c, err := client.New(client.Config{URL: p.URL, Token: token, HTTP: transport, Attempts: 1})
+	must(t, err)
+	return c
+}
+
+// reader returns a client that reads through the proxy, each stream over a connection of
+// its own from the address; from any address if it is empty.
+func (p *proxy) reader(t *testing.T, address string) *client.Client {
+	t.Helper()
+	return p.client(t, &http.Client{Transport: &http.Transport{DialTLSContext: p.from(address)}}, "")
+}
 
 // from returns how to connect to the proxy from an address of this machine, over TLS, for
 // HTTP/1.1; from any address if it is empty.

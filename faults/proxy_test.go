@@ -15,7 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"freshet/bench/drive"
+	"freshet/app/apptest"
+	"freshet/client"
 	"freshet/event"
 )
 
@@ -23,12 +24,12 @@ import (
 func TestProxyPassesEventsOnAtOnce(t *testing.T) {
 	eachProxy(t, func(t *testing.T, k proxyKind) {
 		ctx, s := startSilent(t)
-		p := k.start(ctx, t, address(s))
+		p := k.start(ctx, t, s.Addr())
 		// As a browser without HTTP/2 speaks to it, and with.
 		old := &http.Client{Transport: &http.Transport{DialTLSContext: p.from("")}}
-		for _, client := range []*http.Client{old, p.Client} {
+		for _, transport := range []*http.Client{old, p.Client} {
 			for _, accept := range []string{"text/event-stream", "application/x-ndjson"} {
-				pingPong(ctx, t, client, p.URL, s.Token, accept)
+				pingPong(ctx, t, transport, p.URL, s.Token, accept)
 			}
 		}
 	})
@@ -52,7 +53,9 @@ func TestProxyOfDefaultsPassesEventsOnAtOnce(t *testing.T) {
 	p.start(ctx, t)
 	soon, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	r, err := drive.Open(soon, drive.Request{URL: "http://" + p.plain + "/event/news"})
+	c, err := client.New(client.Config{URL: "http://" + p.plain})
+	must(t, err)
+	r, err := c.Open(soon, client.Subscription{Topics: []string{"news"}, Header: asBrowser()})
 	if err == nil {
 		defer r.Close()
 		_, err = r.Next()
@@ -67,12 +70,13 @@ func TestProxyPassesLargeBodiesOn(t *testing.T) {
 	eachProxy(t, func(t *testing.T, k proxyKind) {
 		ctx := begin(t)
 		s := start(ctx, t, t.TempDir())
-		p := k.start(ctx, t, address(s))
+		p := k.start(ctx, t, s.Addr())
 		body := strings.Repeat("x", 1<<20)
-		_, err := publishWith(ctx, p.Client, p.URL, s.Token, body)
+		c := p.client(t, p.Client, s.Token)
+		_, err := c.Publish(ctx, client.Message{Topic: "news", Data: body})
 		must(t, err)
-		if id, err := publishWith(ctx, p.Client, p.URL, s.Token, body+"x"); err == nil || !strings.Contains(err.Error(), "too_large") {
-			t.Errorf("a byte more than --max-body: %q, %v", id, err)
+		if id, err := c.Publish(ctx, client.Message{Topic: "news", Data: body + "x"}); err == nil || !strings.Contains(err.Error(), "too_large") {
+			t.Errorf("a byte more than --max-body: %v, %v", id, err)
 		}
 	})
 }
@@ -81,7 +85,7 @@ func TestProxyPassesLargeBodiesOn(t *testing.T) {
 func TestStreamOverHTTP10(t *testing.T) {
 	t.Parallel()
 	ctx, s := startSilent(t)
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address(s))
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Addr())
 	must(t, err)
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
@@ -98,8 +102,7 @@ func TestStreamOverHTTP10(t *testing.T) {
 		switch f := frames.Frame(); {
 		case len(got) == 0: // the opening
 			got = append(got, "opened")
-			_, err := s.Publish(ctx, "news", "hello", "")
-			must(t, err)
+			publish(ctx, t, s, "news", "hello")
 		case f.Data == "hello":
 			got = append(got, f.Type)
 			must(t, s.Signal(syscall.SIGTERM))
@@ -115,17 +118,14 @@ func TestStreamOverHTTP10(t *testing.T) {
 
 // startSilent starts a server whose streams carry what is published, and nothing else that
 // could push it on.
-func startSilent(t *testing.T) (context.Context, *drive.Server) {
+func startSilent(t *testing.T) (context.Context, *apptest.Process) {
 	t.Helper()
 	ctx := begin(t)
 	return ctx, start(ctx, t, t.TempDir(), "--heartbeat", "0")
 }
 
-// address is the server's host:port.
-func address(s *drive.Server) string { return strings.TrimPrefix(s.URL, "http://") }
-
 // pingPong publishes events, each when the one before has come back.
-func pingPong(ctx context.Context, t *testing.T, client *http.Client, url, token, accept string) {
+func pingPong(ctx context.Context, t *testing.T, transport *http.Client, url, token, accept string) {
 	t.Helper()
 	const count = 50
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -135,14 +135,14 @@ func pingPong(ctx context.Context, t *testing.T, client *http.Client, url, token
 	must(t, err)
 	r.Header.Set("Accept", accept)
 	r.Header.Set("Accept-Encoding", "gzip")
-	answer, err := client.Do(r)
+	answer, err := transport.Do(r)
 	must(t, err)
 	defer answer.Body.Close()
 	if got := answer.Header; answer.StatusCode != http.StatusOK || got.Get("Content-Type") != accept || got.Get("Content-Encoding") != "" {
 		t.Fatalf("%s %s %v", answer.Proto, answer.Status, got)
 	}
 	lines, frames := bufio.NewScanner(answer.Body), event.NewScanner(answer.Body, 1<<20)
-	next := func() (e struct{ ID, Data string }, err error) {
+	read := func() (e struct{ ID, Data string }, err error) {
 		if accept == "text/event-stream" {
 			if !frames.Scan() {
 				return e, errors.Join(errors.New("the stream has ended"), frames.Err())
@@ -155,41 +155,19 @@ func pingPong(ctx context.Context, t *testing.T, client *http.Client, url, token
 		}
 		return e, json.Unmarshal(lines.Bytes(), &e)
 	}
-	opening, err := next()
+	opening, err := read()
 	if err != nil || opening.ID == "" || opening.Data != "" {
 		t.Fatalf("opening over %s: %+v, %v", answer.Proto, opening, err)
 	}
+	publisher, err := client.New(client.Config{URL: url, Token: token, HTTP: transport})
+	must(t, err)
 	for n := range count {
 		data := fmt.Sprint(n)
-		id, err := publishWith(ctx, client, url, token, data)
+		id, err := publisher.Publish(ctx, client.Message{Topic: "news", Data: data})
 		must(t, err)
-		if e, err := next(); err != nil || e.ID != id || e.Data != data {
+		if e, err := read(); err != nil || e.ID != id.String() || e.Data != data {
 			t.Fatalf("over %s, event %d as %s: got %+v after %v; %v", answer.Proto, n, id, e, time.Since(begun), err)
 		}
 	}
 	t.Logf("%s over %s: %d events, there and back in %v each", accept, answer.Proto, count, time.Since(begun)/count)
-}
-
-// publishWith publishes by the client, which need not be one of package drive.
-func publishWith(ctx context.Context, client *http.Client, url, token, data string) (id string, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/event/news", strings.NewReader(data))
-	if err != nil {
-		return "", err
-	}
-	r.Header.Set("Authorization", "Bearer "+token)
-	answer, err := client.Do(r)
-	if err != nil {
-		return "", err
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return "", err
-	}
-	if answer.StatusCode != http.StatusCreated {
-		return "", fmt.Errorf("publish: %s %s", answer.Status, body)
-	}
-	var stored struct{ ID string }
-	err = json.Unmarshal(body, &stored)
-	return stored.ID, err
 }

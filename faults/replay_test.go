@@ -4,46 +4,51 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/url"
-	"strings"
 	"sync"
 	"testing"
+	"time"
 
-	"freshet/bench/drive"
+	"freshet/app/apptest"
+	"freshet/client"
 	"freshet/event"
 )
 
 // Readers that are far behind get all that they are due from the log, each once and in
 // order, while publishing goes on; the command bench/replay measures how fast.
 func TestDeepReplay(t *testing.T) {
-	const events, batch, topics, readers = 50_000, 2000, 10, 100
+	heavy(t)
+	const events, batch, topics, readers = replayEvents, 2000, 10, replayReaders
 	ctx := begin(t)
 	s := start(ctx, t, t.TempDir(), "--window-bytes", "1MiB", "--max-replays", "8")
-	var rare, all drive.Books
-	books := make([]drive.Books, topics)
-	publish := func(from, n int) event.ID {
-		var body strings.Builder
-		for i := from; i < from+n; i++ {
-			topic := fmt.Sprintf("t.%d", i%topics)
-			if i%(events/10) == events/20 {
+	var rare, all ledger
+	byTopic := make([]ledger, topics)
+	publish := func(from, n int) (last event.ID) {
+		messages := make([]client.Message, n)
+		for i := range messages {
+			topic := fmt.Sprintf("t.%d", (from+i)%topics)
+			if (from+i)%(events/10) == events/20 {
 				topic = "rare"
 			}
-			fmt.Fprintf(&body, `{"topic":%q,"data":"%d"}`+"\n", topic, i)
+			messages[i] = client.Message{Topic: topic, Data: fmt.Sprint(from + i)}
 		}
-		ids, err := s.PublishMany(ctx, body.String())
-		if err != nil || len(ids) != n {
-			t.Errorf("%d of %d events were stored: %v", len(ids), n, err)
-			return event.ID{}
+		results, err := s.PublishAll(ctx, messages)
+		if err != nil {
+			t.Errorf("%d of %d events were stored: %v", len(results), n, err)
 		}
-		for i, id := range ids {
-			all.Acknowledge(id)
-			if (from+i)%(events/10) == events/20 {
-				rare.Acknowledge(id)
-			} else {
-				books[(from+i)%topics].Acknowledge(id)
+		for i, r := range results {
+			if r.Err != nil {
+				t.Errorf("event %d: %v", from+i, r.Err)
+				continue
 			}
+			all.add(r.ID)
+			if messages[i].Topic == "rare" {
+				rare.add(r.ID)
+			} else {
+				byTopic[(from+i)%topics].add(r.ID)
+			}
+			last = r.ID
 		}
-		return ids[n-1]
+		return last
 	}
 	var last event.ID
 	for i := 0; i < events; i += batch {
@@ -58,47 +63,50 @@ func TestDeepReplay(t *testing.T) {
 		}
 	})
 	var reading sync.WaitGroup
-	read := func(pattern string, after uint64, due *drive.Books) {
+	read := func(pattern string, after uint64, due *ledger) {
 		reading.Go(func() { readBehind(ctx, t, s, pattern, event.NewID(last.Epoch(), after), due) })
 	}
 	read(">", 0, &all)
 	read("rare", 0, &rare)
 	for range readers {
 		n := rand.IntN(topics)
-		read(fmt.Sprintf("t.%d", n), rand.Uint64N(events), &books[n])
+		read(fmt.Sprintf("t.%d", n), rand.Uint64N(events), &byTopic[n])
 	}
 	reading.Wait()
 	stop()
 	publisher.Wait()
-	if rare.Len() < 10 {
-		t.Errorf("%d events of the rare topic", rare.Len())
+	if rare.size() < 10 {
+		t.Errorf("%d events of the rare topic", rare.size())
 	}
 }
 
 // readBehind resumes behind the ID and reads until it has all that was acknowledged when
 // it began.
-func readBehind(ctx context.Context, t *testing.T, s *drive.Server, pattern string, after event.ID, due *drive.Books) {
-	upto := due.Last()
-	r, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event?topic=" + url.QueryEscape(pattern), LastEventID: after.String()})
-	if err != nil {
-		t.Error(err)
+func readBehind(ctx context.Context, t *testing.T, s *apptest.Process, pattern string, after event.ID, due *ledger) {
+	upto := due.last()
+	if after.Seq() >= upto {
 		return
 	}
-	defer r.Close()
-	var seen drive.Account
-	for seen.Last() < upto {
-		f, err := r.Event("")
+	var seen received
+	for e, err := range s.Subscribe(ctx, client.Subscription{
+		Topics: []string{pattern}, LastEventID: after.String(),
+		Disconnected: func(err error, _ time.Duration) { t.Errorf("%s after %v: lost its stream: %v", pattern, after, err) },
+	}) {
 		if err != nil {
 			t.Errorf("%s after %v: %v", pattern, after, err)
 			return
 		}
-		if pattern != ">" && f.Type != pattern { // the type is the topic's name
-			t.Errorf("%s after %v: an event of type %s", pattern, after, f.Type)
+		if pattern != ">" && e.Topic != pattern {
+			t.Errorf("%s after %v: an event of topic %s", pattern, after, e.Topic)
 			return
 		}
-		seen.See(f)
+		seen.add(e)
+		if _, last := seen.upto(); last >= upto {
+			break
+		}
 	}
-	if want := due.Between(after.Seq(), upto); seen.Len() != want || seen.Last() > upto || seen.Err() != nil {
-		t.Errorf("%s after %v: %d events instead of %d, the last %d instead of %d; %v", pattern, after, seen.Len(), want, seen.Last(), upto, seen.Err())
+	n, last := seen.upto()
+	if want := due.between(after.Seq(), upto); n != want || last > upto || seen.fault() != nil {
+		t.Errorf("%s after %v: %d events instead of %d, the last %d instead of %d; %v", pattern, after, n, want, last, upto, seen.fault())
 	}
 }

@@ -4,88 +4,91 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"freshet/bench/drive"
+	"freshet/app/apptest"
+	"freshet/client"
 )
 
-// The server is killed under 5,000 readers while publishing goes on: all of them come back,
+// The server is killed under many readers while publishing goes on: all of them come back,
 // spread over the reconnection times that they were given, and nobody misses anything.
 func TestReconnectStorm(t *testing.T) {
-	const readers = 5000
+	heavy(t)
+	const readers = stormReaders
 	const least, most = time.Second, 3 * time.Second
 	ctx := begin(t)
-	address, err := drive.QuietAddress(ctx)
-	must(t, err)
+	address := apptest.FreeAddress(t)
 	dir := t.TempDir()
 	flags := []string{"--listen", address, "--retry", fmt.Sprintf("%v-%v", least, most)}
 	s := start(ctx, t, dir, flags...)
 
-	accounts := make([]drive.Account, readers)
+	all := make([]received, readers)
+	var mu sync.Mutex
 	arrivals := make([][]time.Time, readers) // each attempt to connect
-	var dialer net.Dialer
 	var opened atomic.Int64
 	stops := make([]func(), readers)
 	for n := range readers {
-		stops[n] = follow(ctx, t, drive.EventSource{
-			Request: drive.Request{
-				URL: s.URL + "/event/news",
-				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-					arrivals[n] = append(arrivals[n], time.Now())
-					return dialer.DialContext(ctx, network, address)
-				},
-			},
-			Event:  accounts[n].See,
-			Opened: func(time.Time) { opened.Add(1) },
-		})
+		transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			mu.Lock()
+			arrivals[n] = append(arrivals[n], time.Now())
+			mu.Unlock()
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}}
+		c := newClient(t, s, client.Config{HTTP: &http.Client{Transport: transport}})
+		stops[n] = follow(ctx, t, c, client.Subscription{
+			Topics:    []string{"news"},
+			Connected: func() { opened.Add(1) },
+		}, all[n].add)
 	}
-	must(t, drive.Until(ctx, func() bool { return opened.Load() == readers }))
+	must(t, apptest.Until(ctx, func() bool { return opened.Load() == readers }))
 
-	var books drive.Books
+	var acked ledger
 	var publishing sync.WaitGroup
-	halt, client := make(chan struct{}), s.Client
+	halt, publisher := make(chan struct{}), newClient(t, s, client.Config{})
 	publishing.Go(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
-		for i := 0; ; {
+		for i := 0; ; i++ {
 			select {
 			case <-tick.C:
-				data := fmt.Sprint(i) // the key too: a retry after a lost answer is harmless
-				if id, err := client.Publish(ctx, "news", data, data); err == nil {
-					books.Acknowledge(id)
-					i++
+				id, err := publisher.Publish(ctx, client.Message{Topic: "news", Data: fmt.Sprint(i)})
+				if err != nil {
+					t.Errorf("publish: %v", err)
+					return
 				}
+				acked.add(id)
 			case <-halt:
 				return
 			}
 		}
 	})
 	goOn := func(events int) {
-		goal := books.Len() + events
-		must(t, drive.Until(ctx, func() bool { return books.Len() >= goal }))
+		goal := acked.size() + events
+		must(t, apptest.Until(ctx, func() bool { return acked.size() >= goal }))
 	}
 	goOn(10)
 	killed := time.Now()
 	s.Kill()
 	s = start(ctx, t, dir, flags...)
 	down := time.Since(killed)
-	if err := drive.Until(ctx, func() bool { return opened.Load() == 2*readers }); err != nil {
+	if err := apptest.Until(ctx, func() bool { return opened.Load() == 2*readers }); err != nil {
 		t.Errorf("%d of %d came back: %v", opened.Load()-readers, readers, err)
 	}
 	took := time.Since(killed)
 	goOn(10)
 	close(halt)
 	publishing.Wait()
-	for n := range accounts {
-		a := &accounts[n]
-		if err := drive.Until(ctx, func() bool { return books.Missing(a, 0) == 0 }); err != nil {
-			t.Fatalf("reader %d misses %d of %d events: %v", n, books.Missing(a, 0), books.Len(), err)
+	for n := range all {
+		r := &all[n]
+		if err := apptest.Until(ctx, func() bool { return acked.missing(r) == 0 }); err != nil {
+			t.Fatalf("reader %d misses %d of %d events: %v", n, acked.missing(r), acked.size(), err)
 		}
-		if a.Err() != nil || len(a.Gaps()) > 0 {
-			t.Errorf("reader %d: %v, gaps %q", n, a.Err(), a.Gaps())
+		if err := r.fault(); err != nil {
+			t.Errorf("reader %d: %v", n, err)
 		}
 	}
 	stats, err := s.Stats(ctx)
@@ -94,7 +97,7 @@ func TestReconnectStorm(t *testing.T) {
 		t.Errorf("%+v", stats)
 	}
 	for _, stop := range stops {
-		stop() // had there been another status than 200, this would tell
+		stop()
 	}
 
 	const tenth = (most - least) / 10

@@ -1,3 +1,5 @@
+//go:build full
+
 package faults_test
 
 import (
@@ -5,16 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"freshet/bench/drive"
+	"freshet/app/apptest"
+	"freshet/client"
 
 	"golang.org/x/sys/unix"
 )
 
+// This takes 45 seconds, and there is no shorter form of it, so it is in the full tests only.
+//
 // A peer that vanishes without a word is reaped within a minute: by what it does not
 // acknowledge of the heartbeats, or, without these, of the system's probes.
 func TestPeersThatVanish(t *testing.T) {
@@ -34,11 +40,20 @@ func TestPeersThatVanish(t *testing.T) {
 
 // vanishAndStay opens streams, lets the peers of half of them vanish, and waits until the
 // server has noticed and has every other.
-func vanishAndStay(ctx context.Context, t *testing.T, s *drive.Server) error {
+func vanishAndStay(ctx context.Context, t *testing.T, s *apptest.Process) error {
 	const vanishing, staying = 20, 20
-	var readers []*drive.Reader
+	var conn net.Conn // the last that was made
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (_ net.Conn, err error) {
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+		return conn, err
+	}}
+	c, err := s.NewClient(client.Config{HTTP: &http.Client{Transport: transport}})
+	if err != nil {
+		return err
+	}
+	var readers []*client.Reader
 	for n := range vanishing + staying {
-		r, err := drive.Open(ctx, drive.Request{URL: s.URL + "/event/news"})
+		r, err := c.Open(ctx, client.Subscription{Topics: []string{"news"}, Heartbeat: -1})
 		if err != nil {
 			return err
 		}
@@ -47,7 +62,7 @@ func vanishAndStay(ctx context.Context, t *testing.T, s *drive.Server) error {
 			return err
 		}
 		if n < vanishing {
-			if err := vanish(r.Conn()); err != nil {
+			if err := vanish(conn); err != nil {
 				return err
 			}
 			continue
@@ -58,17 +73,17 @@ func vanishAndStay(ctx context.Context, t *testing.T, s *drive.Server) error {
 	minute, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	reaped := func() int { return strings.Count(s.Log(), "reason=gone") }
-	if err := drive.Until(minute, func() bool { return reaped() == vanishing }); err != nil {
+	if err := apptest.Until(minute, func() bool { return reaped() == vanishing }); err != nil {
 		return fmt.Errorf("of %d peers that vanished %d were reaped: %w", vanishing, reaped(), err)
 	}
 	t.Logf("reaped after %v", time.Since(began))
 
-	id, err := s.Publish(ctx, "news", "hello", "")
+	id, err := s.Publish(ctx, client.Message{Topic: "news", Data: "hello"})
 	if err != nil {
 		return err
 	}
 	for _, r := range readers {
-		if f, err := r.Event(""); err != nil || f.ID != id.String() {
+		if f, err := next(r, ""); err != nil || f.ID != id.String() {
 			return fmt.Errorf("a peer that stayed got %+v, %w", f, err)
 		}
 	}

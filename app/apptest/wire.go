@@ -1,6 +1,11 @@
-// Package apptest runs Freshet for tests: the wired application without a listener
-// ([Wire]), or a server on a free port in the test's own process ([Start]). Both end with
-// the test.
+// Package apptest runs Freshet for tests:
+//
+//   - [Wire] is the wired application without a listener,
+//   - [Start] is a server on a free port in the test's own process,
+//   - [StartProcess] is a server process, which can be killed. The test binary is its program,
+//     see [Main].
+//
+// The first two end with the test.
 package apptest
 
 import (
