@@ -17,9 +17,9 @@
 //   - [Client.Publish] and [Client.PublishAll] block until the server has stored the events
 //     or refused them.
 //   - They retry lost connections and the statuses 429, 502, 503 and 504, with growing and
-//     random waits, until the context ends. Give the context a deadline.
+//     random waits, until the context ends, and for 110 seconds at most.
 //   - Every request has an idempotency key, so a retry stores nothing twice. The server
-//     forgets a key after two minutes, so retries end before that.
+//     forgets a key after two minutes: hence the 110 seconds.
 //   - A refusal is an [*Error]. A full disk (507) is one too: a retry would not help before
 //     an operator makes room.
 //

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -10,9 +11,9 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"freshet/event"
@@ -20,15 +21,13 @@ import (
 
 const (
 	attemptTimeout = 30 * time.Second
-	// keyLife is how long the first attempt's key protects its retries: the server remembers
-	// keys for two minutes.
-	keyLife = 110 * time.Second
-	// maxLines is how many messages the server takes at once.
-	maxLines = 100_000
-
-	minBackoff = 100 * time.Millisecond
-	maxBackoff = 10 * time.Second
+	keyLife        = 110 * time.Second // the server remembers idempotency keys for two minutes
+	minBackoff     = 100 * time.Millisecond
+	maxBackoff     = 10 * time.Second
+	maxLines       = 100_000 // the server's limit for one request
 )
+
+var errKeyLife = errors.New("freshet: gave up, because the server soon forgets the idempotency key")
 
 // Message is an event to publish.
 type Message struct {
@@ -57,10 +56,7 @@ func (c *Client) Publish(ctx context.Context, m Message) (id event.ID, err error
 	if m.Type != "" {
 		target += "?type=" + url.QueryEscape(m.Type)
 	}
-	key := m.Key
-	if key == "" {
-		key = rand.Text()
-	}
+	key := cmp.Or(m.Key, rand.Text())
 	err = c.retry(ctx, func(ctx context.Context) error {
 		body, err := c.post(ctx, target, "application/octet-stream", key, []byte(m.Data))
 		if err != nil {
@@ -78,7 +74,7 @@ func (c *Client) Publish(ctx context.Context, m Message) (id event.ID, err error
 // request are returned with it. Messages must not have a Key, because keys are by request.
 func (c *Client) PublishAll(ctx context.Context, messages []Message) ([]Result, error) {
 	results := make([]Result, len(messages))
-	var body bytes.Buffer
+	var body []byte
 	var sent []int // indices of the messages in body
 	for i, m := range messages {
 		line, err := m.line()
@@ -86,20 +82,16 @@ func (c *Client) PublishAll(ctx context.Context, messages []Message) ([]Result, 
 			results[i].Err = err
 			continue
 		}
-		if len(sent) == maxLines || len(sent) > 0 && body.Len()+len(line) > c.cfg.MaxBody {
-			if err := c.publishLines(ctx, body.Bytes(), sent, results); err != nil {
+		if len(sent) == maxLines || len(sent) > 0 && len(body)+len(line) > c.cfg.MaxBody {
+			if err := c.publishLines(ctx, body, sent, results); err != nil {
 				return results[:sent[0]], err
 			}
-			body.Reset()
-			sent = sent[:0]
+			body, sent = body[:0], sent[:0]
 		}
-		body.Write(line)
-		sent = append(sent, i)
+		body, sent = append(body, line...), append(sent, i)
 	}
-	if len(sent) > 0 {
-		if err := c.publishLines(ctx, body.Bytes(), sent, results); err != nil {
-			return results[:sent[0]], err
-		}
+	if err := c.publishLines(ctx, body, sent, results); err != nil {
+		return results[:sent[0]], err
 	}
 	return results, nil
 }
@@ -107,6 +99,9 @@ func (c *Client) PublishAll(ctx context.Context, messages []Message) ([]Result, 
 // publishLines sends one request and fills in the results of its messages. Lines that may
 // or may not be stored have it sent again, which is harmless for the others.
 func (c *Client) publishLines(ctx context.Context, body []byte, sent []int, results []Result) error {
+	if len(sent) == 0 {
+		return nil
+	}
 	answered := false
 	key := rand.Text()
 	err := c.retry(ctx, func(ctx context.Context) error {
@@ -122,20 +117,17 @@ func (c *Client) publishLines(ctx context.Context, body []byte, sent []int, resu
 		var uncertain error
 		for n, i := range sent {
 			results[i].ID, results[i].Err = parseResult(lines[n])
-			var e *Error
-			if errors.As(results[i].Err, &e) && e.Code == "log_unavailable" {
+			if e, ok := errors.AsType[*Error](results[i].Err); ok && e.Code == "log_unavailable" {
 				uncertain = &Error{Status: http.StatusServiceUnavailable, Code: e.Code, Message: e.Message}
 			}
 		}
 		return uncertain
 	})
-	var e *Error
-	switch {
-	case answered:
-		return nil // the results say the rest
-	case len(sent) == 1 && errors.As(err, &e) && e.Status == http.StatusRequestEntityTooLarge:
-		results[sent[0]].Err = err
-		return nil
+	if answered {
+		return nil // the results have the rest
+	}
+	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusRequestEntityTooLarge && len(sent) == 1 {
+		results[sent[0]].Err, err = e, nil
 	}
 	return err
 }
@@ -213,63 +205,34 @@ func parseResult(text []byte) (event.ID, error) {
 	return result.ID, nil
 }
 
-// retry calls send until it succeeds, fails for good, or may not be called again. Retries
-// of an attempt that may have stored the event end before the server forgets its key.
+// retry calls send until it succeeds or a retry is useless.
 func (c *Client) retry(ctx context.Context, send func(context.Context) error) error {
-	var protected time.Time // when the key's protection ends; zero: nothing can be stored yet
+	ctx, cancel := context.WithTimeoutCause(ctx, keyLife, errKeyLife)
+	defer cancel()
 	for attempt, backoff := 1, minBackoff; ; attempt, backoff = attempt+1, min(2*backoff, maxBackoff) {
-		began := time.Now()
-		deadline := began.Add(attemptTimeout)
-		if !protected.IsZero() && protected.Before(deadline) {
-			deadline = protected
-		}
-		attemptCtx, cancel := context.WithDeadline(ctx, deadline)
+		attemptCtx, cancel := context.WithTimeout(ctx, attemptTimeout)
 		err := send(attemptCtx)
 		cancel()
-		again, uncertain := mayRetry(err)
-		if err == nil || !again || attempt == c.cfg.Attempts {
+		if err == nil || attempt == c.cfg.Attempts || !mayRetry(err) {
 			return err
 		}
-		if uncertain && protected.IsZero() {
-			protected = began.Add(keyLife)
-		}
 		wait := backoff/2 + mathrand.N(backoff/2) //nolint:gosec // spread, not secret
-		var e *Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*Error](err); ok {
 			wait += e.RetryAfter
 		}
-		if !protected.IsZero() && time.Now().Add(wait).After(protected) {
-			return fmt.Errorf("freshet: not retried any longer because the server forgets idempotency keys: %w", err)
-		}
 		if !pause(ctx, wait) {
-			return fmt.Errorf("%w; the last of %d attempts: %w", ctx.Err(), attempt, err)
+			return fmt.Errorf("%w; the last of %d attempts: %w", context.Cause(ctx), attempt, err)
 		}
 	}
 }
 
-// mayRetry reports whether a retry may succeed, and whether the failed attempt may have
-// stored the event.
-func mayRetry(err error) (again, uncertain bool) {
-	var (
-		refused     *Error
-		certificate *tls.CertificateVerificationError
-		network     *net.OpError
-	)
-	switch {
-	case errors.As(err, &refused):
-		switch refused.Status {
-		case http.StatusTooManyRequests:
-			return true, false
-		case http.StatusServiceUnavailable:
-			return true, refused.Code == "" || refused.Code == "log_unavailable"
-		case http.StatusBadGateway, http.StatusGatewayTimeout:
-			return true, true
-		}
-		return false, false
-	case errors.As(err, &certificate):
-		return false, false
-	case errors.As(err, &network) && network.Op == "dial":
-		return true, false
+// mayRetry reports whether a retry may succeed.
+func mayRetry(err error) bool {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return slices.Contains([]int{
+			http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+		}, e.Status)
 	}
-	return true, true
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	return !untrusted
 }

@@ -119,8 +119,8 @@ func (f *follower) run(ctx context.Context) error {
 // next returns how long to wait after the error before the next attempt; less than 0: the
 // error is the end.
 func (f *follower) next(err error) (time.Duration, error) {
-	var refused *Error
 	var retryAfter time.Duration
+	refused, isRefused := errors.AsType[*Error](err)
 	switch {
 	case errors.Is(err, errLeft):
 		return -1, err
@@ -134,7 +134,7 @@ func (f *follower) next(err error) (time.Duration, error) {
 		if time.Since(f.opened) > f.retry { // else these credentials expire too fast
 			return 0, err
 		}
-	case errors.As(err, &refused):
+	case isRefused:
 		switch status := refused.Status; {
 		case status == http.StatusNoContent:
 			return -1, errTopicsEnd
