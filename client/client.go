@@ -47,10 +47,7 @@ type Client struct {
 // New returns a client. It does not connect yet.
 func New(cfg Config) (*Client, error) {
 	base, err := url.Parse(cfg.URL)
-	if err != nil {
-		return nil, fmt.Errorf("client: Config.URL: %w", err)
-	}
-	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
 		return nil, fmt.Errorf("client: Config.URL is %q, want a URL like https://events.example.com", cfg.URL)
 	}
 	if cfg.HTTP == nil {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -36,8 +38,8 @@ type Reader struct {
 	ctx     context.Context //nolint:containedctx // it lives as long as the connection
 	cancel  context.CancelCauseFunc
 	body    io.ReadCloser
-	silence *time.Timer // nil: silence is not noticed
-	limit   time.Duration
+	silence *time.Timer   // cancels
+	limit   time.Duration // of silence
 	next    func() (Frame, error)
 }
 
@@ -56,32 +58,29 @@ func (c *Client) Open(ctx context.Context, s Subscription) (*Reader, error) {
 }
 
 func (c *Client) open(ctx context.Context, s Subscription, ticket string) (_ *Reader, err error) {
-	query := url.Values{"topic": s.Topics}
-	for name, value := range map[string]string{"since": s.Since, "ticket": ticket} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	r := &Reader{ctx: ctx, cancel: cancel}
+	r := &Reader{ctx: ctx, cancel: cancel, limit: cmp.Or(s.Heartbeat, defaultHeartbeat) * 5 / 2}
+	if s.Heartbeat < 0 {
+		r.limit = math.MaxInt64
+	}
+	r.silence = time.AfterFunc(r.limit, func() { cancel(errSilent) })
 	defer func() {
 		if err != nil {
 			err = r.explain(err)
 			r.Close()
 		}
 	}()
-	if s.Heartbeat >= 0 {
-		r.limit = cmp.Or(s.Heartbeat, defaultHeartbeat) * 5 / 2
-		r.silence = time.AfterFunc(r.limit, func() { cancel(errSilent) })
+	query := url.Values{"topic": s.Topics}
+	for name, value := range map[string]string{"since": s.Since, "ticket": ticket} {
+		if value != "" {
+			query.Set(name, value)
+		}
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.base+"/event?"+query.Encode(), "?"), nil)
 	if err != nil {
 		return nil, err
 	}
-	request.Header = s.Header.Clone()
-	if request.Header == nil {
-		request.Header = http.Header{}
-	}
+	maps.Copy(request.Header, s.Header)
 	// NDJSON tells topics and times. Other servers and proxies answer with an event stream.
 	request.Header.Set("Accept", cmp.Or(request.Header.Get("Accept"), "application/x-ndjson, text/event-stream"))
 	if s.LastEventID != "" {
@@ -120,9 +119,7 @@ func (r *Reader) Next() (Frame, error) {
 // Close closes the connection.
 func (r *Reader) Close() {
 	r.cancel(context.Canceled)
-	if r.silence != nil {
-		r.silence.Stop()
-	}
+	r.silence.Stop()
 	if r.body != nil {
 		_ = r.body.Close() // nothing can be done about it
 	}
@@ -141,10 +138,8 @@ func (r *Reader) explain(err error) error {
 type heard struct{ *Reader }
 
 func (h heard) Read(p []byte) (int, error) {
-	if h.silence != nil {
-		h.silence.Reset(h.limit)
-		defer h.silence.Stop()
-	}
+	h.silence.Reset(h.limit)
+	defer h.silence.Stop()
 	return h.body.Read(p)
 }
 

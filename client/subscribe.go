@@ -121,13 +121,14 @@ func (f *follower) run(ctx context.Context) error {
 func (f *follower) next(err error) (time.Duration, error) {
 	var retryAfter time.Duration
 	refused, isRefused := errors.AsType[*Error](err)
+	renewable := f.sub.Ticket != nil || f.client.cfg.TokenFunc != nil
 	switch {
 	case errors.Is(err, errLeft):
 		return -1, err
 	case errors.Is(err, io.EOF):
 		err = errEnded
 	case errors.Is(err, errExpired):
-		if !f.renewable() {
+		if !renewable {
 			return -1, err
 		}
 		f.ticket = ""
@@ -139,7 +140,7 @@ func (f *follower) next(err error) (time.Duration, error) {
 		case status == http.StatusNoContent:
 			return -1, errTopicsEnd
 		case status == http.StatusUnauthorized || status == http.StatusForbidden:
-			if f.renewed || !f.renewable() {
+			if f.renewed || !renewable {
 				return -1, err
 			}
 			f.renewed, f.ticket = true, ""
@@ -157,9 +158,6 @@ func (f *follower) next(err error) (time.Duration, error) {
 	}
 	return wait + rand.N(wait/4), err //nolint:gosec // as above
 }
-
-// renewable reports whether there may be other credentials than the last.
-func (f *follower) renewable() bool { return f.sub.Ticket != nil || f.client.cfg.TokenFunc != nil }
 
 // read opens a stream and yields its events until it ends, which is always an error.
 func (f *follower) read(ctx context.Context) error {
