@@ -61,7 +61,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	waitFor(50)
 	stopWriting()
-	publishing.Wait() // what is under way is answered
+	publishing.Wait() // the last publishes get their answers
 	for n := range all {
 		if err := apptest.Until(ctx, func() bool { return acked.missing(&all[n]) == 0 }); err != nil {
 			t.Errorf("reader %d misses %d of %d events: %v", n, acked.missing(&all[n]), acked.size(), err)

@@ -15,13 +15,13 @@ import (
 	"freshet/event"
 )
 
-// Whatever has happened to the log's files, the server starts and says what it found; events
-// that are not there any more are a gap to whoever resumes, and never passed over in silence.
+// The server starts with damaged files of the log and reports what it found. A reader that
+// resumes gets lost events as a gap, never silently.
 func TestADamagedLog(t *testing.T) {
 	const events = 100
 	for name, c := range map[string]struct {
 		damage func(t *testing.T, dir string)
-		lost   bool // acknowledged events are
+		lost   bool // the damage loses acknowledged events
 	}{
 		"nothing": {func(*testing.T, string) {}, false},
 		"a torn last record": {func(t *testing.T, dir string) {
@@ -87,7 +87,7 @@ func TestADamagedLog(t *testing.T) {
 	}
 }
 
-// A folder that is removed under a running server is not published into.
+// A server whose data folder is removed stops instead of acknowledging more events.
 func TestADataFolderThatIsRemoved(t *testing.T) {
 	t.Parallel()
 	ctx := begin(t)
@@ -100,7 +100,7 @@ func TestADataFolderThatIsRemoved(t *testing.T) {
 	}
 }
 
-// resumed reads from the ID until the event "new": the gap, if one is told, and the data.
+// resumed reads after the ID, up to the event "new". It returns the gap, if there is one, and the data.
 func resumed(ctx context.Context, t *testing.T, s *apptest.Process, after event.ID) (gap event.GapReason, data []string) {
 	t.Helper()
 	for e, err := range s.Subscribe(ctx, client.Subscription{Topics: []string{"n"}, LastEventID: after.String()}) {
@@ -118,7 +118,7 @@ func resumed(ctx context.Context, t *testing.T, s *apptest.Process, after event.
 	return gap, data
 }
 
-// lastBlock is the file with the newest events of the log.
+// lastBlock returns the file with the newest events of the log.
 func lastBlock(t *testing.T, dir string) string {
 	t.Helper()
 	blocks, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "freshet", "msgs", "*.blk"))

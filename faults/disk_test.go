@@ -17,7 +17,7 @@ import (
 	"freshet/client"
 )
 
-// A full disk stops publishing and nothing else, and for no longer than it is full.
+// A full disk stops publishing and nothing else. Publishing continues when there is room.
 func TestAFullDisk(t *testing.T) {
 	t.Parallel()
 	ctx := begin(t)
@@ -37,7 +37,7 @@ func TestAFullDisk(t *testing.T) {
 		fill(t, ballast)
 		refusedAsFull(ctx, t, s, &acked, payload)
 
-		// What is stored is served, to those who were there and to those who come.
+		// Readers, old and new, still get every stored event.
 		if err := apptest.Until(ctx, func() bool { return acked.missing(&read) == 0 }); err != nil {
 			t.Fatalf("the reader misses %d events: %v", acked.missing(&read), err)
 		}
@@ -54,12 +54,12 @@ func TestAFullDisk(t *testing.T) {
 	}
 	unfollow()
 	must(t, read.fault())
-	s.Kill() // and nothing of it was only in memory
+	s.Kill() // no event was in memory only
 	replay(ctx, t, start(ctx, t, filepath.Join(disk, "data")), &acked)
 }
 
-// A log that cannot be written, here because its files may not grow, says so at once; what it
-// holds is served all the same.
+// A log that cannot be written, here because its files may not grow, refuses events at once
+// and still serves the stored ones.
 func TestAFileThatMayNotGrow(t *testing.T) {
 	t.Parallel()
 	ctx, dir := begin(t), t.TempDir()
@@ -73,12 +73,12 @@ func TestAFileThatMayNotGrow(t *testing.T) {
 	must(t, s.Signal(syscall.SIGTERM))
 	must(t, s.Wait(ctx))
 
-	again := start(ctx, t, dir) // where they may
+	again := start(ctx, t, dir) // without the limit
 	acked.add(publish(ctx, t, again, "n", "y"))
 	replay(ctx, t, again, &acked)
 }
 
-// A disk that turns read-only, as Linux makes one after an error, stops publishing alone.
+// A disk that turns read-only, as Linux does it after an error, stops publishing and nothing else.
 func TestADiskThatTurnsReadOnly(t *testing.T) {
 	t.Parallel()
 	ctx := begin(t)
@@ -100,14 +100,14 @@ func TestADiskThatTurnsReadOnly(t *testing.T) {
 	}
 	refusedAsFull(ctx, t, s, &acked, "x")
 	replay(ctx, t, s, &acked)
-	for range 3 { // what it had ready, and more
+	for range 3 { // counts that the server writes after the failure, too
 		_, err := next(stream, "message")
 		must(t, err)
 	}
 }
 
-// refusedAsFull publishes until the disk takes no more, and checks what the server says then.
-// The event that is under way when the disk fails may be stored or not; from then on it is clear.
+// refusedAsFull publishes until the disk is full, and checks the server's answers then. The
+// event that the server is writing when the disk fails may be stored or not. Later events are not.
 func refusedAsFull(ctx context.Context, t *testing.T, s *apptest.Process, acked *ledger, data string) {
 	t.Helper()
 	var refused []string
@@ -144,7 +144,7 @@ func refusedAsFull(ctx context.Context, t *testing.T, s *apptest.Process, acked 
 	}
 }
 
-// replay reads all that is kept until it has what was acknowledged.
+// replay reads the log until it has every acknowledged event.
 func replay(ctx context.Context, t *testing.T, s *apptest.Process, acked *ledger) {
 	t.Helper()
 	var all received
@@ -159,7 +159,7 @@ func replay(ctx context.Context, t *testing.T, s *apptest.Process, acked *ledger
 	must(t, all.fault())
 }
 
-// fill writes a file as large as the disk takes.
+// fill writes a file until the disk is full.
 func fill(t *testing.T, name string) {
 	t.Helper()
 	f, err := os.Create(name)
@@ -168,7 +168,7 @@ func fill(t *testing.T, name string) {
 	for err == nil {
 		_, err = f.Write(block)
 	}
-	_ = f.Close() // full as it is
+	_ = f.Close() // it reports the full disk again
 }
 
 // mount mounts a file system until the test ends.

@@ -16,7 +16,7 @@ import (
 	"freshet/client"
 )
 
-// grace is how long after the drain the server may end, as is promised; the race detector makes it slower.
+// grace is the promised time from the end of the drain to the end of the server. The race detector makes it slower.
 func grace() time.Duration {
 	if raceEnabled {
 		return 5 * time.Second
@@ -24,15 +24,15 @@ func grace() time.Duration {
 	return 2 * time.Second
 }
 
-// drained is what a reader has seen of a drain.
+// drained is what one reader received at the drain.
 type drained struct {
 	at    time.Time
-	retry time.Duration // its own; 0 if it was not told
-	err   error         // if its stream did not end as it should
+	retry time.Duration // 0: the server sent none
+	err   error         // why the end of the stream is wrong
 }
 
-// SIGTERM with many readers and publishing under way: the server is not ready first, then
-// sends the readers away one after the other, answers every publish truly and ends in time.
+// SIGTERM with many readers and publishers: the server first turns not ready, then
+// disconnects one reader after the other, answers every publish truly and ends in time.
 func TestDrain(t *testing.T) {
 	heavy(t)
 	const readers, drain = drainReaders, 3 * time.Second
@@ -46,7 +46,7 @@ func TestDrain(t *testing.T) {
 	publishing := keepPublishing(ctx, s)
 	must(t, apptest.Until(ctx, func() bool { return publishing.answered() >= 100 }))
 
-	// Whoever is sent away finds the server not ready.
+	// A disconnected reader finds the server not ready.
 	ready := sync.OnceValue(func() error { _, err := s.Get(ctx, "/readyz"); return err })
 	all := make([]drained, readers)
 	var reading sync.WaitGroup
@@ -68,12 +68,12 @@ func TestDrain(t *testing.T) {
 
 	var refusal *client.Error
 	if err := ready(); !errors.As(err, &refusal) || refusal.Status != http.StatusServiceUnavailable || refusal.Code != "draining" {
-		t.Errorf("readyz after the first was sent away: %v", err)
+		t.Errorf("readyz after the first was disconnected: %v", err)
 	}
 	retries, tenths := map[time.Duration]bool{}, map[time.Duration]int{}
 	for n, d := range all {
 		if d.err != nil || d.retry < time.Second || d.retry > 3*time.Second {
-			t.Errorf("reader %d was sent away with %+v", n, d)
+			t.Errorf("reader %d was disconnected with %+v", n, d)
 		}
 		retries[d.retry] = true
 		tenths[d.at.Sub(began)/(drain/10)]++
@@ -85,13 +85,13 @@ func TestDrain(t *testing.T) {
 	}
 	for tenth, n := range tenths {
 		if n > readers/3 {
-			t.Errorf("%d of %d readers were sent away in tenth %d of the drain", n, readers, tenth)
+			t.Errorf("%d of %d readers were disconnected in tenth %d of the drain", n, readers, tenth)
 		}
 	}
 	publishing.check(ctx, t, start(ctx, t, dir))
 }
 
-// A reader that takes nothing does not make the end later, and a second signal makes it now.
+// A reader that does not read does not delay the end, and a second signal ends the server at once.
 func TestDrainWithAReaderThatStopped(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -107,7 +107,7 @@ func TestDrainWithAReaderThatStopped(t *testing.T) {
 			ctx := begin(t)
 			s := start(ctx, t, t.TempDir(), "--drain", c.drain.String())
 			open(ctx, t, s.Client, client.Subscription{Topics: []string{"news"}})
-			for range 20 { // more than any buffer on the way takes
+			for range 20 { // more than the buffers between server and reader hold
 				publish(ctx, t, s, "news", strings.Repeat("x", 1_000_000))
 			}
 			began := time.Now()
@@ -151,20 +151,20 @@ func readToDrain(r *client.Reader) (d drained) {
 	}
 }
 
-// underWay is publishing with four publishers as fast as it goes to a topic that nobody
-// reads, and with one, slowly, to the readers' topic.
-type underWay struct {
+// publishers are four that publish as fast as they can to a topic without readers, and one
+// that publishes slowly to the readers' topic.
+type publishers struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
 	mu      sync.Mutex
-	acked   map[string]string // by data, the ID that was answered
-	refused []string          // the data of what was answered with an error
+	acked   map[string]string // IDs by data
+	refused []string          // data
 }
 
-func keepPublishing(ctx context.Context, s *apptest.Process) *underWay {
+func keepPublishing(ctx context.Context, s *apptest.Process) *publishers {
 	ctx, cancel := context.WithCancel(ctx)
-	u := &underWay{cancel: cancel, acked: map[string]string{}}
+	u := &publishers{cancel: cancel, acked: map[string]string{}}
 	for n, topic := range []string{"news", "other", "other", "other", "other"} {
 		u.running.Go(func() {
 			tick := time.NewTicker(100 * time.Millisecond)
@@ -182,8 +182,8 @@ func keepPublishing(ctx context.Context, s *apptest.Process) *underWay {
 	return u
 }
 
-// publish publishes and takes down the answer. It returns false when the server is gone.
-func (u *underWay) publish(ctx context.Context, s *apptest.Process, topic, data string) bool {
+// publish publishes and records the answer. It returns false when the server has ended.
+func (u *publishers) publish(ctx context.Context, s *apptest.Process, topic, data string) bool {
 	id, err := s.Publish(ctx, client.Message{Topic: topic, Data: data, Key: data})
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -193,20 +193,20 @@ func (u *underWay) publish(ctx context.Context, s *apptest.Process, topic, data 
 		u.acked[data] = id.String()
 	case errors.As(err, &refusal):
 		u.refused = append(u.refused, data)
-	default: // no answer: it may be stored or not
+	default: // without an answer the event may be stored or not
 		return !errors.Is(err, syscall.ECONNREFUSED)
 	}
 	return true
 }
 
-func (u *underWay) answered() int {
+func (u *publishers) answered() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return len(u.acked) + len(u.refused)
 }
 
-// check ends the publishing and compares its answers with what the server has stored.
-func (u *underWay) check(ctx context.Context, t *testing.T, s *apptest.Process) {
+// check stops the publishers and compares their answers with the stored events.
+func (u *publishers) check(ctx context.Context, t *testing.T, s *apptest.Process) {
 	t.Helper()
 	u.cancel()
 	u.running.Wait()

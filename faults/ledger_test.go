@@ -76,7 +76,7 @@ type received struct {
 	err  error // the first event that came twice or out of order
 }
 
-// add notes an event.
+// add records an event.
 func (r *received) add(e client.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -19,8 +19,8 @@ import (
 	"freshet/client"
 )
 
-// from is a caller's place: its address on the loopback network, and what it says of the
-// client that it is a proxy of, if it is one.
+// from is where a request comes from: an address of the loopback network and, for a proxy,
+// its header X-Forwarded-For.
 type from struct{ address, forwarded string }
 
 func (f from) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -41,8 +41,8 @@ func (f from) header() http.Header {
 	return h
 }
 
-// browser opens a stream as a browser does. It is one that stays open if its first frame
-// has an ID; a refused one has none, and is checked to be what makes a browser come back.
+// browser opens a stream as a browser does. The first frame of an accepted stream has an ID.
+// A refused stream is checked: it must make a browser come back.
 func (f from) browser(ctx context.Context, t *testing.T, s *apptest.Process, topics ...string) (_ *client.Reader, refused bool) {
 	t.Helper()
 	header := f.header()
@@ -60,7 +60,7 @@ func (f from) browser(ctx context.Context, t *testing.T, s *apptest.Process, top
 	return nil, true
 }
 
-// opens opens streams as browsers do, all of which stay open.
+// opens opens n streams as browsers do. The server must accept all of them.
 func (f from) opens(ctx context.Context, t *testing.T, s *apptest.Process, n int, topics ...string) (streams []*client.Reader) {
 	t.Helper()
 	for range n {
@@ -73,7 +73,7 @@ func (f from) opens(ctx context.Context, t *testing.T, s *apptest.Process, n int
 	return streams
 }
 
-// refused asserts that neither a browser nor another caller gets a stream.
+// refused checks that neither a browser nor another client gets a stream.
 func (f from) refused(ctx context.Context, t *testing.T, s *apptest.Process, status int, code string) {
 	t.Helper()
 	if _, refused := f.browser(ctx, t, s); !refused {
@@ -85,7 +85,7 @@ func (f from) refused(ctx context.Context, t *testing.T, s *apptest.Process, sta
 	}
 }
 
-// comesBack waits until a browser gets a stream.
+// comesBack waits until the server accepts a browser.
 func (f from) comesBack(ctx context.Context, t *testing.T, s *apptest.Process) {
 	t.Helper()
 	must(t, apptest.Until(ctx, func() bool {
@@ -94,7 +94,7 @@ func (f from) comesBack(ctx context.Context, t *testing.T, s *apptest.Process) {
 	}))
 }
 
-// do sends a request as a caller that is no browser. Headers are pairs of name and value.
+// do sends a request that does not ask for an event stream. Headers are pairs of name and value.
 func (f from) do(ctx context.Context, t *testing.T, method, url, body string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
@@ -163,7 +163,7 @@ func TestTopicsAndBodiesAreLimited(t *testing.T) {
 	caller.opens(ctx, t, s, 1, "a", "b")
 	for _, path := range []string{"/event?topic=a&topic=b&topic=c", "/event/a?topic=b&topic=c", "/history?topic=a&topic=b&topic=c"} {
 		answer, body := caller.do(ctx, t, http.MethodGet, s.URL+path, "", "Accept", "text/event-stream")
-		if answer.StatusCode != http.StatusBadRequest || !strings.Contains(body, "invalid_topic") { // coming back would not help
+		if answer.StatusCode != http.StatusBadRequest || !strings.Contains(body, "invalid_topic") { // a retry would not help
 			t.Errorf("%s: %s %s", path, answer.Status, body)
 		}
 	}
@@ -218,7 +218,7 @@ func TestPublishingIsLimited(t *testing.T) {
 	}
 }
 
-// One replay at a time, and yet all are served in the end.
+// With one replay at a time, every reader still gets everything in the end.
 func TestReplaysAreLimited(t *testing.T) {
 	t.Parallel()
 	const readers, events = 12, 1000
@@ -265,12 +265,12 @@ func publishAll(ctx context.Context, t *testing.T, s *apptest.Process, messages 
 	return results
 }
 
-// Readers who take nothing of their pages of history make nobody wait but themselves.
+// Clients that do not read their pages of history delay only themselves.
 func TestPagesOfHistoryAreLimited(t *testing.T) {
 	t.Parallel()
 	ctx := begin(t)
 	s := start(ctx, t, t.TempDir())
-	publish(ctx, t, s, "news", strings.Repeat("x", 1<<20)) // more than the system buffers
+	publish(ctx, t, s, "news", strings.Repeat("x", 1<<20)) // more than the system's buffers hold
 	wild, other := from{"127.0.0.2", ""}, from{"127.0.0.3", ""}
 	var stuck []net.Conn
 	deadline, _ := ctx.Deadline()
@@ -309,8 +309,8 @@ func TestPagesOfHistoryAreLimited(t *testing.T) {
 	must(t, apptest.Until(ctx, func() bool { status, _ := page(wild); return status == http.StatusOK }))
 }
 
-// A client that does not finish its headers is cut off; an open stream is left alone. What
-// else is slow is tested in fake time.
+// The server disconnects a client that does not finish its headers, and keeps open streams.
+// Other slow clients are tested in fake time.
 func TestSlowHeadersAreCutOff(t *testing.T) {
 	t.Parallel()
 	ctx := begin(t)

@@ -14,7 +14,7 @@ import (
 	"freshet/client"
 )
 
-// What a newcomer is shown works when it is pasted, and Ctrl-C ends it clean.
+// The lines of the ready message work when they are pasted, and Ctrl-C ends the server cleanly.
 func TestTheReadyMessage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -16,8 +16,8 @@ import (
 	"freshet/client"
 )
 
-// A stream on which nothing is published outlives the proxy's timeouts by its heartbeats.
-// Without them it does not: so the timeouts are those that count.
+// Heartbeats keep an idle stream open beyond the proxy's timeouts. Without heartbeats the
+// proxy closes it, which shows that the test sets the right timeouts.
 func TestProxyKeepsAnIdleStream(t *testing.T) {
 	eachProxy(t, func(t *testing.T, k proxyKind) {
 		ctx := begin(t)
@@ -41,7 +41,7 @@ func TestProxyKeepsAnIdleStream(t *testing.T) {
 	})
 }
 
-// A proxy that is killed, and is back, costs nobody an event.
+// No reader loses an event when a proxy is killed and started again.
 func TestProxyKilled(t *testing.T) {
 	eachProxy(t, func(t *testing.T, k proxyKind) {
 		ctx := begin(t)
@@ -59,8 +59,8 @@ func TestProxyKilled(t *testing.T) {
 	})
 }
 
-// While the server is restarted, an EventSource gets no status but 200 from the proxy, so
-// it lives on, and misses nothing. A publisher is told that nothing was published.
+// During a restart of the server, the proxy answers an EventSource with status 200 only, so it
+// reconnects and misses nothing. A publisher gets an error.
 func TestServerRestartBehindAProxy(t *testing.T) {
 	eachProxy(t, func(t *testing.T, k proxyKind) {
 		for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
@@ -79,7 +79,7 @@ func TestServerRestartBehindAProxy(t *testing.T) {
 				}
 				opened := a.opened.Load()
 				checkAnswersForTheServer(ctx, t, p, s.Token)
-				// Those of the proxy's own, to readers that will be back.
+				// Each reader gets an answer of the proxy itself.
 				must(t, apptest.Until(ctx, func() bool { return a.opened.Load() >= opened+int64(len(a.readers)) }))
 				start(ctx, t, dir, "--listen", upstream)
 				a.finish(ctx, t)
@@ -88,7 +88,7 @@ func TestServerRestartBehindAProxy(t *testing.T) {
 	})
 }
 
-// checkAnswersForTheServer checks what the proxy says to whom while the server is away.
+// checkAnswersForTheServer checks the proxy's answers while the server is down.
 func checkAnswersForTheServer(ctx context.Context, t *testing.T, p *proxy, token string) {
 	t.Helper()
 	retries := map[time.Duration]bool{}
@@ -119,7 +119,7 @@ func checkAnswersForTheServer(ctx context.Context, t *testing.T, p *proxy, token
 	}
 }
 
-// The server's log has the reader's address, which the reader cannot make up.
+// The server logs the reader's address, which the reader cannot forge.
 func TestProxyTellsTheReadersAddress(t *testing.T) {
 	eachProxy(t, func(t *testing.T, k proxyKind) {
 		ctx := begin(t)
@@ -136,17 +136,17 @@ func TestProxyTellsTheReadersAddress(t *testing.T) {
 	})
 }
 
-// audience is some readers behind a proxy.
+// audience is five readers behind a proxy.
 type audience struct {
-	acked   ledger // of what is published for them
+	acked   ledger // events for the readers
 	readers [5]received
-	opened  atomic.Int64 // streams, of all together
+	opened  atomic.Int64 // streams of all readers
 
 	stop    func() // stops publishing
 	stopped chan struct{}
 }
 
-// gather has events read through the proxy, and published past it, until finish.
+// gather starts readers behind the proxy and a publisher that bypasses it, until finish.
 func gather(ctx context.Context, t *testing.T, p *proxy, s *apptest.Process) *audience {
 	t.Helper()
 	a := &audience{stopped: make(chan struct{})}
@@ -176,7 +176,7 @@ func gather(ctx context.Context, t *testing.T, p *proxy, s *apptest.Process) *au
 	return a
 }
 
-// read waits until all have read more events than there are by now.
+// read waits until every reader has 20 more events than are published now.
 func (a *audience) read(ctx context.Context, t *testing.T) {
 	t.Helper()
 	goal := a.acked.size() + 20
@@ -185,7 +185,7 @@ func (a *audience) read(ctx context.Context, t *testing.T) {
 	}
 }
 
-// finish stops publishing, and checks that each has read every event, once and in order.
+// finish stops publishing and checks that each reader got every event once and in order.
 func (a *audience) finish(ctx context.Context, t *testing.T) {
 	t.Helper()
 	a.read(ctx, t)

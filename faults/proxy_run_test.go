@@ -21,12 +21,12 @@ import (
 	"freshet/client"
 )
 
-// proxyKind is a proxy whose configuration is in deploy/. Tests take that file as it is but for a
-// text and what replaces it, in turns.
+// proxyKind is a proxy whose configuration is in deploy/. Tests use that file with some
+// replacements: pairs of an old and a new text.
 type proxyKind struct {
 	program, file string
-	moved         func(p *proxy, upstream string) []string // to where the test has things
-	hasty         []string                                 // a second of silence is too much
+	moved         func(p *proxy, upstream string) []string // to the test's addresses and files
+	hasty         []string                                 // a second of silence is too long
 }
 
 var proxyKinds = []proxyKind{{
@@ -41,7 +41,7 @@ var proxyKinds = []proxyKind{{
 			"listen [::]:443 ssl http2;", "",
 			"/etc/ssl/certs/freshet.pem", p.identity,
 			"/etc/ssl/private/freshet.key", p.identity,
-			// Here the operator's nginx.conf has a liking for compression.
+			// An operator's nginx.conf may compress everything.
 			"upstream freshet {", "gzip on; gzip_types *; gzip_min_length 0; gzip_proxied any; upstream freshet {",
 		}
 	},
@@ -55,7 +55,7 @@ var proxyKinds = []proxyKind{{
 			"bind :80\n", "bind " + p.plain + "\n",
 			"bind :443 ", "bind " + p.secure + " ",
 			"/etc/haproxy/freshet.pem", p.identity,
-			// What this user may do.
+			// The test's user may not do more.
 			"maxconn 20000\n", "maxconn 500\n",
 			"user haproxy\n", "\n",
 			"group haproxy\n", "\n",
@@ -76,7 +76,7 @@ func eachProxy(t *testing.T, test func(*testing.T, proxyKind)) {
 	}
 }
 
-// start starts the proxy before the server at the address upstream, with further changes.
+// start starts the proxy in front of the server at the address upstream, with further replacements.
 func (k proxyKind) start(ctx context.Context, t *testing.T, upstream string, changes ...string) *proxy {
 	t.Helper()
 	text, err := os.ReadFile(k.file)
@@ -98,7 +98,7 @@ func replaceEach(t *testing.T, text string, changes []string) string {
 	return text
 }
 
-// proxy is a proxy before the server, in a folder and on ports of its own.
+// proxy is a proxy in front of a server, with its own folder and ports.
 type proxy struct {
 	URL    string       // https
 	Client *http.Client // trusts it; speaks HTTP/2
@@ -107,17 +107,17 @@ type proxy struct {
 	dir      string
 	plain    string   // address without TLS
 	secure   string   // address with TLS
-	listens  []string // those of the two that it is configured for
+	listens  []string // the configured ones of the two
 	identity string   // file of a certificate and its key
 	cmd      *exec.Cmd
 	exited   chan struct{}
 }
 
-// newProxy looks for the program, and makes a place for it. The caller configures and starts it.
+// newProxy finds the program and makes its folder. The caller configures and starts it.
 func newProxy(t *testing.T, program string) *proxy {
 	t.Helper()
 	path, err := exec.LookPath(program)
-	if err != nil { // on Debian it is where only root looks
+	if err != nil { // on Debian only root has it in the PATH
 		path, err = exec.LookPath("/usr/sbin/" + program)
 	}
 	if err != nil {
@@ -126,7 +126,7 @@ func newProxy(t *testing.T, program string) *proxy {
 	p := &proxy{program: path, dir: t.TempDir(), plain: ownAddress(t), secure: ownAddress(t)}
 	p.URL = "https://" + p.secure
 
-	// A test server of net/http has all that takes: a certificate, and a client that trusts it.
+	// A test server of net/http has a certificate and a client that trusts it.
 	server := httptest.NewUnstartedServer(nil)
 	server.EnableHTTP2 = true
 	server.StartTLS()
@@ -152,7 +152,7 @@ func ownAddress(t *testing.T) string {
 	return fmt.Sprintf("127.%d.%d.%d:%s", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254), port)
 }
 
-// nginxConf is what the operator's nginx.conf has around ours.
+// nginxConf is an operator's nginx.conf, which includes ours.
 const nginxConf = `
 events {}
 error_log stderr;
@@ -168,7 +168,7 @@ http {
 }
 `
 
-// configure has the proxy read the text at its start.
+// configure writes the configuration that the proxy reads when it starts.
 func (p *proxy) configure(t *testing.T, text string) {
 	t.Helper()
 	must(t, os.WriteFile(filepath.Join(p.dir, "nginx.conf"), []byte(nginxConf), 0o600))
@@ -176,8 +176,8 @@ func (p *proxy) configure(t *testing.T, text string) {
 	p.listens = slices.DeleteFunc([]string{p.plain, p.secure}, func(address string) bool { return !strings.Contains(text, address) })
 }
 
-// start starts the process and returns once it takes connections at each address, as it opens
-// one after the other. It ends with the test.
+// start starts the process and returns when it accepts connections at each address. The
+// process ends with the test.
 func (p *proxy) start(ctx context.Context, t *testing.T) {
 	t.Helper()
 	args := []string{"-db", "-f", "freshet.conf"}
@@ -193,7 +193,7 @@ func (p *proxy) start(ctx context.Context, t *testing.T) {
 	p.exited = exited
 	go func() {
 		defer close(exited)
-		_ = p.cmd.Wait() // it is killed, if it does not end too early
+		_ = p.cmd.Wait() // the test kills it
 	}()
 	t.Cleanup(p.kill)
 	for _, address := range p.listens {
@@ -211,11 +211,11 @@ func (p *proxy) start(ctx context.Context, t *testing.T) {
 
 // kill ends the process at once, as SIGKILL does.
 func (p *proxy) kill() {
-	_ = p.cmd.Process.Kill() // it may be gone
+	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.exited
 }
 
-// tls is the client's.
+// tls is the configuration of Client.
 func (p *proxy) tls() *tls.Config { return p.Client.Transport.(*http.Transport).TLSClientConfig }
 
 // client returns a client of the proxy that sends each request once.

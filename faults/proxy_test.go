@@ -20,12 +20,12 @@ import (
 	"freshet/event"
 )
 
-// Events pass a proxy one by one: each is here before the next is published.
+// A proxy passes each event on at once: it arrives before the next is published.
 func TestProxyPassesEventsOnAtOnce(t *testing.T) {
 	eachProxy(t, func(t *testing.T, k proxyKind) {
 		ctx, s := startSilent(t)
 		p := k.start(ctx, t, s.Addr())
-		// As a browser without HTTP/2 speaks to it, and with.
+		// Like a browser without HTTP/2, and one with it.
 		old := &http.Client{Transport: &http.Transport{DialTLSContext: p.from("")}}
 		for _, transport := range []*http.Client{old, p.Client} {
 			for _, accept := range []string{"text/event-stream", "application/x-ndjson"} {
@@ -35,7 +35,8 @@ func TestProxyPassesEventsOnAtOnce(t *testing.T) {
 	})
 }
 
-// nginx as it comes does the same, because the server asks it to. It speaks HTTP/1.0 to it.
+// nginx without our configuration does the same, because the server's header asks for it. It
+// uses HTTP/1.0 to the server.
 func TestProxyOfDefaultsPassesEventsOnAtOnce(t *testing.T) {
 	t.Parallel()
 	ctx, s := startSilent(t)
@@ -47,7 +48,7 @@ func TestProxyOfDefaultsPassesEventsOnAtOnce(t *testing.T) {
 		pingPong(ctx, t, http.DefaultClient, "http://"+p.plain, s.Token, accept)
 	}
 
-	// One that is told not to listen holds events back: so the above is no matter of course.
+	// A proxy that ignores the header holds events back, so the header makes the difference.
 	p = newProxy(t, "nginx")
 	p.configure(t, fmt.Sprintf(site, p.plain, s.URL, "proxy_ignore_headers X-Accel-Buffering;"))
 	p.start(ctx, t)
@@ -65,7 +66,7 @@ func TestProxyOfDefaultsPassesEventsOnAtOnce(t *testing.T) {
 	}
 }
 
-// What is too large is refused by the server, in its own words; what just is not gets through.
+// A body of the largest size passes the proxy. For a larger one the server itself refuses it.
 func TestProxyPassesLargeBodiesOn(t *testing.T) {
 	eachProxy(t, func(t *testing.T, k proxyKind) {
 		ctx := begin(t)
@@ -116,15 +117,15 @@ func TestStreamOverHTTP10(t *testing.T) {
 	must(t, s.Wait(ctx))
 }
 
-// startSilent starts a server whose streams carry what is published, and nothing else that
-// could push it on.
+// startSilent starts a server without heartbeats, so that its streams carry published events
+// and nothing else that could flush a buffer.
 func startSilent(t *testing.T) (context.Context, *apptest.Process) {
 	t.Helper()
 	ctx := begin(t)
 	return ctx, start(ctx, t, t.TempDir(), "--heartbeat", "0")
 }
 
-// pingPong publishes events, each when the one before has come back.
+// pingPong publishes each event after the one before has arrived.
 func pingPong(ctx context.Context, t *testing.T, transport *http.Client, url, token, accept string) {
 	t.Helper()
 	const count = 50

@@ -20,6 +20,6 @@ const (
 	replayEvents  = 10_000
 	replayReaders = 20
 
-	// patience bounds every test; with a server in order, the longest takes a quarter of it.
+	// patience bounds every test. The longest needs a quarter of it.
 	patience = time.Minute
 )

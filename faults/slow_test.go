@@ -21,9 +21,9 @@ import (
 func TestReadersThatStopReading(t *testing.T) {
 	heavy(t)
 	const readers, stopping, forGood = slowReaders, 10, 5
-	// The eleven are so after the first news, and due bulk too: more than the window holds, a
-	// subscriber is handed at once and the system takes for a connection, so that what they
-	// have missed is in the log alone.
+	// The eleven read normally until they have the first news. They subscribe to bulk too: more
+	// than the window, a batch and the connection's buffers hold, so only the log has the events
+	// that they miss.
 	const first, news, bulk, window = slowFirst, slowFirst + 80, 100_000, "6MiB"
 	const events = news + news - first
 	ctx := begin(t)
@@ -69,7 +69,7 @@ func TestReadersThatStopReading(t *testing.T) {
 		}
 		stops[n] = follow(ctx, t, s.Client, sub, handle)
 	}
-	defer func() { // if the test fails: who is held up here cannot be stopped
+	defer func() { // if the test fails, a blocked reader could not be stopped
 		for _, c := range resume {
 			select {
 			case <-c:
@@ -110,7 +110,7 @@ func TestReadersThatStopReading(t *testing.T) {
 
 	check := func(when string, connections, stalled int) {
 		t.Helper()
-		stats, err := s.Stats(ctx) // by a connection of its own
+		stats, err := s.Stats(ctx) // over one more connection
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", when, err, tail(s.Log()))
 		}
@@ -155,10 +155,10 @@ func TestReadersThatStopReading(t *testing.T) {
 	check("when all were gone", 0, lost)
 }
 
-// stamp is the time, as data.
+// stamp returns the time as data.
 func stamp() string { return strconv.FormatInt(time.Now().UnixNano(), 10) }
 
-// latencies are times from publishing a stamp to reading it.
+// latencies are the times from publishing a stamp to reading it.
 type latencies struct {
 	mu    sync.Mutex
 	spans []time.Duration

@@ -14,8 +14,8 @@ import (
 	"freshet/client"
 )
 
-// The server is killed under many readers while publishing goes on: all of them come back,
-// spread over the reconnection times that they were given, and nobody misses anything.
+// The server is killed under many readers while publishing continues. All of them come back,
+// spread over their reconnection times, and none misses an event.
 func TestReconnectStorm(t *testing.T) {
 	heavy(t)
 	const readers = stormReaders
@@ -93,7 +93,7 @@ func TestReconnectStorm(t *testing.T) {
 	}
 	stats, err := s.Stats(ctx)
 	must(t, err)
-	if stats.Connections != readers+1 || stats.Stalled != 0 { // the one that asks too
+	if stats.Connections != readers+1 || stats.Stalled != 0 { // one is the stream of stats
 		t.Errorf("%+v", stats)
 	}
 	for _, stop := range stops {

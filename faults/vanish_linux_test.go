@@ -19,10 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This takes 45 seconds, and there is no shorter form of it, so it is in the full tests only.
-//
-// A peer that vanishes without a word is reaped within a minute: by what it does not
-// acknowledge of the heartbeats, or, without these, of the system's probes.
+// A peer that vanishes is disconnected within a minute: it does not acknowledge heartbeats or,
+// without heartbeats, the system's probes. That takes 45 seconds and has no shorter form, so
+// the test is one of the full ones.
 func TestPeersThatVanish(t *testing.T) {
 	t.Parallel()
 	ctx := begin(t)
@@ -38,11 +37,11 @@ func TestPeersThatVanish(t *testing.T) {
 	both.Wait()
 }
 
-// vanishAndStay opens streams, lets the peers of half of them vanish, and waits until the
-// server has noticed and has every other.
+// vanishAndStay opens streams and lets the peers of half of them vanish. It waits until the
+// server has disconnected these, and checks that it kept the others.
 func vanishAndStay(ctx context.Context, t *testing.T, s *apptest.Process) error {
 	const vanishing, staying = 20, 20
-	var conn net.Conn // the last that was made
+	var conn net.Conn // the newest
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (_ net.Conn, err error) {
 		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
 		return conn, err
@@ -88,19 +87,19 @@ func vanishAndStay(ctx context.Context, t *testing.T, s *apptest.Process) error 
 		}
 	}
 	stats, err := s.Stats(ctx)
-	if err == nil && (stats.Connections != staying+1 || stats.Delivered != staying || stats.Stalled != 0) { // the one that asks too
+	if err == nil && (stats.Connections != staying+1 || stats.Delivered != staying || stats.Stalled != 0) { // one is the stream of stats
 		err = fmt.Errorf("%+v", stats)
 	}
 	return err
 }
 
-// vanish makes the system drop whatever arrives for the connection, unanswered.
+// vanish makes the system drop every packet that arrives for the connection.
 func vanish(conn net.Conn) error {
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		return err
 	}
-	nothing := unix.SockFprog{Len: 1, Filter: &unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}} // takes 0 bytes of a packet
+	nothing := unix.SockFprog{Len: 1, Filter: &unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}} // keeps 0 bytes of a packet
 	var attached error
 	err = raw.Control(func(fd uintptr) {
 		attached = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &nothing)
