@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"reflect"
-	"strings"
 	"time"
+
+	"freshet/eventlog/natsconn"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,8 +17,8 @@ import (
 
 // Config says where the log is and how much it keeps.
 type Config struct {
-	Dir          string        // data folder of the embedded server; made if missing
-	SyncInterval time.Duration // 0: on disk before an append is answered; else at this interval (embedded only)
+	Dir          string        // data folder of the embedded server; created if missing
+	SyncInterval time.Duration // 0: sync to disk before an append is answered; else at this interval (embedded only)
 
 	NATS     string // URLs of an external NATS with JetStream, comma-separated; empty: embedded
 	Creds    string // credentials file for NATS
@@ -29,7 +29,7 @@ type Config struct {
 	RetainPerTopic int64         // events of each topic; 0: no limit
 
 	MaxEvent int64        // bytes of the largest payload (embedded only); 0 means 1 MiB
-	Logger   *slog.Logger // nil: logs nothing
+	Logger   *slog.Logger // nil: no logs
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -40,9 +40,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxEvent = cmp.Or(c.MaxEvent, 1<<20)
 	switch {
 	case c.NATS == "" && c.Dir == "":
-		return c, errors.New("a data folder or a NATS URL is needed")
+		return c, errors.New("the log needs a data folder or a NATS URL")
 	case c.SyncInterval < 0 || c.RetainAge < 0 || c.RetainBytes < 0 || c.RetainPerTopic < 0 || c.MaxEvent < 0 || c.Replicas < 0:
-		return c, errors.New("a limit of the log is negative")
+		return c, errors.New("the limits of the log must not be negative")
 	}
 	return c, nil
 }
@@ -54,26 +54,28 @@ const (
 
 	// dedupWindow is how long the log remembers idempotency keys.
 	dedupWindow = 2 * time.Minute
-	// answerTimeout bounds every question to JetStream whose context has no deadline.
+	// answerTimeout bounds every request to JetStream.
 	answerTimeout = 5 * time.Second
+	// headerRoom is added to the largest payload for the message's subject, type and key.
+	headerRoom = 64 << 10
 )
 
 // Log is an open log.
 type Log struct {
-	epoch    uint64
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	stream   jetstream.Stream
-	logger   *slog.Logger
-	embedded *embedded // nil: the NATS is external
-	mark     *mark     // nil: the NATS is external
-	kept     kept
-	shared   bool // appends are committed together: each alone costs an fsync, or a round of the cluster
-	queue    queue
-	large    chan struct{} // one token for each event that comes alone because of its size
+	epoch     uint64
+	nc        *natsconn.Conn
+	js        jetstream.JetStream
+	stream    jetstream.Stream
+	logger    *slog.Logger
+	lastAcked *lastAckedID // nil: the NATS is external
+	consumers consumerCache
+
+	grouped    bool // each append alone would cost an fsync or a round of the cluster
+	group      groupCommit
+	largePulls chan struct{} // one token for each consumer that waits for a large event
 }
 
-// Open opens the log, making the data folder and the stream where they are missing. It
+// Open opens the log, creating the data folder and the stream where they are missing. It
 // returns [ErrInUse] for a data folder that another process holds and [ErrUnavailable]
 // for a NATS that cannot be reached.
 func Open(ctx context.Context, cfg Config) (*Log, error) {
@@ -81,72 +83,44 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{logger: cfg.Logger, shared: cfg.NATS == "" && cfg.SyncInterval == 0 || cfg.Replicas > 1}
-	options := []nats.Option{
-		nats.Name("freshet"),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(250 * time.Millisecond),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil { // nil: closed by Close
-				cfg.Logger.Warn("NATS is gone", "error", err)
-			}
-		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { cfg.Logger.Debug("NATS", "error", err) }),
-		nats.ReconnectHandler(func(*nats.Conn) { cfg.Logger.Info("NATS is back") }),
-		nats.ReconnectBufSize(-1), // fail at once while disconnected: the publisher is told, and retries
-		nats.Timeout(answerTimeout),
+	l := &Log{logger: cfg.Logger, grouped: cfg.NATS == "" && cfg.SyncInterval == 0 || cfg.Replicas > 1}
+	l.nc, err = natsconn.Open(natsconn.Config{
+		URLs: cfg.NATS, Creds: cfg.Creds,
+		Dir: cfg.Dir, SyncInterval: cfg.SyncInterval, MaxPayload: cfg.MaxEvent + headerRoom,
+		Logger: cfg.Logger,
+	})
+	switch {
+	case err != nil && cfg.NATS != "":
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case err != nil:
+		return nil, err
 	}
-	if cfg.NATS == "" {
-		if l.embedded, err = startEmbedded(cfg); err != nil {
-			return nil, err
-		}
-		options = append(options, nats.InProcessServer(l.embedded))
-	} else if cfg.Creds != "" {
-		options = append(options, nats.UserCredentials(cfg.Creds))
-	}
-	err = l.connect(ctx, options, cfg)
-	if err == nil && l.embedded != nil {
-		err = l.guard(ctx, cfg)
-	}
-	if err != nil {
+	if err = l.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-func (l *Log) connect(ctx context.Context, options []nats.Option, cfg Config) error {
-	var err error
-	if l.nc, err = nats.Connect(cfg.NATS, options...); err != nil {
-		return fmt.Errorf("NATS at %s: %w: %w", redacted(cfg.NATS), ErrUnavailable, err)
-	}
-	l.large = make(chan struct{}, max(1, largeBytes/l.nc.MaxPayload()))
-	if l.js, err = jetstream.New(l.nc); err != nil {
+func (l *Log) open(ctx context.Context, cfg Config) (err error) {
+	l.largePulls = make(chan struct{}, max(1, maxLargeBytes/l.nc.MaxPayload()))
+	if l.js, err = jetstream.New(l.nc.Conn); err != nil {
 		return err
 	}
 	if l.stream, err = l.openStream(ctx, cfg); err != nil {
 		return fmt.Errorf("open the stream %q: %w", streamName, err)
 	}
 	if !l.stream.CachedInfo().Config.AllowAtomicPublish {
-		return fmt.Errorf("NATS at %s is %s, which has no atomic batches: 2.12 or later is needed", redacted(cfg.NATS), l.nc.ConnectedServerVersion())
+		return fmt.Errorf("NATS at %s is version %s; atomic batches need 2.12 or later", l.nc.ConnectedUrlRedacted(), l.nc.ConnectedServerVersion())
 	}
 	l.epoch = epochOf(l.stream.CachedInfo())
+	if cfg.NATS == "" {
+		return l.checkLoss(ctx, cfg)
+	}
 	return nil
 }
 
-// redacted hides the passwords of the URLs.
-func redacted(urls string) string {
-	var shown []string
-	for text := range strings.SplitSeq(urls, ",") {
-		if u, err := url.Parse(text); err == nil {
-			text = u.Redacted()
-		}
-		shown = append(shown, text)
-	}
-	return strings.Join(shown, ",")
-}
-
-// openStream finds or makes the stream. What it keeps follows the configuration; whatever
-// else an operator has set on an existing stream stays.
+// openStream finds or creates the stream. Its retention follows the configuration; other
+// settings of an existing stream stay as the operator chose them.
 func (l *Log) openStream(ctx context.Context, cfg Config) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*answerTimeout)
 	defer cancel()
@@ -155,7 +129,7 @@ func (l *Log) openStream(ctx context.Context, cfg Config) (jetstream.Stream, err
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return l.js.CreateOrUpdateStream(ctx, streamConfig(jetstream.StreamConfig{Storage: jetstream.FileStorage}, cfg))
 	case err != nil:
-		return nil, answer(err)
+		return nil, wrapError(err)
 	}
 	have := stream.CachedInfo().Config
 	want := streamConfig(have, cfg)
@@ -163,7 +137,7 @@ func (l *Log) openStream(ctx context.Context, cfg Config) (jetstream.Stream, err
 		return stream, nil
 	}
 	if stream, err = l.js.UpdateStream(ctx, want); err == nil {
-		l.logger.Warn("what the log keeps has changed, for all that share it", "age", want.MaxAge, "bytes", want.MaxBytes,
+		l.logger.Warn("the log's retention has changed, for all nodes", "age", want.MaxAge, "bytes", want.MaxBytes,
 			"per_topic", want.MaxMsgsPerSubject, "replicas", want.Replicas)
 	}
 	return stream, err
@@ -185,23 +159,23 @@ func streamConfig(base jetstream.StreamConfig, cfg Config) jetstream.StreamConfi
 	return base
 }
 
-// State is what the log holds at one moment.
+// State describes the log's content at one moment.
 type State struct {
-	First, Last uint64 // sequences of the first event kept and the last one appended; First is Last+1 where none is kept
+	First, Last uint64 // sequences of the first kept event and of the last appended one; First is Last+1 if none is kept
 	Events      uint64
 	Bytes       uint64
 }
 
-// State asks the log what it holds.
+// State returns the log's current state.
 func (l *Log) State(ctx context.Context) (State, error) {
-	if err := l.broken(); errors.Is(err, ErrRenewed) {
+	if err := l.writeError(); errors.Is(err, ErrRenewed) {
 		return State{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	info, err := l.stream.Info(ctx)
 	if err != nil {
-		return State{}, answer(err)
+		return State{}, wrapError(err)
 	}
 	if epoch := epochOf(info); epoch != l.epoch {
 		return State{}, ErrRenewed
@@ -210,13 +184,13 @@ func (l *Log) State(ctx context.Context) (State, error) {
 	return State{First: max(s.FirstSeq, 1), Last: s.LastSeq, Events: s.Msgs, Bytes: s.Bytes}, nil
 }
 
-// Bounds returns the sequences of the first event kept and of the last one appended.
+// Bounds returns the sequences of the first kept event and of the last appended one.
 func (l *Log) Bounds(ctx context.Context) (first, last uint64, err error) {
 	s, err := l.State(ctx)
 	return s.First, s.Last, err
 }
 
-// Recent returns a cursor behind which about so many bytes of events follow.
+// Recent returns a cursor that about size bytes of events follow.
 func (l *Log) Recent(ctx context.Context, size int64) (after uint64, err error) {
 	s, err := l.State(ctx)
 	if err != nil || s.Events == 0 {
@@ -226,50 +200,38 @@ func (l *Log) Recent(ctx context.Context, size int64) (after uint64, err error) 
 	return s.Last - min(n, s.Last-s.First+1), nil
 }
 
-// Ready returns nil if events can be appended and read: else [ErrFull] or [ErrUnavailable].
+// Ready returns nil if events can be appended and read, else [ErrFull], [ErrUnavailable] or [ErrRenewed].
 func (l *Log) Ready(ctx context.Context) error {
-	if err := l.broken(); err != nil {
+	if err := l.writeError(); err != nil {
 		return err
 	}
 	_, err := l.State(ctx)
 	return err
 }
 
-// broken is [ErrFull] while the embedded log cannot be written, and [ErrRenewed] once it is
-// no longer the one that was opened.
-func (l *Log) broken() error {
-	if l.embedded == nil {
-		return nil
+// writeError returns nil if the log can be written: else [ErrFull], or [ErrRenewed] once it is
+// no longer the log that was opened.
+func (l *Log) writeError() error {
+	err := context.Cause(l.nc.Server.Writable())
+	if err == nil || errors.Is(err, ErrRenewed) {
+		return err
 	}
-	writable := l.embedded.state()
-	if writable.Err() == nil {
-		return nil
-	}
-	err := context.Cause(writable)
-	if !errors.Is(err, ErrRenewed) {
-		err = fmt.Errorf("%w: %w", ErrFull, err)
-	}
-	return err
+	return fmt.Errorf("%w: %w", ErrFull, err)
 }
 
 // Epoch returns the epoch of the log's event IDs.
 func (l *Log) Epoch() uint64 { return l.epoch }
 
-// Close closes the log. Nothing may be under way in it. A second call does nothing.
+// Close closes the log. Nothing may use it during the call or later. A second call does nothing.
 func (l *Log) Close() error {
-	l.kept.close()
-	if l.nc != nil {
-		l.nc.Close()
-	}
-	l.queue.batches.Wait()
-	if l.embedded == nil {
-		return nil
-	}
-	return errors.Join(l.embedded.close(), l.mark.close())
+	l.consumers.close()
+	l.nc.Conn.Close()
+	l.group.commits.Wait()
+	return errors.Join(l.lastAcked.close(), l.nc.Close())
 }
 
-// answer turns what JetStream or the connection says into the package's errors.
-func answer(err error) error {
+// wrapError turns an error of JetStream or of the connection into one of this package.
+func wrapError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -285,7 +247,7 @@ func answer(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// Error codes of the JetStream API that nats.go has no name for.
+// Error codes of the JetStream API that nats.go does not name.
 const (
 	codeNoResources jetstream.ErrorCode = 10023 // insufficient resources
 	codeNoStorage   jetstream.ErrorCode = 10047 // insufficient storage resources available

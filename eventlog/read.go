@@ -3,7 +3,6 @@ package eventlog
 import (
 	"context"
 	"errors"
-	"time"
 
 	"freshet/event"
 
@@ -11,75 +10,73 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// idleConsumer is how long JetStream keeps a consumer whose reader is gone.
-const idleConsumer = 30 * time.Second
-
-// Read calls fn for the events after the sequence that the patterns select, in order and
-// each once, until limit events are read, many times as many were passed over, the log's
-// end is reached, in a cluster that of a server which may lag, ctx is done, or fn returns
-// an error, which it returns. Every selected event up to and including the sequence upto
-// has been read; upto is never below after.
+// Read calls fn for the events after the sequence that the patterns select, in order and once
+// each. It has read every selected event up to and including upto, which is at least after.
+// It ends when
+//
+//   - fn was called limit times, or many times as many events were skipped;
+//   - the log's end is reached (in a cluster that of one server, which may lag);
+//   - ctx is done, or fn returns an error, which Read returns.
 func (l *Log) Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
-	if r := l.kept.take(after, patterns); r != nil {
-		if upto, err = l.readOn(ctx, r, limit, fn); !errors.Is(err, errBroken) {
+	if c := l.consumers.acquire(after, patterns); c != nil {
+		if upto, err = l.readPiece(ctx, c, limit, fn); !errors.Is(err, errBroken) {
 			return upto, err
 		}
 	}
-	r, err := l.replay(ctx, fromSeq(after), after, patterns)
+	c, err := l.openConsumer(ctx, fromSeq(after), after, patterns)
 	if err != nil {
 		return after, err
 	}
-	return l.readOn(ctx, r, limit, fn)
+	return l.readPiece(ctx, c, limit, fn)
 }
 
-// readOn reads from where the replay is, and keeps it for the next piece if there is more.
-func (l *Log) readOn(ctx context.Context, r *replay, limit int, fn func(event.Event) error) (upto uint64, err error) {
-	after := r.upto
-	more, err := r.read(ctx, limit, fn)
-	if upto = r.upto; upto > after && errors.Is(err, errBroken) {
-		err = nil // what was read stands
+// readPiece reads from the consumer, and caches it for the next piece if there is more.
+func (l *Log) readPiece(ctx context.Context, c *consumer, limit int, fn func(event.Event) error) (upto uint64, err error) {
+	after := c.cursor
+	more, err := c.read(ctx, limit, fn)
+	if upto = c.cursor; upto > after && errors.Is(err, errBroken) {
+		err = nil // the events read before are valid
 	}
-	if !more || !l.kept.put(r) {
-		r.end()
+	if !more || !l.consumers.release(c) {
+		c.close()
 	}
 	return upto, err
 }
 
 // ReadLast is [Log.Read] of only the newest event of each topic.
 func (l *Log) ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
-	r, err := l.replay(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, after, patterns)
+	c, err := l.openConsumer(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, after, patterns)
 	if err != nil {
 		return after, err
 	}
-	defer r.end()
-	_, err = r.read(ctx, limit, fn)
-	return r.upto, err
+	defer c.close()
+	_, err = c.read(ctx, limit, fn)
+	return c.cursor, err
 }
 
-// proven returns last if no event that the patterns select lies behind upto, up to last,
-// and upto if there is one. A consumer of a replicated stream may sit on a server that
-// lags, and have nothing more only because of that; so the leader is asked.
-func (l *Log) proven(ctx context.Context, upto, last uint64, patterns event.Patterns) (uint64, error) {
+// confirmEnd returns last if no event that the patterns select follows cursor up to last,
+// else cursor. In a cluster it asks the leader: a consumer on a server that lags may end early.
+func (l *Log) confirmEnd(ctx context.Context, cursor, last uint64, patterns event.Patterns) (uint64, error) {
 	if l.stream.CachedInfo().Config.Replicas < 2 {
 		return last, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	for _, filter := range subjects(patterns) {
-		m, err := l.stream.GetMsg(ctx, upto+1, jetstream.WithGetMsgSubject(filter))
+		m, err := l.stream.GetMsg(ctx, cursor+1, jetstream.WithGetMsgSubject(filter))
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 		case err != nil:
-			return upto, answer(err)
+			return cursor, wrapError(err)
 		case m.Sequence <= last:
-			return upto, nil
+			return cursor, nil
 		}
 	}
 	return last, nil
 }
 
-// Seek returns the cursor at which reading the patterns from since begins: the sequence
-// before the first event that belongs to it. It is not for Since.ID and Since.Last.
+// Seek returns the cursor at which reading the patterns from since starts: the sequence
+// before the first event of it. It does not support Since.ID and Since.Last.
 func (l *Log) Seek(ctx context.Context, since event.Since, patterns event.Patterns) (after uint64, err error) {
 	state, err := l.State(ctx)
 	if err != nil {
@@ -92,30 +89,30 @@ func (l *Log) Seek(ctx context.Context, since event.Since, patterns event.Patter
 		return l.seekNewest(ctx, state, since.Newest, patterns)
 	case !since.Time.IsZero():
 		at := since.Time
-		r, err := l.replay(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at}, 0, patterns)
+		c, err := l.openConsumer(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at}, 0, patterns)
 		if err != nil {
 			return 0, err
 		}
-		defer r.end()
-		if e, ok, err := r.next(ctx, 1); ok || err != nil {
+		defer c.close()
+		if e, ok, err := c.next(ctx, 1); ok || err != nil {
 			return max(e.ID().Seq(), 1) - 1, err
 		}
 	}
 	return state.Last, nil
 }
 
-// seekNewest halves its way to the largest sequence that still has n matches behind it:
-// JetStream counts them from its topic index, without reading the events.
+// seekNewest finds the largest sequence that n matches follow, by binary search: JetStream
+// counts matches in its topic index, without reading the events.
 func (l *Log) seekNewest(ctx context.Context, state State, n int, patterns event.Patterns) (uint64, error) {
 	low, high := state.First-1, state.Last // n or all matches are after low, fewer than n after high
 	for low+1 < high {
 		middle := low + (high-low)/2
-		c, err := l.consumer(ctx, fromSeq(middle), patterns)
+		c, err := l.createConsumer(ctx, fromSeq(middle), patterns)
 		if err != nil {
 			return 0, err
 		}
 		matches := c.CachedInfo().NumPending
-		l.drop(c.CachedInfo().Name)
+		l.deleteConsumer(c.CachedInfo().Name)
 		switch {
 		case matches == uint64(n):
 			return middle, nil
@@ -132,7 +129,7 @@ func fromSeq(after uint64) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1}
 }
 
-func (l *Log) consumer(ctx context.Context, cfg jetstream.ConsumerConfig, patterns event.Patterns) (jetstream.Consumer, error) {
+func (l *Log) createConsumer(ctx context.Context, cfg jetstream.ConsumerConfig, patterns event.Patterns) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	cfg.AckPolicy = jetstream.AckNonePolicy
@@ -140,45 +137,44 @@ func (l *Log) consumer(ctx context.Context, cfg jetstream.ConsumerConfig, patter
 	cfg.FilterSubjects = subjects(patterns)
 	cfg.InactiveThreshold = idleConsumer
 	c, err := l.stream.CreateConsumer(ctx, cfg)
-	return c, answer(err)
+	return c, wrapError(err)
 }
 
-// drop deletes the consumer at once rather than when JetStream finds it idle.
-func (l *Log) drop(name string) {
+func (l *Log) deleteConsumer(name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
 	if err := l.stream.DeleteConsumer(ctx, name); err != nil {
-		l.logger.Debug("drop a consumer", "error", err)
+		l.logger.Debug("delete a consumer", "error", err)
 	}
 }
 
-// everything is the filter of all events: JetStream, which knows it, then looks up nothing.
+// everything selects all events; for this filter JetStream needs no lookup.
 const everything = ">"
 
-// subjects returns JetStream filters that cover the patterns. JetStream refuses filters
-// that overlap: one that another covers is left out, and where two cross, like a.* and
-// *.b, everything is read and the reader of the answer selects.
+// subjects returns JetStream filters that cover the patterns. JetStream refuses filters that
+// overlap. So a pattern that another one covers is left out, and if two cross, like a.* and
+// *.b, the filter is everything and the reader selects.
 func subjects(patterns event.Patterns) []string {
-	var kept event.Patterns
+	var distinct event.Patterns
 	for i, p := range patterns {
 		covered := false
 		for j, q := range patterns {
 			covered = covered || q.Covers(p) && (!p.Covers(q) || j < i)
 		}
 		if !covered {
-			kept = append(kept, p)
+			distinct = append(distinct, p)
 		}
 	}
 	var filters []string
-	for i, p := range kept {
-		for _, q := range kept[:i] {
+	for i, p := range distinct {
+		for _, q := range distinct[:i] {
 			if server.SubjectsCollide(p.String(), q.String()) {
 				return []string{everything}
 			}
 		}
 		filters = append(filters, subjectPrefix+p.String())
 	}
-	if len(kept) == 0 || kept[0] == event.All {
+	if len(distinct) == 0 || distinct[0] == event.All {
 		return []string{everything}
 	}
 	return filters

@@ -41,7 +41,7 @@ func (l *Log) Store(ctx context.Context) (*Store, error) {
 		})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the key-value bucket %q: %w", storeBucket, answer(err))
+		return nil, fmt.Errorf("open the key-value bucket %q: %w", storeBucket, wrapError(err))
 	}
 	return &Store{l, kv}, nil
 }
@@ -51,7 +51,7 @@ func (s *Store) Create(ctx context.Context, key string, value []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	if _, err := s.kv.Create(ctx, key, value); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
-		return answer(err)
+		return wrapError(err)
 	}
 	return nil
 }
@@ -59,7 +59,7 @@ func (s *Store) Create(ctx context.Context, key string, value []byte) error {
 // Put writes the value, which is deleted after the TTL, in whole seconds. Each write to the store returns a higher revision. The error is
 // [ErrFull] or [ErrUnavailable].
 func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (revision uint64, err error) {
-	if err := s.log.broken(); err != nil {
+	if err := s.log.writeError(); err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
@@ -67,7 +67,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	// KeyValue.Create alone has a TTL, and it refuses a key that exists.
 	ack, err := s.log.js.Publish(ctx, storeSubject+key, value, jetstream.WithMsgTTL(ttl.Truncate(time.Second)))
 	if err != nil {
-		return 0, answer(err)
+		return 0, wrapError(err)
 	}
 	return ack.Sequence, nil
 }

@@ -10,57 +10,56 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Tail calls fn for every event after the sequence, in order and each once, until ctx is
-// done or fn returns an error, which it returns; and caughtUp whenever it is at the log's
-// end. A lost connection is taken up again where it broke. What is no valid event comes as
-// one without a topic. fn holds up the tail, nothing else.
+// Tail calls fn for every event after the sequence, in order and once each, until ctx is
+// done or fn returns an error, which Tail returns.
+//
+//   - It calls caughtUp whenever it has reached the log's end.
+//   - After a lost connection it continues where it stopped.
+//   - A message that is not a valid event arrives as an event without a topic.
+//   - A slow fn blocks this tail, and nothing else.
 func (l *Log) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error {
-	// Who tails from here must know at once that the log is there.
+	// Fail early if the log is unreachable.
 	if _, err := l.State(ctx); err != nil {
 		return err
 	}
-	again := l.nc.StatusChanged(nats.CONNECTED)
-	defer l.nc.RemoveStatusListener(again)
+	reconnected := l.nc.StatusChanged(nats.CONNECTED)
+	defer l.nc.RemoveStatusListener(reconnected)
 	for {
-		err := l.tail(ctx, &after, again, caughtUp, fn)
+		err := l.tailOnce(ctx, &after, reconnected, caughtUp, fn)
 		if !errors.Is(err, ErrUnavailable) {
 			return err
 		}
-		l.logger.Debug("the tail is taken up again", "after", after, "error", err)
+		l.logger.Debug("the tail restarts", "after", after, "error", err)
 		if err := pause(ctx, tailPause); err != nil {
 			return err
 		}
 	}
 }
 
-// tailPause is how long a tail that has broken waits before it is taken up again.
+// tailPause is how long a broken tail waits before it restarts.
 const tailPause = 50 * time.Millisecond
 
-// tail follows the log with one consumer; after is how far it has come. again tells of a
-// connection that was lost and is back: what was asked before is not answered any more.
-func (l *Log) tail(ctx context.Context, after *uint64, again <-chan nats.Status, caughtUp func(), fn func(event.Event) error) error {
-	state, err := l.State(ctx)
-	if err != nil {
+// tailOnce follows the log with one consumer until that breaks; it moves after along.
+func (l *Log) tailOnce(ctx context.Context, after *uint64, reconnected <-chan nats.Status, caughtUp func(), fn func(event.Event) error) error {
+	if _, err := l.State(ctx); err != nil { // ErrRenewed ends the tail
 		return err
 	}
-	r := &replay{log: l, live: again, begun: time.Now(), upto: *after, last: state.Last}
-	if err := r.open(ctx, fromSeq(*after)); err != nil {
+	c := &consumer{log: l, follow: true, reconnected: reconnected}
+	if err := c.open(ctx, fromSeq(*after)); err != nil {
 		return err
 	}
-	defer r.end()
-	if r.pending == 0 {
-		caughtUp()
-	}
+	defer c.close()
 	for {
-		e, _, err := r.next(ctx, pullEvents)
+		if c.pending == 0 {
+			caughtUp()
+		}
+		e, _, err := c.next(ctx, pullEvents)
 		if err != nil {
 			return err
 		}
 		if err := fn(e); err != nil {
 			return err
 		}
-		if *after = e.ID().Seq(); r.pending == 0 {
-			caughtUp()
-		}
+		*after = e.ID().Seq()
 	}
 }

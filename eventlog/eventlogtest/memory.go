@@ -36,15 +36,7 @@ func NewMemory() *Memory {
 // Publish appends an event of the topic and returns its ID.
 func (m *Memory) Publish(t testing.TB, topicName, data string) event.ID {
 	t.Helper()
-	topic, err := event.ParseTopic(topicName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := event.New(topic, event.TypeOf(topic), data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m.Append(t.Context(), eventlog.Entry{Event: e}).ID
+	return m.Append(t.Context(), eventlog.Entry{Event: NewEvent(t, topicName, topicName, data)}).ID
 }
 
 // Expire lets the events below the sequence go.

@@ -1,0 +1,242 @@
+package eventlog
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"freshet/event"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// How much one pull requests, and so how much JetStream sends ahead of a reader. An event
+// larger than pullBytes is requested alone, and the large events of a Log together stay below
+// maxLargeBytes: a NATS server closes a connection to which it has 64 MiB to send, and cached
+// consumers may have requested half of that.
+const (
+	pullEvents    = 1024
+	pullBytes     = 256 << 10
+	maxLargeBytes = 24 << 20
+)
+
+// idleConsumer is how long JetStream keeps a consumer whose reader is gone.
+const idleConsumer = 30 * time.Second
+
+// consumer reads the log through a JetStream consumer with pull requests of its own (why:
+// docs/decisions/0012). It belongs to one read at a time. Between two reads JetStream sends
+// no more than was requested.
+type consumer struct {
+	log      *Log
+	patterns event.Patterns
+	name     string
+	messages chan *nats.Msg
+	inbox    *nats.Subscription
+
+	// A following consumer, the tail's, waits at the log's end for more. When the connection
+	// is restored, the requests sent before will not be answered: reconnected says so.
+	follow      bool
+	reconnected <-chan nats.Status
+
+	opened         time.Time
+	cursor         uint64       // every selected event up to here was returned
+	logEnd         uint64       // the log's last event when opened: the end of pending events proves everything up to here
+	pending        uint64       // how many events JetStream has after those that it sent
+	delivered      uint64       // how many events JetStream has sent
+	requested      int          // how many events of the last pull may still come
+	requestedBytes int          // the same in bytes; 0: unlimited
+	unread         *event.Event // the reader refused it; the next event to return
+	expiry         *time.Timer  // of a cached consumer
+}
+
+// errBroken: the JetStream consumer is gone, or messages were lost on the way.
+var errBroken = fmt.Errorf("%w: a consumer is gone", ErrUnavailable)
+
+// openConsumer returns a consumer that starts after the sequence.
+func (l *Log) openConsumer(ctx context.Context, cfg jetstream.ConsumerConfig, after uint64, patterns event.Patterns) (*consumer, error) {
+	// The state is older than the consumer: whatever it covers, the consumer finds.
+	state, err := l.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &consumer{log: l, patterns: patterns, cursor: after, logEnd: state.Last}
+	if state.Last <= after {
+		return c, nil // nothing to read
+	}
+	return c, c.open(ctx, cfg)
+}
+
+// open creates the JetStream consumer.
+func (c *consumer) open(ctx context.Context, cfg jetstream.ConsumerConfig) error {
+	created, err := c.log.createConsumer(ctx, cfg, c.patterns)
+	if err != nil {
+		return err
+	}
+	c.opened, c.name, c.pending = time.Now(), created.CachedInfo().Name, created.CachedInfo().NumPending
+	if c.pending > 0 || c.follow {
+		c.messages = make(chan *nats.Msg, pullEvents+2) // and the status of this pull and of the last one
+		c.inbox, err = c.log.nc.ChanSubscribe(c.log.nc.NewInbox(), c.messages)
+	}
+	if err != nil {
+		c.close()
+	}
+	return wrapError(err)
+}
+
+// close deletes the JetStream consumer, before JetStream finds it idle.
+func (c *consumer) close() {
+	if c.inbox != nil {
+		_ = c.inbox.Unsubscribe() // fails only without a connection
+	}
+	if c.name != "" {
+		c.log.deleteConsumer(c.name)
+	}
+}
+
+// next returns the next event, selected or not; ok is false at the end. The caller wants at
+// most so many events.
+func (c *consumer) next(ctx context.Context, wanted int) (e event.Event, ok bool, err error) {
+	if c.unread != nil {
+		e, c.unread = *c.unread, nil
+		return e, true, nil
+	}
+	maxBytes, large := pullBytes, false
+	defer func() {
+		if large {
+			<-c.log.largePulls
+		}
+	}()
+	for c.pending > 0 || c.follow {
+		if c.requested == 0 {
+			if maxBytes == 0 && !large {
+				select {
+				case c.log.largePulls <- struct{}{}:
+					large = true
+				case <-ctx.Done():
+					return event.Event{}, false, ctx.Err()
+				}
+			}
+			if err := c.pull(min(wanted, pullEvents), maxBytes); err != nil {
+				return event.Event{}, false, err
+			}
+		}
+		m, err := c.receive(ctx)
+		if err != nil {
+			return event.Event{}, false, err
+		}
+		if m.Reply != "" { // an event: publishers can forge the headers of a status, but not this
+			e, err := c.accept(m)
+			return e, err == nil, err
+		}
+		// A status ends the pull, except where it only says that the pull is complete.
+		switch status, text := m.Header.Get("Status"), m.Header.Get("Description"); {
+		case status == "100": // a heartbeat
+			continue
+		case status == "409" && text == "Batch Completed":
+			continue
+		case status == "409" && text == "Message Size Exceeds MaxBytes":
+			if c.requestedBytes == pullBytes {
+				wanted, maxBytes = 1, 0 // the next event alone is larger than a pull
+			}
+		case status == "404" || status == "408": // retention deleted the pending events
+			c.pending = 0
+		case status == "503" && c.delivered == 0 && time.Since(c.opened) < answerTimeout:
+			// In a cluster, not every server knows the consumer yet.
+			if err := pause(ctx, 10*time.Millisecond); err != nil {
+				return event.Event{}, false, err
+			}
+		default:
+			return event.Event{}, false, fmt.Errorf("%w: %s %s", errBroken, status, text)
+		}
+		c.requested = 0
+	}
+	return event.Event{}, false, nil
+}
+
+// pull requests events: those that exist now, or for a following consumer also later ones.
+func (c *consumer) pull(events, maxBytes int) error {
+	wait := `"no_wait":true`
+	if c.follow {
+		wait = fmt.Sprintf(`"expires":%d,"idle_heartbeat":%d`, idleConsumer, answerTimeout/3)
+	}
+	c.requested, c.requestedBytes = events, maxBytes
+	return wrapError(c.log.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+streamName+"."+c.name, c.inbox.Subject,
+		fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,%s}`, events, maxBytes, wait)))
+}
+
+func (c *consumer) receive(ctx context.Context) (*nats.Msg, error) {
+	select {
+	case m := <-c.messages:
+		return m, nil
+	default:
+	}
+	select {
+	case m := <-c.messages:
+		return m, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-c.reconnected:
+		return nil, errBroken
+	case <-time.After(answerTimeout):
+		return nil, errBroken
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// accept counts a delivered message and returns its event.
+func (c *consumer) accept(m *nats.Msg) (event.Event, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return event.Event{}, wrapError(err)
+	}
+	if c.delivered++; meta.Sequence.Consumer != c.delivered { // the connection dropped messages
+		return event.Event{}, errBroken
+	}
+	c.pending = meta.NumPending
+	if c.requested--; c.requestedBytes > 0 {
+		if c.requestedBytes -= m.Size(); c.requestedBytes <= 0 {
+			c.requested = 0
+		}
+	}
+	e, invalid := c.log.decode(m.Subject, m.Header, m.Data, meta.Sequence.Stream, meta.Timestamp)
+	if invalid != nil && c.follow { // only the tail logs it: once, and not at each read
+		c.log.logger.Warn("a NATS client published an invalid event", "event", e, "error", invalid)
+	}
+	return e, nil
+}
+
+// read is [Log.Read] from the cursor. more is false at the end.
+func (c *consumer) read(ctx context.Context, limit int, fn func(event.Event) error) (more bool, err error) {
+	after := c.cursor
+	for budget := 16 * limit; limit > 0 && budget > 0; budget-- { // filters may select too much
+		e, ok, err := c.next(ctx, limit)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			if c.cursor < c.logEnd {
+				c.cursor, err = c.log.confirmEnd(ctx, c.cursor, c.logEnd, c.patterns)
+			}
+			return false, err
+		}
+		seq := e.ID().Seq()
+		if seq > after && c.patterns.Match(e.Topic()) {
+			if err := fn(e); err != nil {
+				c.unread = &e
+				return true, err
+			}
+			limit--
+		}
+		c.cursor = max(c.cursor, seq)
+	}
+	return c.pending > 0, nil
+}

@@ -1,0 +1,73 @@
+package eventlog
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"freshet/event"
+)
+
+const (
+	maxCachedConsumers = 64
+	// cacheExpiry is how soon a reader must continue to find its consumer.
+	cacheExpiry = time.Second
+)
+
+// consumerCache keeps consumers between two reads of a fast reader: to JetStream, creating a
+// consumer costs more than a read. A full cache refuses new consumers and evicts none, or
+// with many readers none would find its own.
+type consumerCache struct {
+	mu        sync.Mutex
+	consumers []*consumer
+	closed    bool
+	closing   sync.WaitGroup
+}
+
+// acquire removes and returns the consumer that continues after the sequence, or nil.
+func (cc *consumerCache) acquire(after uint64, patterns event.Patterns) *consumer {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	i := slices.IndexFunc(cc.consumers, func(c *consumer) bool { return c.cursor == after && slices.Equal(c.patterns, patterns) })
+	if i < 0 {
+		return nil
+	}
+	c := cc.consumers[i]
+	cc.consumers = slices.Delete(cc.consumers, i, i+1)
+	c.expiry.Stop()
+	return c
+}
+
+// release caches the consumer and requests its next events; false if the cache is full.
+func (cc *consumerCache) release(c *consumer) bool {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	if cc.closed || len(cc.consumers) >= maxCachedConsumers || c.requested == 0 && c.pull(pullEvents, pullBytes) != nil {
+		return false
+	}
+	cc.consumers = append(cc.consumers, c)
+	c.expiry = time.AfterFunc(cacheExpiry, func() { cc.expire(c) })
+	return true
+}
+
+func (cc *consumerCache) expire(c *consumer) {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	if i := slices.Index(cc.consumers, c); i >= 0 {
+		cc.consumers = slices.Delete(cc.consumers, i, i+1)
+		cc.closing.Go(c.close)
+	}
+}
+
+// close closes the cached consumers, and waits until all are closed.
+func (cc *consumerCache) close() {
+	cc.mu.Lock()
+	cc.closed = true
+	for _, c := range cc.consumers {
+		c.expiry.Stop()
+		cc.closing.Go(c.close)
+	}
+	cc.consumers = nil
+	cc.mu.Unlock()
+	cc.closing.Wait()
+}
