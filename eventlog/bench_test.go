@@ -27,7 +27,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// As many publishers at a time, each of which waits for its answer.
+// Concurrent publishers, each of which waits for its answer.
 func BenchmarkAppendTogether(b *testing.B) {
 	for _, publishers := range []int{1, 4, 16, 32, 64, 256} {
 		b.Run(strconv.Itoa(publishers), func(b *testing.B) {

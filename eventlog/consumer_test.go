@@ -15,16 +15,17 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A log that is read by pieces, as the hub does, is read whole, whatever the size of its
-// events, and although its reader refuses one now and then.
+// Reading piece by piece, as the hub does, returns every event, whatever its size, even if the
+// reader sometimes refuses one.
 func TestReadingByPieces(t *testing.T) {
+	t.Parallel()
 	l := open(t, eventlog.Config{Dir: t.TempDir(), SyncInterval: time.Minute})
 	const total = 4000
 	var entries []eventlog.Entry
 	for i := range total {
 		size := 10
 		if i%500 == 499 {
-			size = 400_000 // more than is asked for at once
+			size = 400_000 // larger than one pull
 		}
 		entries = append(entries, eventlog.Entry{Event: eventlogtest.NewEvent(t, "t."+strconv.Itoa(i%3), "x", fmt.Sprintf("%d %s", i, strings.Repeat("x", size)))})
 	}
@@ -64,8 +65,9 @@ func TestReadingByPieces(t *testing.T) {
 	}
 }
 
-// Between two pieces, JetStream may lose the consumer, and retention may take what is next.
+// Between two pieces JetStream may lose the consumer, and retention may delete the next events.
 func TestWhatHappensBetweenTwoPieces(t *testing.T) {
+	t.Parallel()
 	url := externalNATS(t)
 	l := open(t, eventlog.Config{NATS: url, RetainBytes: 200_000})
 	append100 := func() {

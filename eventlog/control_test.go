@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A NATS client can give an event the headers that JetStream itself puts on its answers to a reader. No reader
-// stumbles over them.
+// A NATS client can publish an event with the headers of a JetStream status. Readers are not confused by them.
 func TestAnEventThatLooksLikeAnAnswerOfJetStream(t *testing.T) {
+	t.Parallel()
 	for _, header := range []nats.Header{
 		{"Status": {"100"}, "Description": {"Idle Heartbeat"}},
 		{"Status": {"400"}, "Description": {"Bad Request"}},
@@ -37,7 +37,7 @@ func TestAnEventThatLooksLikeAnAnswerOfJetStream(t *testing.T) {
 			for _, m := range []*nats.Msg{{Subject: "event.a", Header: header}, {Subject: "event.a", Data: []byte("next")}} {
 				publishRaw(t, url, m)
 			}
-			for got := ""; got != "next"; { // the first may come, as an event or as none
+			for got := ""; got != "next"; { // the first may arrive, as an event or as an invalid one
 				select {
 				case got = <-seen:
 				case err := <-done:

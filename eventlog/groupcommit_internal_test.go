@@ -8,9 +8,10 @@ import (
 	"testing"
 )
 
-// Every append that was let go alone ends once, and nobody waits for one whose caller has left:
-// or all later ones would wait for it.
-func TestABatchIsRefusedAfterSomeHaveLeft(t *testing.T) {
+// After a refused batch each append is sent directly and finishes once. Abandoned appends do not
+// count: all later ones would wait for them.
+func TestARefusedBatchWithAbandonedAppends(t *testing.T) {
+	t.Parallel()
 	var g groupCommit
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -20,17 +21,17 @@ func TestABatchIsRefusedAfterSomeHaveLeft(t *testing.T) {
 		t.Fatalf("a batch of %d", len(batch))
 	}
 	if r := g.wait(gone, batch[0]); !errors.Is(r.Err, ErrUnavailable) {
-		t.Errorf("who leaves is told %+v", r)
+		t.Errorf("a caller that leaves gets %+v", r)
 	}
 	if next := g.finish(batch); next != nil {
 		t.Errorf("a batch of %d out of nothing", len(next))
 	}
 	for _, w := range batch[1:] {
-		if r := g.wait(gone, w); !errors.Is(r.Err, errSendDirect) { // and its ctx tells the log's answer, not the queue's
+		if r := g.wait(gone, w); !errors.Is(r.Err, errSendDirect) { // its ctx bounds the direct append then
 			t.Errorf("of a batch that was refused: %+v", r)
 		}
 	}
-	for range queued - 1 { // those that are left of the batch
+	for range queued - 1 { // the others of the batch
 		if next := g.finish(nil); next != nil {
 			t.Errorf("a batch of %d out of nothing", len(next))
 		}
@@ -43,8 +44,9 @@ func TestABatchIsRefusedAfterSomeHaveLeft(t *testing.T) {
 	}
 }
 
-// No more than so many wait; when those have left there is room again.
+// At most maxPending appends wait; once they leave there is room again.
 func TestAQueueIsBounded(t *testing.T) {
+	t.Parallel()
 	var g groupCommit
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -57,19 +59,19 @@ func TestAQueueIsBounded(t *testing.T) {
 		}
 	}
 	if r := g.wait(t.Context(), g.enqueue(Entry{})); !errors.Is(r.Err, ErrUnavailable) || !strings.Contains(r.Err.Error(), strconv.Itoa(maxPending)) {
-		t.Errorf("beyond what may wait: %+v", r)
+		t.Errorf("the append over the limit: %+v", r)
 	}
 	for range maxDirect {
 		if batch := g.finish(nil); batch != nil {
-			t.Fatalf("a batch of %d whose callers have left", len(batch))
+			t.Fatalf("a batch of %d of abandoned appends", len(batch))
 		}
 	}
 	if g.enqueue(Entry{}) != nil {
-		t.Error("an append waits for nobody")
+		t.Error("the append waits although none is in flight")
 	}
 }
 
-// fill has as many go alone as may, and others wait, and returns the batch after the first.
+// fill enqueues as many direct appends as allowed and others that wait, and returns the first batch.
 func fill(t *testing.T, g *groupCommit, others int) (batch []*pendingAppend) {
 	t.Helper()
 	for n := range maxDirect {
@@ -79,12 +81,12 @@ func fill(t *testing.T, g *groupCommit, others int) (batch []*pendingAppend) {
 	}
 	for n := range others {
 		if g.enqueue(Entry{}) == nil {
-			t.Fatalf("the append behind %d others goes alone", n)
+			t.Fatalf("the append behind %d others is sent directly", n)
 		}
 	}
 	for range maxDirect {
 		if batch != nil {
-			t.Fatal("a batch goes before those under way have ended")
+			t.Fatal("a batch starts before the direct appends have finished")
 		}
 		batch = g.finish(nil)
 	}

@@ -21,9 +21,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Of many publishers at a time each has its own answer: some send what is too large, and
-// each key is sent by two of them.
-func TestAppendsTogetherAreEachAnswered(t *testing.T) {
+// Each of many concurrent publishers gets its own answer: some events are too large, and each
+// key is sent by two publishers.
+func TestEachAppendOfAGroupIsAnswered(t *testing.T) {
+	t.Parallel()
 	const publishers, rounds = 64, 20
 	dir := t.TempDir()
 	l := open(t, eventlog.Config{Dir: dir, MaxEvent: 1000})
@@ -87,12 +88,13 @@ func TestAppendsTogetherAreEachAnswered(t *testing.T) {
 	}
 	must(t, l.Close())
 	if !batched(t, dir) {
-		t.Error("nothing was committed together")
+		t.Error("no batch was committed")
 	}
 }
 
-// More than one batch takes: all are stored, and the last ID is noted.
-func TestMoreAppendsTogetherThanOneBatchTakes(t *testing.T) {
+// All appends are stored although they exceed one batch, and the last ID is recorded.
+func TestAGroupLargerThanOneBatch(t *testing.T) {
+	t.Parallel()
 	const publishers = 2500
 	dir := t.TempDir()
 	l := open(t, eventlog.Config{Dir: dir})
@@ -114,12 +116,13 @@ func TestMoreAppendsTogetherThanOneBatchTakes(t *testing.T) {
 	must(t, l.Close())
 	last, err := os.ReadFile(filepath.Join(dir, "last-id"))
 	if want := event.NewID(l.Epoch(), publishers).String(); err != nil || strings.TrimSpace(string(last)) != want {
-		t.Errorf("the last ID noted is %q, %v; want %s", last, err, want)
+		t.Errorf("the recorded last ID is %q, %v; want %s", last, err, want)
 	}
 }
 
-// A publisher that is alone does not wait for others: its events are no batches.
-func TestALoneAppendIsNoBatch(t *testing.T) {
+// A single publisher does not wait for others: its events are not in batches.
+func TestASingleAppendIsNoBatch(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l := open(t, eventlog.Config{Dir: dir})
 	for range 20 {
@@ -127,7 +130,7 @@ func TestALoneAppendIsNoBatch(t *testing.T) {
 	}
 	must(t, l.Close())
 	if batched(t, dir) {
-		t.Error("a lone append was committed as a batch")
+		t.Error("a single append was committed as a batch")
 	}
 }
 
@@ -149,8 +152,9 @@ func batched(t *testing.T, dir string) bool {
 	return false
 }
 
-// Those in a batch whose answer cannot be understood are told so, and are not sent again.
-func TestAppendsTogetherAreNotSentTwice(t *testing.T) {
+// The appends of a batch with an invalid answer fail, and are not sent again.
+func TestAGroupIsNotSentTwice(t *testing.T) {
+	t.Parallel()
 	url := clusterNATS(t)
 	l := open(t, eventlog.Config{NATS: garbled(t, url, `"count":`, `"tnuoc":`), Replicas: 3})
 	const publishers, rounds = 64, 10
@@ -193,15 +197,16 @@ func TestAppendsTogetherAreNotSentTwice(t *testing.T) {
 	}
 }
 
-// While the log does not answer, whoever waits may leave, and then nothing was stored.
+// While the log does not answer, a caller that waits may leave; then its event is not stored.
 func TestAppendsThatWaitForALogThatHangs(t *testing.T) {
+	t.Parallel()
 	url := clusterNATS(t)
-	way, gate := gated(t, url)
-	l, direct := open(t, eventlog.Config{NATS: way, Replicas: 3}), open(t, eventlog.Config{NATS: url, Replicas: 3})
+	proxy, gate := gated(t, url)
+	l, other := open(t, eventlog.Config{NATS: proxy, Replicas: 3}), open(t, eventlog.Config{NATS: url, Replicas: 3})
 	gate.Lock()
 	var wg sync.WaitGroup
-	const alone = 16
-	for range alone {
+	const direct = 16
+	for range direct {
 		wg.Go(func() {
 			if r := l.Append(t.Context(), eventlog.Entry{Event: eventlogtest.NewEvent(t, "a", "a", "sent")}); r.Err != nil {
 				t.Error(r.Err)
@@ -209,34 +214,34 @@ func TestAppendsThatWaitForALogThatHangs(t *testing.T) {
 		})
 	}
 	for {
-		if _, last, err := direct.Bounds(t.Context()); err == nil && last == alone {
+		if _, last, err := other.Bounds(t.Context()); err == nil && last == direct {
 			break
 		}
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	left := eventlog.Entry{Event: eventlogtest.NewEvent(t, "a", "a", "left")}
-	for n := range 100 { // few, as the log may hang for a bounded time
-		if r := l.Append(gone, left); !errors.Is(r.Err, eventlog.ErrUnavailable) || !errors.Is(r.Err, context.Canceled) {
+	abandoned := eventlog.Entry{Event: eventlogtest.NewEvent(t, "a", "a", "abandoned")}
+	for n := range 100 { // few, because the log may hang only for a bounded time
+		if r := l.Append(gone, abandoned); !errors.Is(r.Err, eventlog.ErrUnavailable) || !errors.Is(r.Err, context.Canceled) {
 			t.Fatalf("the append that waits as number %d: %+v", n+1, r)
 		}
 	}
 	gate.Unlock()
 	wg.Wait()
-	if id := appendOne(t, l, "a", "after", ""); id.Seq() != alone+1 {
+	if id := appendOne(t, l, "a", "after", ""); id.Seq() != direct+1 {
 		t.Errorf("the next event is %v", id)
 	}
 }
 
-// gated is the URL of a way to NATS on which nothing comes back while the gate is locked.
+// gated returns the URL of a proxy to NATS that forwards no answers while the gate is locked.
 func gated(t *testing.T, to string) (string, *sync.Mutex) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	var ways sync.WaitGroup
+	var connections sync.WaitGroup
 	gate := &sync.Mutex{}
-	t.Cleanup(func() { must(t, listener.Close()); ways.Wait() })
-	ways.Go(func() {
+	t.Cleanup(func() { must(t, listener.Close()); connections.Wait() })
+	connections.Go(func() {
 		for {
 			ours, err := listener.Accept()
 			if err != nil {
@@ -248,11 +253,11 @@ func gated(t *testing.T, to string) (string, *sync.Mutex) {
 				ours.Close()
 				return
 			}
-			ways.Go(func() {
+			connections.Go(func() {
 				_, _ = io.Copy(theirs, ours)
 				theirs.Close()
 			})
-			ways.Go(func() {
+			connections.Go(func() {
 				defer ours.Close()
 				_, _ = io.Copy(writer(func(p []byte) (int, error) {
 					gate.Lock()

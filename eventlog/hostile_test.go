@@ -36,8 +36,9 @@ func jetStream(t *testing.T, url string) jetstream.JetStream {
 	return js
 }
 
-// A stream that had other subjects before it was Freshet's may still hold their messages.
+// A stream that had other subjects before Freshet used it may still hold their messages.
 func TestAStreamThatHeldOtherSubjects(t *testing.T) {
+	t.Parallel()
 	url := externalNATS(t)
 	js := jetStream(t, url)
 	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "freshet", Subjects: []string{"x", "eventually"}, AllowAtomicPublish: true})
@@ -64,12 +65,13 @@ func TestAStreamThatHeldOtherSubjects(t *testing.T) {
 	}
 }
 
-// An operator who gives Freshet's subjects to another stream must not have events go there: nobody would read them.
+// If an operator moves Freshet's subjects to another stream, no events go there: nothing would read them.
 func TestAnotherStreamHasTakenTheSubjects(t *testing.T) {
+	t.Parallel()
 	url := externalNATS(t)
 	l := open(t, eventlog.Config{NATS: url})
 	js := jetStream(t, url)
-	// The other stream is there before ours goes: JetStream removes the folder of an account's last stream, also under one that is being made.
+	// Create the other stream before deleting ours: JetStream removes the folder of an account's last stream, even if another is being created.
 	config := jetstream.StreamConfig{Name: "other", Subjects: []string{"other"}, AllowAtomicPublish: true}
 	_, err := js.CreateStream(t.Context(), config)
 	must(t, err)
@@ -91,8 +93,9 @@ func TestAnotherStreamHasTakenTheSubjects(t *testing.T) {
 	}
 }
 
-// A batch whose answer cannot be understood may be stored, so it is not sent again.
+// A batch with an invalid answer may be stored, so it is not sent again.
 func TestABatchIsNotSentTwice(t *testing.T) {
+	t.Parallel()
 	for name, replace := range map[string][2]string{"another count": {`"count":2`, `"count":0`}, "no JSON": {`{"stream"`, `?"stream"`}} {
 		t.Run(name, func(t *testing.T) {
 			url := externalNATS(t)
@@ -110,14 +113,14 @@ func TestABatchIsNotSentTwice(t *testing.T) {
 	}
 }
 
-// garbled is the URL of a way to NATS on which the answer to a batch is changed.
+// garbled returns the URL of a proxy to NATS that changes the answer to a batch.
 func garbled(t *testing.T, to, text, by string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	var ways sync.WaitGroup
-	t.Cleanup(func() { must(t, listener.Close()); ways.Wait() })
-	ways.Go(func() {
+	var connections sync.WaitGroup
+	t.Cleanup(func() { must(t, listener.Close()); connections.Wait() })
+	connections.Go(func() {
 		for {
 			ours, err := listener.Accept()
 			if err != nil {
@@ -129,11 +132,11 @@ func garbled(t *testing.T, to, text, by string) string {
 				ours.Close()
 				return
 			}
-			ways.Go(func() {
+			connections.Go(func() {
 				_, _ = io.Copy(theirs, ours)
 				theirs.Close()
 			})
-			ways.Go(func() {
+			connections.Go(func() {
 				defer ours.Close()
 				for lines := bufio.NewReader(theirs); ; {
 					line, err := lines.ReadString('\n')
@@ -150,7 +153,7 @@ func garbled(t *testing.T, to, text, by string) string {
 	return "nats://" + listener.Addr().String()
 }
 
-// Whatever a NATS client publishes: the tail goes on, hands it out as a valid event or as none, and logs printable lines.
+// Whatever a NATS client publishes, the tail continues, returns a valid event or one without a topic, and logs printable lines.
 func FuzzNATS(f *testing.F) {
 	f.Add("news", "note", []byte("hello"))
 	f.Add("a.b", "message", []byte("\xff"))
@@ -197,7 +200,7 @@ func FuzzNATS(f *testing.F) {
 		case err := <-done:
 			t.Fatalf("the tail ended: %v", err)
 		}
-		logged := logged.take()
+		logged := logged.drain()
 		if (logged == "") != (e.Topic().String() == subject) {
 			t.Errorf("subject %q is topic %q, logged %q", subject, e.Topic(), logged)
 		}
@@ -213,7 +216,7 @@ func FuzzNATS(f *testing.F) {
 		want := event.TypeOf(e.Topic())
 		if typ != "" {
 			if want, err = event.ParseType(typ); err != nil {
-				want = e.Type() // NATS cuts off spaces, and makes one of a line end
+				want = e.Type() // NATS trims spaces, and turns a line end into one
 			}
 		}
 		if _, err := event.New(e.Topic(), e.Type(), e.Data()); err != nil || e.Type() != want || e.Data() != string(data) {
@@ -222,7 +225,7 @@ func FuzzNATS(f *testing.F) {
 	})
 }
 
-// lockedBuffer is what several goroutines may write to.
+// lockedBuffer is safe for concurrent use.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -234,8 +237,8 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 	return b.buf.Write(p)
 }
 
-// take empties the buffer.
-func (b *lockedBuffer) take() string {
+// drain empties the buffer and returns its content.
+func (b *lockedBuffer) drain() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer b.buf.Reset()

@@ -11,8 +11,9 @@ import (
 	"freshet/eventlog"
 )
 
-// What retention drops is no loss: the IDs stay those of the same log.
+// Events that retention deletes are not lost: the epoch stays.
 func TestRetentionIsNoLoss(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var epochs []uint64
 	for _, cfg := range []eventlog.Config{
@@ -32,9 +33,9 @@ func TestRetentionIsNoLoss(t *testing.T) {
 	}
 }
 
-// A log that lost what it had answered goes on under another epoch, is told so once, and
-// does not tell it again.
-func TestALossIsToldOnce(t *testing.T) {
+// A log that lost acknowledged events gets a new epoch, once.
+func TestALossRenewsTheEpochOnce(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l := open(t, eventlog.Config{Dir: dir})
 	var ids []event.ID
@@ -62,6 +63,6 @@ func TestALossIsToldOnce(t *testing.T) {
 	must(t, l.Close())
 	l = open(t, eventlog.Config{Dir: dir})
 	if l.Epoch() != renewed {
-		t.Error("the loss is told twice")
+		t.Error("one loss renewed the epoch twice")
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// External servers of NATS, in this process.
+// External NATS servers, in this process.
 
 func externalNATS(t *testing.T) string {
 	t.Helper()
@@ -58,8 +58,8 @@ func clusterNATS(t *testing.T) string {
 	}
 }
 
-// startCluster starts three servers. It returns nil if somebody else has taken one of the
-// ports, which the servers have to know of one another before they start.
+// startCluster starts three servers. They must know each other's ports before they start: it
+// returns nil if another process has taken one meanwhile.
 func startCluster(t *testing.T) (servers []*server.Server) {
 	t.Helper()
 	var ports []int
@@ -69,7 +69,7 @@ func startCluster(t *testing.T) (servers []*server.Server) {
 		ports = append(ports, port)
 		routes = append(routes, &url.URL{Scheme: "nats", Host: "127.0.0.1:" + strconv.Itoa(port)})
 	}
-	name := rand.Text() // none that is taken for that of other tests
+	name := rand.Text() // unlike that of other tests
 	for i, port := range ports {
 		s, err := server.NewServer(&server.Options{
 			ServerName: "n" + strconv.Itoa(i), Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(),
@@ -88,7 +88,7 @@ func startCluster(t *testing.T) (servers []*server.Server) {
 	return servers
 }
 
-// quietPort is a port that a server can come back to.
+// quietPort returns a port that a server can use again after a restart.
 func quietPort(t *testing.T) int {
 	t.Helper()
 	address, err := drive.QuietAddress(t.Context())

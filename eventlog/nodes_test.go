@@ -8,9 +8,10 @@ import (
 	"freshet/eventlog"
 )
 
-// Each node hears all, itself included, and tells them apart.
+// Each node receives the messages of all nodes, its own included, with the sender's name.
 func TestNodesHearOfOneAnother(t *testing.T) {
-	url := clusterNATS(t)
+	t.Parallel()
+	url := externalNATS(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	type told struct {
@@ -36,7 +37,7 @@ func TestNodesHearOfOneAnother(t *testing.T) {
 		select {
 		case x := <-heard:
 			all[x] = true
-		case <-again.C: // what is told before somebody listens, nobody hears
+		case <-again.C: // messages sent before a node listens are lost
 			nodes[0].Tell([]byte("a"))
 			nodes[1].Tell([]byte("b"))
 		}
@@ -44,7 +45,7 @@ func TestNodesHearOfOneAnother(t *testing.T) {
 	names := map[string]string{}
 	for x := range all {
 		if by, known := names[x.what]; known && by != x.name {
-			t.Errorf("what one node tells is told by %s and %s", by, x.name)
+			t.Errorf("one node's message came from %s and %s", by, x.name)
 		}
 		names[x.what] = x.name
 	}
