@@ -18,44 +18,44 @@ import (
 )
 
 const (
-	// complainEvery is how often the log tells of a domain without a certificate, which
-	// each handshake finds out.
-	complainEvery = time.Minute
-	// retryEvery keeps to what authorities allow: Let's Encrypt five failures an hour.
-	retryEvery = 15 * time.Minute
+	// warnInterval limits the warnings about a domain without a certificate: each handshake
+	// would cause one.
+	warnInterval = time.Minute
+	// retryInterval respects the limits of authorities: Let's Encrypt allows five failures an hour.
+	retryInterval = 15 * time.Minute
 )
 
-// ACMEConfig says which certificates to get. All but Directory is needed.
+// ACMEConfig says which certificates to get. Only Directory is optional.
 type ACMEConfig struct {
 	Domains   []string // lower case
-	Folder    string   // keeps account, keys and certificates; made with mode 0700
+	Folder    string   // for account, keys and certificates; created with mode 0700
 	Directory string   // URL of the authority; empty: Let's Encrypt
 	Logger    *slog.Logger
 }
 
-// ACME gets certificates for domains, keeps them in a folder, and renews them 30 days
-// before they end. The authority asks at port 443 of the domain, within TLS (RFC 8737,
-// tls-alpn-01): no other port is needed.
+// ACME gets certificates for domains, stores them in a folder, and renews them 30 days before
+// they expire. The authority connects to port 443 of the domain (RFC 8737, tls-alpn-01); no
+// other port is needed.
 //
-// Renewals are on timers of package autocert, which end with the process.
+// Package autocert renews with timers that end only with the process.
 type ACME struct {
 	manager *autocert.Manager
 	domains []string
 	logger  *slog.Logger
 
 	mu       sync.Mutex
-	complain map[string]time.Time // by domain, when the log may tell of it again
+	nextWarn map[string]time.Time // by domain
 }
 
-// NewACME makes the folder. It asks the authority nothing.
+// NewACME creates the folder. It does not contact the authority.
 func NewACME(cfg ACMEConfig) (*ACME, error) {
 	if len(cfg.Domains) == 0 || cfg.Folder == "" || cfg.Logger == nil {
-		return nil, errors.New("certificate: domains, a folder and a logger are needed")
+		return nil, errors.New("certificate: ACME needs domains, a folder and a logger")
 	}
 	if err := os.MkdirAll(cfg.Folder, 0o700); err != nil {
 		return nil, err
 	}
-	// Without a place to keep them, each restart would ask for others, until the authority gives none.
+	// Fail early if nothing can be stored: each restart would get new certificates, until the authority refuses.
 	probe, err := os.CreateTemp(cfg.Folder, "probe")
 	if err == nil {
 		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
@@ -75,11 +75,11 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 		},
 		domains:  cfg.Domains,
 		logger:   cfg.Logger,
-		complain: map[string]time.Time{},
+		nextWarn: map[string]time.Time{},
 	}, nil
 }
 
-// TLS is for one server; each call makes another.
+// TLS returns a new configuration, for one server.
 func (a *ACME) TLS() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
@@ -88,18 +88,18 @@ func (a *ACME) TLS() *tls.Config {
 	}
 }
 
-// Names are the domains.
+// Names returns the domains.
 func (a *ACME) Names() []string { return a.domains }
 
-// Run asks for what certificates are missing, so that the first visitor need not wait and
-// the operator sees at once what is wrong. The server has to be up: the authority asks it.
+// Run gets the missing certificates, so that the first visitor does not wait and the operator
+// sees problems at once. The server must be running: the authority connects to it.
 func (a *ACME) Run(ctx context.Context) error {
 	for _, domain := range a.domains {
 		for !a.obtain(ctx, domain) {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(retryEvery):
+			case <-time.After(retryInterval):
 			}
 		}
 	}
@@ -107,12 +107,12 @@ func (a *ACME) Run(ctx context.Context) error {
 	return nil
 }
 
-// obtain returns once there is a certificate, there is none, or ctx is done: then autocert
-// is left to its own limit of five minutes, as it cannot be told to stop.
+// obtain reports whether the domain has a certificate. If ctx ends first, autocert continues up
+// to its own limit of five minutes, because it cannot be stopped.
 func (a *ACME) obtain(ctx context.Context, domain string) bool {
 	got := make(chan bool, 1)
 	go func() {
-		// As of any reader of today. Those that know RSA alone get one at their first handshake.
+		// The handshake of a modern client. Clients that only know RSA get a certificate at their first handshake.
 		certificate, err := a.get(&tls.ClientHelloInfo{
 			ServerName:       domain,
 			CipherSuites:     []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
@@ -132,24 +132,25 @@ func (a *ACME) obtain(ctx context.Context, domain string) bool {
 	}
 }
 
-// get logs why a domain of ours has no certificate. Of other names there is nothing to
-// log: anybody can ask for those.
+// get logs why one of the domains has no certificate. It does not log other names: anybody can
+// ask for them.
 func (a *ACME) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	certificate, err := a.manager.GetCertificate(hello)
-	asked := slices.Contains(hello.SupportedProtos, acme.ALPNProto) // by whoever plays an authority
-	if err != nil && !asked && slices.Contains(a.domains, hello.ServerName) && a.mayComplain(hello.ServerName) {
-		a.logger.Warn("no certificate: does port 443 of the domain lead here?", "domain", hello.ServerName, "error", fmt.Sprintf("%.500s", err))
+	challenge := slices.Contains(hello.SupportedProtos, acme.ALPNProto) // anybody can send one
+	if err != nil && !challenge && slices.Contains(a.domains, hello.ServerName) && a.reserveWarning(hello.ServerName) {
+		a.logger.Warn("no certificate: check that port 443 of the domain reaches this server", "domain", hello.ServerName, "error", fmt.Sprintf("%.500s", err))
 	}
 	return certificate, err
 }
 
-func (a *ACME) mayComplain(domain string) bool {
+// reserveWarning reports whether a warning about the domain is due, and delays the next one.
+func (a *ACME) reserveWarning(domain string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	if now.Before(a.complain[domain]) {
+	if now.Before(a.nextWarn[domain]) {
 		return false
 	}
-	a.complain[domain] = now.Add(complainEvery)
+	a.nextWarn[domain] = now.Add(warnInterval)
 	return true
 }

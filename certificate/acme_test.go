@@ -29,15 +29,14 @@ import (
 	"freshet/certificate"
 )
 
-// authority is as much of an ACME authority (RFC 8555) as gives certificates for one domain,
-// once it has found the server behind it by tls-alpn-01 (RFC 8737). It does not look at
-// signatures.
+// authority is a minimal ACME authority (RFC 8555). It issues certificates for one domain once
+// it has reached the server by tls-alpn-01 (RFC 8737). It checks no signatures.
 type authority struct {
 	*httptest.Server
 	t      *testing.T
 	root   *x509.Certificate
 	key    *ecdsa.PrivateKey
-	target string // address that the domain's port 443 leads to
+	target string // address that stands for the domain's port 443
 	broken bool
 	valid  atomic.Bool
 	issued atomic.Int32
@@ -66,7 +65,7 @@ const domain = "events.example.org"
 
 func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Replay-Nonce", "nonce")
-	answer := func(status int, body any) {
+	respond := func(status int, body any) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(body)
@@ -85,45 +84,45 @@ func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	challenge := map[string]string{"type": "tls-alpn-01", "url": a.URL + "/challenge", "token": "the-token-of-the-challenge", "status": status}
 	switch r.URL.Path {
 	case "/directory":
-		answer(200, map[string]any{
+		respond(200, map[string]any{
 			"newNonce": a.URL + "/nonce", "newAccount": a.URL + "/account", "newOrder": a.URL + "/order", "revokeCert": a.URL + "/revoke", "keyChange": a.URL + "/key",
 		})
 	case "/nonce":
 	case "/account":
 		w.Header().Set("Location", a.URL+"/account/1")
-		answer(201, map[string]string{"status": "valid"})
+		respond(201, map[string]string{"status": "valid"})
 	case "/order/1":
-		answer(200, order)
+		respond(200, order)
 	case "/order":
 		w.Header().Set("Location", a.URL+"/order/1")
-		answer(201, order)
+		respond(201, order)
 	case "/authz":
-		answer(200, map[string]any{
+		respond(200, map[string]any{
 			"status": status, "identifier": map[string]string{"type": "dns", "value": domain}, "challenges": []any{challenge},
 		})
 	case "/challenge":
-		if err := a.look(); err != nil {
+		if err := a.probe(); err != nil {
 			a.t.Errorf("the challenge: %v", err)
 		}
 		a.valid.Store(true)
-		answer(200, challenge)
+		respond(200, challenge)
 	case "/finalize":
 		if err := a.issue(r); err != nil {
 			a.t.Errorf("the request for a certificate: %v", err)
 		}
 		order["status"], order["certificate"] = "valid", a.URL+"/certificate"
 		w.Header().Set("Location", a.URL+"/order/1")
-		answer(200, order)
+		respond(200, order)
 	case "/certificate":
 		w.Header().Set("Content-Type", "application/pem-certificate-chain")
 		_, _ = w.Write(a.chain)
 	default:
-		answer(404, map[string]string{"detail": r.URL.Path})
+		respond(404, map[string]string{"detail": r.URL.Path})
 	}
 }
 
-// look does what the authority does at port 443 of the domain.
-func (a *authority) look() error {
+// probe connects to the domain's port 443 as the authority does.
+func (a *authority) probe() error {
 	conn, err := tls.Dial("tcp", a.target, &tls.Config{ServerName: domain, NextProtos: []string{"acme-tls/1"}, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
 	if err != nil {
 		return err
@@ -203,19 +202,19 @@ func TestACMEGetsACertificate(t *testing.T) {
 		}
 		return address
 	}
-	for start := range 2 { // the second finds it in the folder
+	for start := range 2 { // the second start finds the certificate in the folder
 		roots := x509.NewCertPool()
 		roots.AddCert(a.root)
 		address := run()
 		client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: domain, MinVersion: tls.VersionTLS12}}}
-		answer, err := client.Get("https://" + address)
+		response, err := client.Get("https://" + address)
 		must(t, err)
-		must(t, answer.Body.Close())
+		must(t, response.Body.Close())
 		client.CloseIdleConnections()
-		if answer.ProtoMajor != 2 || a.issued.Load() != 1 {
-			t.Errorf("start %d: %s, %d certificates were issued", start, answer.Proto, a.issued.Load())
+		if response.ProtoMajor != 2 || a.issued.Load() != 1 {
+			t.Errorf("start %d: %s, %d certificates were issued", start, response.Proto, a.issued.Load())
 		}
-		// Another name is not asked for, whoever sends it.
+		// No certificate is requested for other names.
 		if conn, err := tls.Dial("tcp", address, &tls.Config{ServerName: "else.example.org", InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}); err == nil {
 			t.Errorf("a handshake for another domain: %v", conn.Close())
 		}
@@ -231,12 +230,12 @@ func TestACMEGetsACertificate(t *testing.T) {
 		}
 	}
 	if len(entries) == 0 {
-		t.Error("nothing is kept")
+		t.Error("nothing is stored")
 	}
 }
 
-// It is told once, not at each handshake, and for domains of ours alone.
-func TestACMEThatFailsIsTold(t *testing.T) {
+// A failure is logged once, not at each handshake, and only for configured domains.
+func TestACMELogsAFailureOnce(t *testing.T) {
 	a := newAuthority(t)
 	a.broken = true
 	var logged bytes.Buffer
@@ -262,7 +261,7 @@ func TestACMENeedsItsFolder(t *testing.T) {
 	}
 }
 
-// lines passes on what is logged.
+// lines sends each logged line to a channel.
 type lines chan string
 
 func (l lines) Write(p []byte) (int, error) {

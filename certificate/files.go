@@ -1,10 +1,9 @@
-// Package certificate has the server's certificate, from files that change or from an
+// Package certificate provides the server's certificate, from files that may change or from an
 // authority by ACME (RFC 8555).
 //
-// Whoever has the source hands its TLS configuration to a server, which asks it at each
-// handshake, and runs it. A handshake never waits for a file: files are looked at
-// in between, and what they held last that was whole is what is served. What goes wrong
-// with a renewal is logged once, and changes nothing for those who are being served.
+//   - The server uses the TLS configuration of [Files] or [ACME], and calls its Run.
+//   - A handshake never waits for a file. Run checks the files, and the last valid pair is served.
+//   - A failed renewal is logged, and the server continues with the certificate it has.
 package certificate
 
 import (
@@ -20,27 +19,27 @@ import (
 	"time"
 )
 
-// lookEvery is how long a certificate that was renewed waits to be served.
-const lookEvery = 5 * time.Second
+// checkInterval is how soon a renewed certificate is served.
+const checkInterval = 5 * time.Second
 
-// maxFile is more than any chain of certificates takes.
-const maxFile = 1 << 20
+// maxFileSize is larger than any certificate chain.
+const maxFileSize = 1 << 20
 
 // Files is a certificate and its key in two PEM files.
 //
-// They are compared by what they hold, so it does not matter how they are replaced: written
-// over, renamed into place, or by a symbolic link above them, as Kubernetes does it.
+// Files compares their content, so any way to replace them works: overwriting, renaming, or a
+// symbolic link to their folder, as in Kubernetes.
 type Files struct {
 	cert, key string
 	logger    *slog.Logger
 	pair      atomic.Pointer[tls.Certificate]
 
-	// Of what the files held, for Check: what is served, what was broken at the last look,
-	// and what was complained about.
-	served, doubtful, refused [sha256.Size]byte
+	// Checksums of the files' content: the served one, an invalid one that Check has seen once,
+	// and the invalid one that it has logged.
+	served, suspect, rejected [sha256.Size]byte
 }
 
-// OpenFiles reads the two files. The error says what is wrong with which.
+// OpenFiles reads the two files. An error names the file and the problem.
 func OpenFiles(cert, key string, logger *slog.Logger) (*Files, error) {
 	f := &Files{cert: cert, key: key, logger: logger}
 	pair, sum, err := f.read()
@@ -49,11 +48,11 @@ func OpenFiles(cert, key string, logger *slog.Logger) (*Files, error) {
 	}
 	f.served = sum
 	f.pair.Store(pair)
-	f.tell("certificate", pair)
+	f.logPair("certificate", pair)
 	return f, nil
 }
 
-// TLS is for one server; each call makes another.
+// TLS returns a new configuration, for one server.
 func (f *Files) TLS() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
@@ -61,12 +60,12 @@ func (f *Files) TLS() *tls.Config {
 	}
 }
 
-// Names are the names that the certificate is for; there may be none.
+// Names returns the host names of the certificate; there may be none.
 func (f *Files) Names() []string { return f.pair.Load().Leaf.DNSNames }
 
-// Run looks at the files every few seconds until ctx is done.
+// Run checks the files every few seconds until ctx is done.
 func (f *Files) Run(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(checkInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -78,27 +77,27 @@ func (f *Files) Run(ctx context.Context) error {
 	}
 }
 
-// Check serves what the files hold, if that is another pair than before and is whole. One
-// that is not is complained about at the second look, as at the first it may be half
-// written. Run calls it; it is not for several goroutines at once.
+// Check reads the files and serves a new valid pair. It logs an invalid pair only when it sees
+// that again, because the first time the files may be half written. Run calls Check; it is
+// not safe for concurrent use.
 func (f *Files) Check() {
 	pair, sum, err := f.read()
 	switch {
 	case sum == f.served:
-		f.doubtful, f.refused = sum, sum
+		f.suspect, f.rejected = sum, sum
 	case err == nil:
-		f.served, f.doubtful, f.refused = sum, sum, sum
+		f.served, f.suspect, f.rejected = sum, sum, sum
 		f.pair.Store(pair)
-		f.tell("certificate renewed", pair)
-	case sum != f.doubtful:
-		f.doubtful = sum
-	case sum != f.refused:
-		f.refused = sum
-		f.logger.Warn("the new certificate is not used, the one before it still is", "error", err)
+		f.logPair("certificate renewed", pair)
+	case sum != f.suspect:
+		f.suspect = sum
+	case sum != f.rejected:
+		f.rejected = sum
+		f.logger.Warn("the new certificate is invalid; the server continues with the previous one", "error", err)
 	}
 }
 
-// read returns the pair and a sum of what the files hold, or of what is wrong with them.
+// read returns the pair and a checksum of the files' content, or of the error.
 func (f *Files) read() (*tls.Certificate, [sha256.Size]byte, error) {
 	cert, err := readFile(f.cert)
 	if err != nil {
@@ -122,18 +121,18 @@ func readFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // only read from
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if len(text) > maxFile {
+	text, err := io.ReadAll(io.LimitReader(file, maxFileSize+1))
+	if len(text) > maxFileSize {
 		return nil, fmt.Errorf("%s is too large to be a certificate or key", name)
 	}
 	return text, err
 }
 
-// tell logs which certificate is served from now on, as a warning if no browser takes it.
-func (f *Files) tell(text string, pair *tls.Certificate) {
+// logPair logs which certificate is served now, as a warning if it is expired or not yet valid.
+func (f *Files) logPair(text string, pair *tls.Certificate) {
 	log := f.logger.Info
 	if now := time.Now(); now.After(pair.Leaf.NotAfter) || now.Before(pair.Leaf.NotBefore) {
-		log, text = f.logger.Warn, text+", out of its time"
+		log, text = f.logger.Warn, text+", which is expired or not yet valid"
 	}
 	log(text, "file", f.cert, "names", fmt.Sprint(pair.Leaf.DNSNames, pair.Leaf.IPAddresses), "from", pair.Leaf.NotBefore, "to", pair.Leaf.NotAfter)
 }

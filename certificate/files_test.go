@@ -22,7 +22,7 @@ import (
 	"freshet/certificate"
 )
 
-// identity is a certificate of its own for the name, and its key, as PEM.
+// identity returns a self-signed certificate for the name, and its key, as PEM.
 func identity(t *testing.T, name string, until time.Time) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -38,8 +38,7 @@ func identity(t *testing.T, name string, until time.Time) (cert, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-// pair is a pair of files, in a folder that is reached through a symbolic link as
-// Kubernetes mounts a secret.
+// pair is a pair of files behind a symbolic link to their folder, as Kubernetes mounts a secret.
 type pair struct {
 	top, cert, key string
 	n              int
@@ -56,7 +55,7 @@ func newPair(t *testing.T, name string) *pair {
 	return p
 }
 
-// swap puts both files in place at once.
+// swap replaces both files at once.
 func (p *pair) swap(t *testing.T, cert, key []byte) {
 	t.Helper()
 	p.n++
@@ -76,7 +75,7 @@ func (p *pair) open(t *testing.T) (*certificate.Files, *bytes.Buffer) {
 	return f, &logged
 }
 
-// served is the name that a handshake finds.
+// served returns the name in the certificate of a handshake.
 func served(t *testing.T, config *tls.Config) string {
 	t.Helper()
 	got, err := config.GetCertificate(&tls.ClientHelloInfo{})
@@ -98,7 +97,7 @@ func TestRenewedFilesAreServed(t *testing.T) {
 			must(t, err)
 			must(t, os.WriteFile(p.cert, cert, 0o600))
 			must(t, os.WriteFile(p.key, key, 0o600))
-			must(t, os.Chtimes(p.cert, info.ModTime(), info.ModTime())) // the time says nothing
+			must(t, os.Chtimes(p.cert, info.ModTime(), info.ModTime())) // the content changes, the time does not
 			must(t, os.Chtimes(p.key, info.ModTime(), info.ModTime()))
 		},
 	} {
@@ -122,7 +121,7 @@ func TestRenewedFilesAreServed(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with the new pair, the one before it is served, and the log says so once.
+// If the new pair is invalid, the previous one is served, and the log says so once.
 func TestABrokenPairIsNotServed(t *testing.T) {
 	cert, key := identity(t, "new.example", time.Now().AddDate(0, 1, 0))
 	_, otherKey := identity(t, "new.example", time.Now().AddDate(0, 1, 0))
@@ -142,7 +141,7 @@ func TestABrokenPairIsNotServed(t *testing.T) {
 			p.swap(t, c.cert, c.key)
 			f.Check()
 			if strings.Contains(logged.String(), "WARN") {
-				t.Errorf("complained at the first look:\n%s", logged)
+				t.Errorf("warned at the first check:\n%s", logged)
 			}
 			for range 5 {
 				f.Check()
@@ -155,7 +154,7 @@ func TestABrokenPairIsNotServed(t *testing.T) {
 			}
 			p.swap(t, cert, key)
 			if f.Check(); served(t, config) != "new.example" {
-				t.Errorf("once it is whole, served: %s", served(t, config))
+				t.Errorf("once it is valid, served: %s", served(t, config))
 			}
 		})
 	}
@@ -172,7 +171,7 @@ func TestABrokenPairIsNotServed(t *testing.T) {
 	})
 }
 
-func TestRunLooksAtTheFiles(t *testing.T) {
+func TestRunChecksTheFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t, "old.example")
 		f, _ := p.open(t)
@@ -191,7 +190,7 @@ func TestRunLooksAtTheFiles(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeOpened(t *testing.T) {
+func TestInvalidFilesCannotBeOpened(t *testing.T) {
 	p := newPair(t, "old.example")
 	_, otherKey := identity(t, "old.example", time.Now())
 	other := filepath.Join(t.TempDir(), "other.key")
@@ -210,12 +209,12 @@ func TestWhatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// It is served all the same, as those who use it may not care.
-func TestACertificateOutOfItsTimeIsComplainedAbout(t *testing.T) {
+// It is served anyway: its clients may not check.
+func TestAnExpiredCertificateIsLoggedAsAWarning(t *testing.T) {
 	p := newPair(t, "old.example")
 	cert, key := identity(t, "old.example", time.Now().AddDate(0, 0, -1))
 	p.swap(t, cert, key)
-	if _, logged := p.open(t); !strings.Contains(logged.String(), "WARN") || !strings.Contains(logged.String(), "out of its time") {
+	if _, logged := p.open(t); !strings.Contains(logged.String(), "WARN") || !strings.Contains(logged.String(), "expired") {
 		t.Errorf("logged:\n%s", logged)
 	}
 }
