@@ -1,5 +1,5 @@
-// Package eventlogtest has a log in memory for tests, and the rules that every log keeps,
-// the one in memory as well as the one on disk.
+// Package eventlogtest provides a log in memory for tests, and a test of the rules that every log
+// follows, in memory or on disk.
 package eventlogtest
 
 import (
@@ -17,11 +17,11 @@ const Epoch = 36
 
 // Memory is a log in memory with the rules of [eventlog.Log]. It runs in fake time.
 type Memory struct {
-	// OnRead, if set, is called while a Read or ReadLast is under way.
+	// OnRead, if set, is called during each Read and ReadLast.
 	OnRead func()
 
 	mu     sync.Mutex
-	fails  error
+	err    error
 	first  uint64
 	events []event.Event
 	keys   map[string]event.ID
@@ -39,7 +39,7 @@ func (m *Memory) Publish(t testing.TB, topicName, data string) event.ID {
 	return m.Append(t.Context(), eventlog.Entry{Event: NewEvent(t, topicName, topicName, data)}).ID
 }
 
-// Expire lets the events below the sequence go.
+// Expire deletes the events below the sequence.
 func (m *Memory) Expire(first uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -47,19 +47,19 @@ func (m *Memory) Expire(first uint64) {
 	m.first = first
 }
 
-// Fail makes every call but Tail return the error from here on; nil: no longer.
+// Fail makes every later call except Tail return the error; nil ends that.
 func (m *Memory) Fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fails = err
+	m.err = err
 }
 
 // Append is [eventlog.Log.Append].
 func (m *Memory) Append(_ context.Context, entry eventlog.Entry) eventlog.Receipt {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.fails != nil {
-		return eventlog.Receipt{Err: m.fails}
+	if m.err != nil {
+		return eventlog.Receipt{Err: m.err}
 	}
 	key := entry.Event.Topic().String() + " " + entry.Key
 	if id, known := m.keys[key]; known && entry.Key != "" {
@@ -92,7 +92,7 @@ func (m *Memory) State(context.Context) (eventlog.State, error) {
 	for _, e := range m.events {
 		s.Bytes += uint64(len(e.Data()))
 	}
-	return s, m.fails
+	return s, m.err
 }
 
 // Ready is [eventlog.Log.Ready].
@@ -122,6 +122,9 @@ func (m *Memory) Seek(ctx context.Context, since event.Since, patterns event.Pat
 	if err != nil || since.All {
 		return s.First - 1, err
 	}
+	if (since == event.Since{}) {
+		return s.Last, nil
+	}
 	after, n := s.Last, 0
 	for ; after >= s.First; after-- {
 		e, _, _ := m.next(after - 1)
@@ -132,9 +135,6 @@ func (m *Memory) Seek(ctx context.Context, since event.Since, patterns event.Pat
 			if n++; n == since.Newest {
 				return after - 1, nil
 			}
-		}
-		if (since == event.Since{}) {
-			return s.Last, nil
 		}
 	}
 	return after, nil
@@ -176,7 +176,7 @@ func (m *Memory) ReadLast(ctx context.Context, after uint64, patterns event.Patt
 	return m.read(ctx, after, limit, fn, func(e event.Event) bool { return patterns.Match(e.Topic()) && last[e.Topic()] == e.ID() })
 }
 
-func (m *Memory) read(ctx context.Context, after uint64, limit int, fn func(event.Event) error, due func(event.Event) bool) (uint64, error) {
+func (m *Memory) read(ctx context.Context, after uint64, limit int, fn func(event.Event) error, selected func(event.Event) bool) (uint64, error) {
 	s, err := m.State(ctx)
 	if err != nil || s.Last <= after {
 		return after, err
@@ -189,7 +189,7 @@ func (m *Memory) read(ctx context.Context, after uint64, limit int, fn func(even
 		if !ok {
 			return max(after, s.Last), nil
 		}
-		if due(e) {
+		if selected(e) {
 			if err := fn(e); err != nil {
 				return after, err
 			}
@@ -200,7 +200,7 @@ func (m *Memory) read(ctx context.Context, after uint64, limit int, fn func(even
 	return after, nil
 }
 
-// next returns the first event after the sequence, or what is closed once there is one.
+// next returns the first event after the sequence, or a channel that is closed once there is one.
 func (m *Memory) next(after uint64) (e event.Event, ok bool, grown chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
