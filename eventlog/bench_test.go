@@ -28,7 +28,7 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 // Concurrent publishers, each of which waits for its answer.
-func BenchmarkAppendTogether(b *testing.B) {
+func BenchmarkAppendGroup(b *testing.B) {
 	for _, publishers := range []int{1, 4, 16, 32, 64, 256} {
 		b.Run(strconv.Itoa(publishers), func(b *testing.B) {
 			l := openBench(b, 0)
