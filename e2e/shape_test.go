@@ -29,7 +29,7 @@ var (
 	natsPackages = []string{"github.com/nats-io"}
 )
 
-// neverImports has, for each top-level folder, the import paths that its packages keep out of their non-test files; what is
+// neverImports has, for each top-level folder and some rooms inside, the import paths that its packages keep out of their non-test files; what is
 // below such a path is kept out too. It is the table of packages of the design: a new folder gets its line here.
 var neverImports = map[string][]string{
 	".":           slices.Concat(ginPackages, natsPackages),
@@ -53,6 +53,9 @@ var neverImports = map[string][]string{
 	"e2e":         {}, // has tests only
 	"faults":      {}, // has tests only
 	"deploy":      {},
+
+	// Rooms inside a folder have stricter rules.
+	"eventlog/natsconn": {ours},
 }
 
 // namesThatSayNothing are no names for a package: they say nothing of what it owns.
@@ -68,6 +71,9 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 		if !known {
 			t.Errorf("%s: the folder %s has no import rule yet", file.path, folder)
 			continue
+		}
+		if file.dir != folder {
+			forbidden = slices.Concat(forbidden, neverImports[file.dir])
 		}
 		for _, spec := range file.syntax.Imports {
 			imported, err := strconv.Unquote(spec.Path.Value)

@@ -267,8 +267,8 @@ func ready(t *testing.T, l *eventlog.Log) error {
 
 func TestAnUnreachableNATSIsAClearError(t *testing.T) {
 	t.Parallel()
-	_, err := eventlog.Open(t.Context(), eventlog.Config{NATS: "nats://127.0.0.1:1"})
-	if !errors.Is(err, eventlog.ErrUnavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+	_, err := eventlog.Open(t.Context(), eventlog.Config{NATS: "nats://user:secret@127.0.0.1:1,secret@127.0.0.1:2"})
+	if !errors.Is(err, eventlog.ErrUnavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("error %v", err)
 	}
 }

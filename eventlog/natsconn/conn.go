@@ -20,8 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"strings"
+	"regexp"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -87,15 +86,9 @@ func Open(cfg Config) (*Conn, error) {
 	return c, nil
 }
 
-// redacted hides the passwords of the URLs.
+// redacted removes the credentials from the URLs.
 func redacted(urls string) string {
-	list := strings.Split(urls, ",")
-	for i, text := range list {
-		if u, err := url.Parse(text); err == nil {
-			list[i] = u.Redacted()
-		}
-	}
-	return strings.Join(list, ",")
+	return regexp.MustCompile("[^/,]*@").ReplaceAllString(urls, "")
 }
 
 // Close closes the connection, stops the embedded server and unlocks its data folder. A
