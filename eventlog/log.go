@@ -225,7 +225,7 @@ func (l *Log) Epoch() uint64 { return l.epoch }
 // Close closes the log. Nothing may use it during the call or later. A second call does nothing.
 func (l *Log) Close() error {
 	l.consumers.close()
-	l.nc.Conn.Close()
+	l.nc.Conn.Close() // ends the requests in flight, and so the batches that wait for them
 	l.group.commits.Wait()
 	return errors.Join(l.lastAcked.close(), l.nc.Close())
 }
@@ -237,9 +237,7 @@ func wrapError(err error) error {
 	}
 	var api *jetstream.APIError
 	switch {
-	case errors.Is(err, nats.ErrMaxPayload):
-		return fmt.Errorf("%w: %w", ErrTooLarge, err)
-	case errors.As(err, &api) && api.ErrorCode == codeTooLarge:
+	case errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &api) && api.ErrorCode == codeTooLarge:
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case errors.As(err, &api) && (api.ErrorCode == codeNoResources || api.ErrorCode == codeNoStorage || api.ErrorCode == codeStoreFailed):
 		return fmt.Errorf("%w: %w", ErrFull, err)
