@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -236,38 +235,14 @@ func TestAppendsThatWaitForALogThatHangs(t *testing.T) {
 // gated returns the URL of a proxy to NATS that forwards no answers while the gate is locked.
 func gated(t *testing.T, to string) (string, *sync.Mutex) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	var connections sync.WaitGroup
 	gate := &sync.Mutex{}
-	t.Cleanup(func() { must(t, listener.Close()); connections.Wait() })
-	connections.Go(func() {
-		for {
-			ours, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			theirs, err := net.Dial("tcp", strings.TrimPrefix(to, "nats://"))
-			if err != nil {
-				t.Error(err)
-				ours.Close()
-				return
-			}
-			connections.Go(func() {
-				_, _ = io.Copy(theirs, ours)
-				theirs.Close()
-			})
-			connections.Go(func() {
-				defer ours.Close()
-				_, _ = io.Copy(writer(func(p []byte) (int, error) {
-					gate.Lock()
-					defer gate.Unlock()
-					return ours.Write(p)
-				}), theirs)
-			})
-		}
-	})
-	return "nats://" + listener.Addr().String(), gate
+	return proxyNATS(t, to, func(client io.Writer, nats io.Reader) {
+		_, _ = io.Copy(writer(func(p []byte) (int, error) {
+			gate.Lock()
+			defer gate.Unlock()
+			return client.Write(p)
+		}), nats)
+	}), gate
 }
 
 type writer func([]byte) (int, error)

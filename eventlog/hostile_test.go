@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -116,41 +115,17 @@ func TestABatchIsNotSentTwice(t *testing.T) {
 // garbled returns the URL of a proxy to NATS that changes the answer to a batch.
 func garbled(t *testing.T, to, text, by string) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	var connections sync.WaitGroup
-	t.Cleanup(func() { must(t, listener.Close()); connections.Wait() })
-	connections.Go(func() {
-		for {
-			ours, err := listener.Accept()
-			if err != nil {
+	return proxyNATS(t, to, func(client io.Writer, nats io.Reader) {
+		for lines := bufio.NewReader(nats); ; {
+			line, err := lines.ReadString('\n')
+			if strings.Contains(line, `"batch":`) {
+				line = strings.Replace(line, text, by, 1)
+			}
+			if _, errWrite := io.WriteString(client, line); err != nil || errWrite != nil {
 				return
 			}
-			theirs, err := net.Dial("tcp", strings.TrimPrefix(to, "nats://"))
-			if err != nil {
-				t.Error(err)
-				ours.Close()
-				return
-			}
-			connections.Go(func() {
-				_, _ = io.Copy(theirs, ours)
-				theirs.Close()
-			})
-			connections.Go(func() {
-				defer ours.Close()
-				for lines := bufio.NewReader(theirs); ; {
-					line, err := lines.ReadString('\n')
-					if strings.Contains(line, `"batch":`) {
-						line = strings.Replace(line, text, by, 1)
-					}
-					if _, errWrite := io.WriteString(ours, line); err != nil || errWrite != nil {
-						return
-					}
-				}
-			})
 		}
 	})
-	return "nats://" + listener.Addr().String()
 }
 
 // Whatever a NATS client publishes, the tail continues, returns a valid event or one without a topic, and logs printable lines.

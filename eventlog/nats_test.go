@@ -2,9 +2,12 @@ package eventlog_test
 
 import (
 	"crypto/rand"
+	"io"
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,4 +101,36 @@ func quietPort(t *testing.T) int {
 	number, err := strconv.Atoi(port)
 	must(t, err)
 	return number
+}
+
+// proxyNATS returns the URL of a proxy to NATS; forward copies the answers of a connection.
+func proxyNATS(t *testing.T, to string, forward func(client io.Writer, nats io.Reader)) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	var connections sync.WaitGroup
+	t.Cleanup(func() { must(t, listener.Close()); connections.Wait() })
+	connections.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			nats, err := net.Dial("tcp", strings.TrimPrefix(to, "nats://"))
+			if err != nil {
+				t.Error(err)
+				client.Close()
+				return
+			}
+			connections.Go(func() {
+				_, _ = io.Copy(nats, client)
+				nats.Close()
+			})
+			connections.Go(func() {
+				defer client.Close()
+				forward(client, nats)
+			})
+		}
+	})
+	return "nats://" + listener.Addr().String()
 }
