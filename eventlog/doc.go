@@ -32,7 +32,7 @@
 //
 // A Log is safe for concurrent use, until it is closed. Events are values.
 //
-// Beside the events a Log has a [Store] of small values that all nodes share.
+// In addition to events, a Log keeps a [Store] of small values that all nodes share.
 package eventlog
 
 import (
@@ -50,7 +50,7 @@ var (
 	// ErrUnavailable.
 	ErrFull = errors.New("the log cannot store the event")
 	// ErrTooLarge: the event is larger than the log accepts; it was not stored.
-	ErrTooLarge = errors.New("the event is larger than the log takes")
+	ErrTooLarge = errors.New("the event is larger than the log accepts")
 	// ErrRenewed: while the log was open, its stream or data folder was deleted or replaced, or
 	// events were lost. Only opening it again helps; the events then have other IDs.
 	ErrRenewed = natsconn.ErrRenewed

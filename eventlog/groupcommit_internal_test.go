@@ -76,7 +76,7 @@ func fill(t *testing.T, g *groupCommit, others int) (batch []*pendingAppend) {
 	t.Helper()
 	for n := range maxDirect {
 		if g.enqueue(Entry{}) != nil {
-			t.Fatalf("the append beside %d others waits", n)
+			t.Fatalf("the append waits although only %d others are in flight", n)
 		}
 	}
 	for n := range others {
