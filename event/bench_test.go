@@ -19,7 +19,7 @@ func BenchmarkAppendFrame(b *testing.B) {
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = event.AppendFrame(buf[:0], e)
+		buf = event.Frames.AppendEvent(buf[:0], e)
 	}
 }
 

@@ -121,14 +121,14 @@ func TestFrames(t *testing.T) {
 		{"message", " lead", "data:  lead\nid: 10-7\n\n"},
 		{"message", "a\r\nb\rc\nd\n", "data: a\ndata: b\ndata: c\ndata: d\ndata: \nid: 10-7\n\n"},
 	} {
-		if got := string(event.AppendFrame(nil, stored(t, "t", c.typ, c.data, id))); got != c.want {
+		if got := string(event.Frames.AppendEvent(nil, stored(t, "t", c.typ, c.data, id))); got != c.want {
 			t.Errorf("frame of %q %q:\n%q, want\n%q", c.typ, c.data, got, c.want)
 		}
 	}
-	if got := string(event.AppendCursor(nil, id, 1500*time.Millisecond)); got != "retry: 1500\nid: 10-7\n\n" {
+	if got := string(event.Frames.AppendCursor(nil, id, 1500*time.Millisecond)); got != "retry: 1500\nid: 10-7\n\n" {
 		t.Errorf("opening: %q", got)
 	}
-	if got := string(event.AppendCursor(nil, event.ID{}, 0)); got != ":\n\n" {
+	if got := string(event.Frames.AppendCursor(nil, event.ID{}, 0)); got != ":\n\n" {
 		t.Errorf("heartbeat without a cursor: %q", got)
 	}
 }
@@ -136,14 +136,14 @@ func TestFrames(t *testing.T) {
 func TestLines(t *testing.T) {
 	e := stored(t, "news", "message", "<a>\n", event.NewID(36, 7))
 	want := `{"id":"10-7","topic":"news","type":"message","time":"2026-11-22T12:00:00Z","data":"<a>\n"}` + "\n"
-	if got := string(event.AppendLine(nil, e)); got != want {
+	if got := string(event.Lines.AppendEvent(nil, e)); got != want {
 		t.Errorf("line %s, want %s", got, want)
 	}
 	want = `{"topic":"counter","type":"message","data":"3"}` + "\n"
-	if got := string(event.AppendLine(nil, event.Counter(3))); got != want {
+	if got := string(event.Lines.AppendEvent(nil, event.Counter(3))); got != want {
 		t.Errorf("line %s, want %s", got, want)
 	}
-	if got := string(event.AppendCursorLine(nil, event.NewID(36, 7), time.Second)); got != `{"id":"10-7","retry":1000}`+"\n" {
+	if got := string(event.Lines.AppendCursor(nil, event.NewID(36, 7), time.Second)); got != `{"id":"10-7","retry":1000}`+"\n" {
 		t.Errorf("cursor line %s", got)
 	}
 }

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// AppendFrame appends the event as one frame of an event stream (WHATWG HTML 9.2.5):
-// the event field unless the type is message, one data field a line, the id field last,
-// so that a reader that is cut off within the frame does not count it as had.
-func AppendFrame(dst []byte, e Event) []byte {
+// appendFrame appends the event as one frame of an event stream (WHATWG HTML, 9.2.5): the
+// event field unless the type is message, one data field for each line, the id field last.
+// A client that is cut off within the frame then does not take the ID.
+func appendFrame(dst []byte, e Event) []byte {
 	if e.typ.name != "" {
 		dst = append(dst, "event: "...)
 		dst = append(dst, e.typ.name...)
@@ -26,11 +26,8 @@ func AppendFrame(dst []byte, e Event) []byte {
 	return append(dst, '\n')
 }
 
-// AppendCursor appends a frame that dispatches nothing but moves the reader's last event
-// ID to the cursor and, where retry is not 0, sets its reconnection time, in whole
-// milliseconds. With neither it appends an empty comment, which only keeps the
-// connection in use.
-func AppendCursor(dst []byte, cursor ID, retry time.Duration) []byte {
+// appendCursorFrame is [Format.AppendCursor]; with neither it appends an empty comment.
+func appendCursorFrame(dst []byte, cursor ID, retry time.Duration) []byte {
 	if cursor.IsZero() && retry == 0 {
 		return append(dst, ":\n\n"...)
 	}
@@ -52,7 +49,7 @@ func appendID(dst []byte, id ID) []byte {
 	return append(dst, '\n')
 }
 
-// cutLine parts the text at its first line end: CRLF, LF or CR.
+// cutLine splits the text at its first line end: CRLF, LF or CR.
 func cutLine(s string) (line, rest string, found bool) {
 	i := strings.IndexAny(s, "\r\n")
 	if i < 0 {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// line is the JSON form of an event and of a cursor; each field is left out where it has
-// no value, but data never is in an event.
+// line is the JSON form of an event and of a cursor. Fields without a value are left out,
+// but an event always has data.
 type line struct {
 	ID    string     `json:"id,omitempty"`
 	Topic string     `json:"topic,omitempty"`
@@ -30,12 +30,12 @@ func (e Event) line() line {
 	return l
 }
 
-// AppendLine appends the event as one line of NDJSON, in the form of [Event.MarshalJSON].
-func AppendLine(dst []byte, e Event) []byte { return appendJSON(dst, e.line()) }
+// appendLine appends the event as one line of NDJSON, in the form of [Event.MarshalJSON].
+func appendLine(dst []byte, e Event) []byte { return appendJSON(dst, e.line()) }
 
-// AppendCursorLine is [AppendCursor] for NDJSON: {"id","retry"}, each left out where it
-// has no value.
-func AppendCursorLine(dst []byte, cursor ID, retry time.Duration) []byte {
+// appendCursorLine is [Format.AppendCursor]: {"id","retry"}, without the ones that have no
+// value.
+func appendCursorLine(dst []byte, cursor ID, retry time.Duration) []byte {
 	return appendJSON(dst, line{ID: cursor.String(), Retry: retry.Milliseconds()})
 }
 

@@ -82,8 +82,8 @@ func FuzzFrameRoundTrip(f *testing.F) {
 		e = e.Stored(event.NewID(epoch, seq), time.Unix(0, 0))
 		cursor := event.NewID(epoch|1, seq)
 
-		wire := event.AppendCursor(nil, cursor, time.Second)
-		wire = event.AppendFrame(wire, e)
+		wire := event.Frames.AppendCursor(nil, cursor, time.Second)
+		wire = event.Frames.AppendEvent(wire, e)
 		got := scanAll(t, bytes.NewReader(wire))
 
 		lastID := e.ID().String()
@@ -98,7 +98,7 @@ func FuzzFrameRoundTrip(f *testing.F) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("wire %q:\n%s", wire, diff)
 		}
-		if line := event.AppendLine(nil, e); bytes.IndexByte(line, '\n') != len(line)-1 {
+		if line := event.Lines.AppendEvent(nil, e); bytes.IndexByte(line, '\n') != len(line)-1 {
 			t.Errorf("not one line: %q", line)
 		}
 	})

@@ -11,19 +11,17 @@ import (
 	"freshet/auth"
 	"freshet/event"
 	"freshet/eventlog"
+	"freshet/stream"
 	"freshet/ticket"
 
 	"github.com/gin-gonic/gin"
 )
 
 var (
-	errBusy         = errors.New("all connections are taken")
-	errCrowded      = errors.New("all connections of this address are taken")
 	errPages        = errors.New("too many pages of history at once for this address")
 	errHistory      = errors.New("too many pages of history at once")
 	errRate         = errors.New("too many events a second")
 	errBulk         = errors.New("too many events at once")
-	errDraining     = errors.New("the server is closing")
 	errNotReady     = errors.New("the server is not ready")
 	errRequest      = errors.New("the request is malformed")
 	errSlow         = errors.New("the body did not arrive in time")
@@ -59,13 +57,13 @@ var table = []struct {
 	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log cannot store the event: make room on its disk, and send the event again; no restart is needed"},
 	{eventlog.ErrUnavailable, http.StatusServiceUnavailable, "log_unavailable", "the log does not answer; try again in a moment"},
 	{eventlog.ErrRenewed, http.StatusServiceUnavailable, "log_unavailable", "the log was made anew; the server is about to follow it"},
-	{errBusy, http.StatusServiceUnavailable, "busy", "all connections are taken; come back later, or raise --max-connections"},
-	{errCrowded, http.StatusTooManyRequests, "too_many_connections", "all connections of your address are taken; close some, or raise --max-connections-per-address; if many share a proxy's address, name it with --trusted-proxy"},
+	{stream.ErrFull, http.StatusServiceUnavailable, "busy", "all connections are taken; come back later, or raise --max-connections"},
+	{stream.ErrAddressFull, http.StatusTooManyRequests, "too_many_connections", "all connections of your address are taken; close some, or raise --max-connections-per-address; if many share a proxy's address, name it with --trusted-proxy"},
 	{errPages, http.StatusTooManyRequests, "too_many_pages", "other pages of history are on their way to your address; take them first, then ask again"},
 	{errHistory, http.StatusServiceUnavailable, "busy", "too many pages of history are on their way to readers who are slow in taking them; come back in a moment"},
 	{errRate, http.StatusTooManyRequests, "rate_limited", "you publish too fast, nothing of this request was stored; send it again after the seconds of Retry-After, or raise --publish-rate"},
 	{errBulk, http.StatusRequestEntityTooLarge, "too_many_events", ""},
-	{errDraining, http.StatusServiceUnavailable, "draining", "the server is closing; come back in a moment"},
+	{stream.ErrDraining, http.StatusServiceUnavailable, "draining", "the server is closing; come back in a moment"},
 	{errNotReady, http.StatusServiceUnavailable, "not_ready", "the server is not ready: its log does not answer or cannot be written; the server's own log says why"},
 }
 
@@ -121,15 +119,16 @@ func fail(c *gin.Context, err error) {
 		c.Header("Retry-After", strconv.Itoa(retryAfter(err)))
 	}
 	_ = c.Error(err) // for the request log
-	leave(c, err)
+	closeIfDraining(c, err)
 	c.Abort()
 	c.PureJSON(status, problemBody{p})
 }
 
-// leave has whoever is told that the server is closing come back by another connection,
-// which leads to the next server. HTTP/2 makes a GOAWAY of it, and open streams stay.
-func leave(c *gin.Context, err error) {
-	if errors.Is(err, errDraining) {
+// closeIfDraining closes the connection of a client that is refused because the server is
+// shutting down: the next one leads to another server. HTTP/2 sends a GOAWAY, and open
+// streams stay.
+func closeIfDraining(c *gin.Context, err error) {
+	if errors.Is(err, stream.ErrDraining) {
 		c.Header("Connection", "close")
 	}
 }

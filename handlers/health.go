@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"freshet/stream"
+
 	"github.com/gin-gonic/gin"
 )
 
@@ -17,11 +19,9 @@ func (h *Handlers) livez(c *gin.Context) {
 // readyz serves GET /readyz: streams and publishing work. It fails while draining, and
 // while the log does not answer or cannot be written.
 func (h *Handlers) readyz(c *gin.Context) {
-	select {
-	case <-h.gate.draining:
-		fail(c, errDraining)
+	if h.streams.Draining() {
+		fail(c, stream.ErrDraining)
 		return
-	default:
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()

@@ -44,7 +44,7 @@ func (h *Handlers) history(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	_, since, err := parsePlace(c)
+	_, since, err := parsePosition(c)
 	if err != nil {
 		fail(c, err)
 		return
@@ -97,7 +97,7 @@ func (h *Handlers) history(c *gin.Context) {
 				page.More = true
 				break
 			}
-			line := event.AppendLine(nil, e.Event)
+			line := event.Lines.AppendEvent(nil, e.Event)
 			page.Events = append(page.Events, line)
 			page.Cursor = e.Event.ID()
 			size += len(line)
@@ -116,12 +116,12 @@ func (h *Handlers) history(c *gin.Context) {
 // sendPage answers with the page as JSON, or as NDJSON: a line an event, then the cursor.
 func (h *Handlers) sendPage(c *gin.Context, page historyPage) {
 	c.Header("Cache-Control", "no-store") // it is for this caller, and grows
-	if wantsNDJSON(c) {
+	if formatOf(c) == event.Lines {
 		var lines []byte
 		for _, line := range page.Events {
 			lines = append(lines, line...)
 		}
-		c.Data(http.StatusOK, "application/x-ndjson", event.AppendCursorLine(lines, page.Cursor, 0))
+		c.Data(http.StatusOK, "application/x-ndjson", event.Lines.AppendCursor(lines, page.Cursor, 0))
 		return
 	}
 	var body bytes.Buffer

@@ -10,11 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"freshet/event"
 	"freshet/eventlog"
 	"freshet/hub"
+	"freshet/stream"
 )
 
 // statsInterval is how often stats are taken and sent.
@@ -39,38 +38,11 @@ type figures struct {
 	Stalled    uint64   `json:"stalled"`         // streams closed since the start because their readers took nothing
 }
 
-// stats holds what was taken last, and what is counted for the next.
-type stats struct {
-	latest  atomic.Pointer[event.Event]
-	stalled atomic.Uint64
-}
+// stats holds the event that streams of the topic stats send.
+type stats struct{ latest atomic.Pointer[event.Event] }
 
-// Run holds the parked streams, keeps the revoked tickets, takes the stats that streams of the topic
-// stats send, and exchanges them with the other nodes, until ctx is done. It returns
-// [eventlog.ErrRenewed] once it finds that the log is another one.
-func (h *Handlers) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return h.takeStats(ctx) })
-	if h.park != nil {
-		g.Go(func() error { return h.park.Run(ctx) })
-	}
-	if h.cfg.Nodes != nil {
-		g.Go(func() error { return h.cfg.Nodes.Hear(ctx, h.nodes.hear) })
-	}
-	if h.cfg.Tickets != nil {
-		g.Go(func() error { return h.cfg.Tickets.Run(ctx, h.connections.endIf) })
-	}
-	return g.Wait()
-}
-
-// Parked is how many of the open streams are held without a goroutine each.
-func (h *Handlers) Parked() int {
-	if h.park == nil {
-		return 0
-	}
-	return h.park.Len()
-}
-
+// takeStats takes the figures at each interval. It returns [eventlog.ErrRenewed] if the log
+// was replaced by another one.
 func (h *Handlers) takeStats(ctx context.Context) error {
 	started, before := time.Now(), hub.Stats{}
 	ticker := time.NewTicker(statsInterval)
@@ -81,7 +53,7 @@ func (h *Handlers) takeStats(ctx context.Context) error {
 		f := figures{
 			Node:      h.cfg.Node,
 			Uptime:    time.Since(started).Round(time.Millisecond).Seconds(),
-			Streams:   h.gate.count(),
+			Streams:   h.streams.Len(),
 			Published: now.Published,
 			Delivered: now.Delivered,
 			P50:       milliseconds(now.P50),
@@ -90,7 +62,7 @@ func (h *Handlers) takeStats(ctx context.Context) error {
 
 			Parked:     h.Parked(),
 			Goroutines: runtime.NumGoroutine(),
-			Stalled:    h.stats.stalled.Load(),
+			Stalled:    h.streams.Closed(stream.Stalled),
 		}
 		if elapsed > 0 {
 			f.PublishedR = float64(now.Published-before.Published) / elapsed

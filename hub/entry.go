@@ -1,73 +1,33 @@
 package hub
 
-import (
-	"strconv"
-
-	"freshet/event"
-)
+import "freshet/event"
 
 // Entry is an event, encoded once and shared by all subscribers. It is never changed.
 type Entry struct {
 	Event event.Event
 
-	frame, line Encoded // in the forms that were wanted when the event came
-	size        int64
+	encoded [event.Formats]event.Encoded // in the formats that were wanted when the event came
+	size    int64
 }
 
-// Encoded is an event as it is written.
-type Encoded struct {
-	Bytes []byte
-	Chunk []byte // as one chunk of a chunked answer (RFC 9112, 7.1); Bytes is a part of it
-}
-
-// Frame returns the event as one frame of an event stream.
-func (e *Entry) Frame() Encoded {
-	if e.frame.Bytes == nil {
-		return encode(e.Event, event.AppendFrame)
+// Encoded returns the event in the format.
+func (e *Entry) Encoded(f event.Format) event.Encoded {
+	if e.encoded[f].Bytes == nil {
+		return f.Encode(e.Event)
 	}
-	return e.frame
+	return e.encoded[f]
 }
 
-// Line returns the event as one line of NDJSON.
-func (e *Entry) Line() Encoded {
-	if e.line.Bytes == nil {
-		return encode(e.Event, event.AppendLine)
-	}
-	return e.line
-}
-
-// forms are those that subscribers take.
-type forms struct{ frames, lines bool }
-
-// entryOverhead is about what an entry costs beside its payload and what is encoded.
+// entryOverhead is about what an entry costs beside its payload and its encoded forms.
 const entryOverhead = 224
 
-func newEntry(e event.Event, wanted forms) *Entry {
+func newEntry(e event.Event, formats ...event.Format) *Entry {
 	entry := &Entry{Event: e, size: int64(len(e.Data()) + entryOverhead)}
-	if wanted.frames {
-		entry.frame = encode(e, event.AppendFrame)
+	for _, f := range formats {
+		entry.encoded[f] = f.Encode(e)
+		entry.size += int64(cap(entry.encoded[f].Chunk))
 	}
-	if wanted.lines {
-		entry.line = encode(e, event.AppendLine)
-	}
-	entry.size += int64(cap(entry.frame.Chunk) + cap(entry.line.Chunk))
 	return entry
-}
-
-// chunkHead is room for a chunk's size in hexadecimal digits and a line end.
-const chunkHead = 10
-
-func encode(e event.Event, form func(dst []byte, e event.Event) []byte) Encoded {
-	var room [chunkHead]byte
-	buf := make([]byte, 0, chunkHead+len(e.Data())+len(e.Type().String())+64)
-	buf = form(append(buf, room[:]...), e)
-	end := len(buf)
-	buf = append(buf, "\r\n"...)
-	size := strconv.AppendUint(room[:0], uint64(end-chunkHead), 16)
-	start := chunkHead - len(size) - 2
-	copy(buf[start:], size)
-	copy(buf[chunkHead-2:], "\r\n")
-	return Encoded{Bytes: buf[chunkHead:end:end], Chunk: buf[start:]}
 }
 
 func (e *Entry) seq() uint64 { return e.Event.ID().Seq() }

@@ -39,7 +39,7 @@ type Hub struct {
 	// overtaken is the event before which the tail has missed some; 0 if it never has.
 	overtaken atomic.Uint64
 	settled   atomic.Uint64 // every subscriber due an event up to here has been marked
-	lines     atomic.Int64  // subscribers that take lines: for others, none are kept
+	lines     atomic.Int64  // subscribers that read event.Lines; without any, events are not encoded so
 	replays   chan struct{} // one token for each subscriber that reads the log
 	caughtUp  chan struct{} // closed once the tail has been at the log's end
 	startAt   uint64        // the log's last sequence at the start
@@ -146,7 +146,11 @@ func (h *Hub) take(ctx context.Context, e event.Event) {
 			h.window.restart(seq)
 		}
 	}
-	h.window.append(newEntry(e, forms{frames: true, lines: h.lines.Load() > 0}))
+	if h.lines.Load() > 0 {
+		h.window.append(newEntry(e, event.Frames, event.Lines))
+	} else {
+		h.window.append(newEntry(e, event.Frames))
+	}
 	h.matcher.Match(e.Topic().String(), func(s *Subscriber) {
 		if s.mark.CompareAndSwap(0, seq) {
 			h.woken = append(h.woken, s)

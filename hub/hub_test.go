@@ -492,9 +492,9 @@ func must(t testing.TB, err error) {
 func TestEncodingsAreShared(t *testing.T) {
 	log := eventlogtest.NewMemory()
 	h := start(t, log, hub.Config{})
-	open := func(lines bool) (*hub.Subscriber, chan struct{}) {
+	open := func(format event.Format) (*hub.Subscriber, chan struct{}) {
 		ready := make(chan struct{}, 8)
-		s, err := h.Subscribe(t.Context(), hub.Request{Patterns: eventlogtest.Patterns(t, ">"), Lines: lines, Wake: func() { ready <- struct{}{} }})
+		s, err := h.Subscribe(t.Context(), hub.Request{Patterns: eventlogtest.Patterns(t, ">"), Format: format, Wake: func() { ready <- struct{}{} }})
 		must(t, err)
 		<-ready
 		_, err = s.Next(nil)
@@ -509,51 +509,29 @@ func TestEncodingsAreShared(t *testing.T) {
 		}
 		return entries[0]
 	}
-	same := func(a, b hub.Encoded) bool { return &a.Bytes[0] == &b.Bytes[0] && &a.Chunk[0] == &b.Chunk[0] }
-	frames, framesReady := open(false)
+	same := func(a, b event.Encoded) bool { return &a.Bytes[0] == &b.Bytes[0] && &a.Chunk[0] == &b.Chunk[0] }
+	frames, framesReady := open(event.Frames)
 	defer frames.Close()
 	log.Publish(t, "a", "one")
 	e := next(frames, framesReady)
-	if !same(e.Frame(), e.Frame()) {
+	if !same(e.Encoded(event.Frames), e.Encoded(event.Frames)) {
 		t.Error("a frame is encoded twice")
 	}
-	if same(e.Line(), e.Line()) {
+	if same(e.Encoded(event.Lines), e.Encoded(event.Lines)) {
 		t.Error("a line is kept, but nobody takes lines")
 	}
-	lines, linesReady := open(true)
+	lines, linesReady := open(event.Lines)
 	log.Publish(t, "a", "two")
 	a, b := next(frames, framesReady), next(lines, linesReady)
-	if a != b || !same(a.Line(), b.Line()) || !same(a.Frame(), b.Frame()) {
+	if a != b || !same(a.Encoded(event.Lines), b.Encoded(event.Lines)) || !same(a.Encoded(event.Frames), b.Encoded(event.Frames)) {
 		t.Error("what two take is not shared")
 	}
-	if chunk := string(b.Line().Chunk); !strings.HasSuffix(chunk, "\"data\":\"two\"}\n\r\n") || !strings.Contains(chunk, string(b.Line().Bytes)) {
+	if chunk := string(b.Encoded(event.Lines).Chunk); !strings.HasSuffix(chunk, "\"data\":\"two\"}\n\r\n") || !strings.Contains(chunk, string(b.Encoded(event.Lines).Bytes)) {
 		t.Errorf("the line's chunk is %q", chunk)
 	}
 	lines.Close()
 	log.Publish(t, "a", "three")
-	if e := next(frames, framesReady); same(e.Line(), e.Line()) {
+	if e := next(frames, framesReady); same(e.Encoded(event.Lines), e.Encoded(event.Lines)) {
 		t.Error("a line is kept after the last who takes lines has gone")
-	}
-}
-
-// Whoever takes a subscriber over learns that it was ended, also if that was before.
-func TestAnEndedSubscriber(t *testing.T) {
-	log := eventlogtest.NewMemory()
-	h := start(t, log, hub.Config{})
-	wakes := 0
-	s, err := h.Subscribe(t.Context(), hub.Request{Patterns: eventlogtest.Patterns(t, ">"), Wake: func() { wakes++ }})
-	must(t, err)
-	defer s.Close()
-	if entries, err := s.Next(nil); len(entries) > 0 || err != nil || s.Ended() {
-		t.Fatalf("%d entries, %v", len(entries), err)
-	}
-	s.Rewake(func() { wakes += 10 }) // there is nothing: not called
-	s.End()
-	s.Rewake(func() { wakes += 100 })
-	if wakes != 111 || !s.Ended() {
-		t.Errorf("wake was called to %d, want 111", wakes)
-	}
-	if entries, err := s.Next(nil); len(entries) > 0 || !errors.Is(err, hub.ErrEnded) {
-		t.Errorf("%d entries, %v", len(entries), err)
 	}
 }

@@ -15,7 +15,7 @@ type Request struct {
 	// holds is no error: a reader that cannot be resumed is told so by a gap event.
 	LastEventID string
 	Since       event.Since
-	Lines       bool // its reader takes NDJSON, not frames
+	Format      event.Format
 	// Wake is called when there is more to read. It must not block nor call the hub.
 	Wake func()
 }
@@ -23,8 +23,7 @@ type Request struct {
 // Subscribe returns a subscriber, and has called its Wake. The error is the log's. The
 // caller closes the subscriber.
 func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
-	s := &Subscriber{hub: h, forms: forms{frames: !r.Lines, lines: r.Lines}}
-	s.waker.Store(&r.Wake)
+	s := &Subscriber{hub: h, format: r.Format, wake: r.Wake}
 	for i, p := range r.Patterns {
 		if !slices.Contains(r.Patterns[:i], p) {
 			// A copy: what the caller's was cut from may be large.
@@ -43,7 +42,7 @@ func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
 		}
 	}
 	h.counters.subscribers.Add(1)
-	if s.forms.lines {
+	if s.format == event.Lines {
 		h.lines.Add(1)
 	}
 	s.wake()
@@ -103,6 +102,6 @@ func (s *Subscriber) resume(ctx context.Context, requested string, now uint64) e
 		s.cursor = first - 1
 	}
 	gap.Resumed = s.hub.id(s.cursor)
-	s.opening = newEntry(gap.Event(), s.forms)
+	s.opening = newEntry(gap.Event(), s.format)
 	return nil
 }

@@ -12,9 +12,6 @@ import (
 // the log with [Subscriber.Replay].
 var ErrBehind = errors.New("hub: the subscriber is behind the window")
 
-// ErrEnded says that the subscriber was ended by [Subscriber.End].
-var ErrEnded = errors.New("hub: the subscriber was ended")
-
 // How much [Subscriber.Next] and [Subscriber.Replay] hand out at once. Memory that a
 // replay holds is bounded by the second.
 const (
@@ -27,12 +24,11 @@ const (
 type Subscriber struct {
 	hub      *Hub
 	patterns event.Patterns
-	forms    forms
-	waker    atomic.Pointer[func()] // what wake calls
-	joined   uint64                 // the hub's newest event when the subscriber came
+	format   event.Format
+	wake     func()
+	joined   uint64 // the hub's newest event when the subscriber came
 
 	sent atomic.Uint64 // entries delivered
-	over atomic.Bool
 
 	// mark is 0 while the subscriber has been handed all that it is due; else no event
 	// below it is due. The hub sets it from 0, the reader takes it back to 0.
@@ -48,11 +44,8 @@ type Subscriber struct {
 // Next appends to dst what the subscriber is due from the window, at most about a
 // thousand entries or 256 KiB. Once all has been handed out, wake is called, once, when
 // there is more; when Next leaves something for the next call, it calls wake itself. The
-// error is [ErrBehind], [ErrEnded] or nil.
+// error is [ErrBehind] or nil.
 func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
-	if s.Ended() {
-		return dst, ErrEnded
-	}
 	if s.opening != nil {
 		dst = append(dst, s.opening)
 		s.opening = nil
@@ -95,29 +88,11 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 	return dst, nil
 }
 
-func (s *Subscriber) wake() { (*s.waker.Load())() }
-
 // Patterns are what the subscriber selects, each once.
 func (s *Subscriber) Patterns() event.Patterns { return s.patterns }
 
-// Rewake has another function called from now on when there is more to read, and calls it if
-// there is, or if the subscriber has been ended. The subscriber may be another's already.
-func (s *Subscriber) Rewake(wake func()) {
-	s.waker.Store(&wake)
-	if s.mark.Load() != 0 || s.Ended() { // else who sets them calls it then
-		wake()
-	}
-}
-
-// End has every Next from now on return [ErrEnded], and wakes the reader to see it. It may be
-// called from anywhere, also for a subscriber that is closed.
-func (s *Subscriber) End() {
-	s.over.Store(true)
-	s.wake()
-}
-
-// Ended says whether it was ended so. It may be asked from anywhere.
-func (s *Subscriber) Ended() bool { return s.over.Load() }
+// Pending reports whether Next may have something to return. It may be called from anywhere.
+func (s *Subscriber) Pending() bool { return s.mark.Load() != 0 }
 
 // Sent is how many entries have been delivered. It may be called from anywhere.
 func (s *Subscriber) Sent() uint64 { return s.sent.Load() }
@@ -219,7 +194,7 @@ func (s *Subscriber) collect(ctx context.Context, read readFunc, after uint64) (
 		if size >= batchBytes {
 			return full
 		}
-		entry := newEntry(e, s.forms)
+		entry := newEntry(e, s.format)
 		entries = append(entries, entry)
 		size += len(e.Data())
 		return nil
@@ -236,7 +211,7 @@ func (s *Subscriber) expired(first, resumed uint64) *Entry {
 		First:     s.hub.id(first),
 		Resumed:   s.hub.id(resumed),
 		Reason:    event.GapExpired,
-	}.Event(), s.forms)
+	}.Event(), s.format)
 }
 
 // Cursor returns the ID behind which the subscriber has not been handed anything: what a
@@ -255,7 +230,7 @@ func (s *Subscriber) Close() {
 		_ = s.hub.matcher.Remove(p.String(), s) // it is there: subscribe put it there
 	}
 	s.hub.counters.subscribers.Add(-1)
-	if s.forms.lines {
+	if s.format == event.Lines {
 		s.hub.lines.Add(-1)
 	}
 }

@@ -12,7 +12,7 @@ func TestTheWheelIsAMapByTime(t *testing.T) {
 	const seed = 7
 	r := rand.New(rand.NewPCG(seed, seed))
 	conns := make([]conn, 300)
-	w := newWheel()
+	w := newWheel(50*time.Millisecond, 0)
 	tick, tickOf := w.tick, w.tickOf
 	spans := []time.Duration{0, time.Millisecond, 3 * tick, time.Second, wheelSlots * tick, 5 * wheelSlots * tick}
 	var now time.Duration
@@ -66,7 +66,7 @@ func TestTheWheelIsAMapByTime(t *testing.T) {
 
 // Each that came up has left the wheel, and may be set anew while others of its batch wait.
 func TestTheWheelLetsGoOfWhatCameUp(t *testing.T) {
-	w := newWheel()
+	w := newWheel(50*time.Millisecond, 0)
 	conns := make([]conn, 10)
 	for i := range conns {
 		w.set(&conns[i], w.tick)

@@ -2,35 +2,23 @@ package park
 
 import "time"
 
-// A wheel keeps connections by the time at which something is due: one list for each tick,
-// in a ring. What is due later than a round of the ring is passed by until its round.
+// A wheel orders connections by the time of their next step: a ring with one list for each
+// tick. A step that is due later than one round of the ring is skipped until its round.
 type wheel struct {
 	slots [wheelSlots]*conn
-	tick  time.Duration // what is due within one is done at one wake-up
+	tick  time.Duration // steps that are due within one are done together
 	now   int64         // the tick that was looked at last
 	size  int
 }
 
-const (
-	mostTick   = 50 * time.Millisecond
-	wheelSlots = 1024 // a round is 51 s
-)
+const wheelSlots = 1024
 
-// newWheel returns a wheel that is fine enough for what comes at the intervals; at 0 nothing does.
-func newWheel(intervals ...time.Duration) wheel {
-	w := wheel{tick: mostTick}
-	for _, interval := range intervals {
-		if interval > 0 {
-			w.tick = max(time.Millisecond, min(w.tick, interval/20))
-		}
-	}
-	return w
-}
+func newWheel(tick, now time.Duration) wheel { return wheel{tick: tick, now: int64(now / tick)} }
 
 // tickOf is the tick at which a time has come.
 func (w *wheel) tickOf(t time.Duration) int64 { return int64((t + w.tick - 1) / w.tick) }
 
-// set has the connection come up at the time, and not at any that was set before.
+// set schedules the connection for the time, and for no earlier setting.
 func (w *wheel) set(c *conn, at time.Duration) {
 	w.unset(c)
 	c.due = max(w.tickOf(at), w.now+1)
@@ -58,7 +46,7 @@ func (w *wheel) unset(c *conn) {
 	w.size--
 }
 
-// advance appends to dst the connections whose time has come by now.
+// advance appends to dst the connections whose time has come.
 func (w *wheel) advance(now time.Duration, dst []*conn) []*conn {
 	last := int64(now / w.tick)
 	if last-w.now > wheelSlots { // a pause of more than a round: each list once

@@ -1,0 +1,49 @@
+package event
+
+import "time"
+
+// Format is how events are written to a connection. A new format is a new value here, with
+// a case in each method.
+type Format uint8
+
+const (
+	// Frames is the event stream format (WHATWG HTML, 9.2.5).
+	Frames Format = iota
+	// Lines is NDJSON: one JSON object a line.
+	Lines
+	// Formats is the number of formats.
+	Formats
+)
+
+// ContentType returns the media type of a response in the format.
+func (f Format) ContentType() string {
+	if f == Lines {
+		return "application/x-ndjson"
+	}
+	return "text/event-stream"
+}
+
+// AppendEvent appends the event to dst.
+func (f Format) AppendEvent(dst []byte, e Event) []byte {
+	if f == Lines {
+		return appendLine(dst, e)
+	}
+	return appendFrame(dst, e)
+}
+
+// AppendCursor appends what moves the client's last event ID to the cursor and, unless
+// retry is 0, sets its reconnection time, in whole milliseconds. It dispatches nothing. With
+// neither it only keeps the connection in use.
+func (f Format) AppendCursor(dst []byte, cursor ID, retry time.Duration) []byte {
+	if f == Lines {
+		return appendCursorLine(dst, cursor, retry)
+	}
+	return appendCursorFrame(dst, cursor, retry)
+}
+
+// Encode encodes the event.
+func (f Format) Encode(e Event) Encoded {
+	b := Builder{format: f, buf: make([]byte, chunkHead, chunkHead+len(e.data)+len(e.typ.name)+64)}
+	b.Event(e)
+	return b.Encoded()
+}

@@ -1,0 +1,198 @@
+package handlers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"freshet/auth"
+	"freshet/eventlog"
+	"freshet/hub"
+	"freshet/limit"
+	"freshet/stream"
+	"freshet/stream/park"
+	"freshet/ticket"
+
+	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/errgroup"
+)
+
+// Log is what the handlers need of the log beside the hub.
+type Log interface {
+	Append(ctx context.Context, entry eventlog.Entry) eventlog.Receipt
+	AppendAll(ctx context.Context, entries []eventlog.Entry) []eventlog.Receipt
+	State(ctx context.Context) (eventlog.State, error)
+	Ready(ctx context.Context) error
+}
+
+// Config wires the handlers. Log and Hub are needed; every other zero value is useful.
+type Config struct {
+	Log Log
+	Hub *hub.Hub
+
+	Page   *template.Template // has "index.html"; nil: no page
+	Assets fs.FS              // what /assets/ serves; nil: nothing
+
+	CounterInterval    time.Duration // between the counts of a connection; 0: no counter
+	Heartbeat          time.Duration // after so long without an ID a stream sends its cursor; 0: never
+	RetryMin, RetryMax time.Duration // each connection draws its reconnection time between them; 0 means 1 s and 3 s
+
+	// A client's address is what the router's ClientIP returns. Tell the router which proxies
+	// to trust, or none: gin.Engine trusts all unless SetTrustedProxies is called. IPv6
+	// addresses count by their /64.
+	MaxConnections           int   // open streams; 0: no limit
+	MaxConnectionsPerAddress int   // open streams of one client address; 0: no limit
+	MaxTopics                int   // topics of one stream; 0: no limit
+	MaxBody                  int64 // bytes of a published body; 0 means 1 MiB
+	// PublishRate is how many events a second the subject of a token may publish, with a burst
+	// of ten seconds' worth. Requests with the publish token count by client address, because
+	// many publishers share it. 0: no limit.
+	PublishRate int
+
+	// Park holds caught-up streams over plain HTTP/1.1 without a goroutine each, on systems
+	// that support it.
+	Park bool
+
+	// Tickets authenticate browsers, which cannot send a token; nil: there are none.
+	Tickets *ticket.Tickets
+
+	// Nodes exchanges figures with the other nodes; nil: this node stays alone.
+	Nodes Nodes
+
+	Node    string       // this server's name in stats
+	Version string       // shown on the page
+	Logger  *slog.Logger // nil: logs nothing
+}
+
+// Handlers serves one log and hub.
+type Handlers struct {
+	cfg         Config
+	log         Log
+	hub         *hub.Hub
+	logger      *slog.Logger
+	streams     *stream.Registry
+	park        *park.Park // nil: streams stay with their goroutines
+	stats       stats
+	nodes       nodes
+	assets      map[string]asset
+	publishRate *limit.Rate[publisher]
+	pages       chan struct{} // holds one token for each page of history in progress
+	// readers counts the requests for pages of each network, including the waiting ones.
+	readers *limit.Concurrency[netip.Prefix]
+}
+
+// New returns handlers for the configuration, or an error that says what is wrong with it.
+func New(cfg Config) (*Handlers, error) {
+	cfg.RetryMin = cmp.Or(cfg.RetryMin, time.Second)
+	cfg.RetryMax = cmp.Or(cfg.RetryMax, max(3*time.Second, cfg.RetryMin))
+	cfg.MaxBody = cmp.Or(cfg.MaxBody, 1<<20)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case cfg.Log == nil || cfg.Hub == nil:
+		return nil, errors.New("handlers: a log and a hub are needed")
+	case cfg.MaxTopics < 0 || cfg.MaxBody < 0 || cfg.PublishRate < 0:
+		return nil, errors.New("handlers: a limit is negative")
+	}
+	h := &Handlers{
+		cfg: cfg, log: cfg.Log, hub: cfg.Hub, logger: cfg.Logger,
+		publishRate: newPublishRate(cfg.PublishRate),
+		pages:       make(chan struct{}, maxPages),
+		readers:     limit.NewConcurrency[netip.Prefix](maxAddressPages),
+	}
+	var err error
+	if h.streams, err = stream.New(stream.Config{
+		Hub:             cfg.Hub,
+		CounterInterval: cfg.CounterInterval,
+		StatsInterval:   statsInterval,
+		Stats:           h.stats.latest.Load,
+		Heartbeat:       cfg.Heartbeat,
+		RetryMin:        cfg.RetryMin,
+		RetryMax:        cfg.RetryMax,
+		MaxStreams:      cfg.MaxConnections,
+		MaxPerAddress:   cfg.MaxConnectionsPerAddress,
+		Logger:          cfg.Logger,
+	}); err != nil {
+		return nil, err
+	}
+	if cfg.Park {
+		if h.park, err = park.New(h.streams, park.Config{}); err != nil && !errors.Is(err, park.ErrUnsupported) {
+			return nil, err
+		}
+	}
+	if cfg.Assets != nil {
+		if h.assets, err = loadAssets(cfg.Assets); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// Register adds the routes to the router.
+func (h *Handlers) Register(r gin.IRouter) {
+	r.GET("/event", h.streamEvents)
+	r.GET("/event/:topic", h.streamEvents)
+	r.POST("/event", h.publishMany)
+	r.POST("/event/:topic", h.publish)
+	reads := []string{http.MethodGet, http.MethodHead}
+	r.Match(reads, "/history", h.history)
+	r.Match(reads, "/connections", h.listConnections)
+	r.DELETE("/connections/:id", h.endConnection)
+	r.Match(reads, "/livez", h.livez)
+	r.Match(reads, "/readyz", h.readyz)
+	if h.cfg.Tickets != nil {
+		r.POST("/ticket", h.issueTicket)
+		r.DELETE("/ticket", h.revokeTickets)
+		r.DELETE("/ticket/:id", h.revokeTicket)
+	}
+	if h.cfg.Page != nil {
+		r.Match(reads, "/", h.page)
+	}
+	if h.assets != nil {
+		r.Match(reads, "/assets/*name", h.asset)
+	}
+}
+
+// Run runs the park, the tickets, the stats and their exchange with other nodes until ctx is
+// done. It returns [eventlog.ErrRenewed] if the log was replaced by another one.
+func (h *Handlers) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.takeStats(ctx) })
+	if h.park != nil {
+		g.Go(func() error { return h.park.Run(ctx) })
+	}
+	if h.cfg.Nodes != nil {
+		g.Go(func() error { return h.cfg.Nodes.Hear(ctx, h.nodes.hear) })
+	}
+	if h.cfg.Tickets != nil {
+		g.Go(func() error {
+			return h.cfg.Tickets.Run(ctx, func(revoked func(auth.Caller) bool) { h.streams.StopMatching(revoked, stream.Expired) })
+		})
+	}
+	return g.Wait()
+}
+
+// Drain refuses new streams and ends the open ones, spread over at most span. Each client
+// gets a reconnection time of its own and the event drain. Drain returns once the last
+// stream has ended, or with ctx's error.
+func (h *Handlers) Drain(ctx context.Context, span time.Duration) error {
+	return h.streams.Drain(ctx, span)
+}
+
+// Opened is how many streams have been opened since the start.
+func (h *Handlers) Opened() uint64 { return h.streams.Opened() }
+
+// Parked is how many of the open streams are held without a goroutine each.
+func (h *Handlers) Parked() int {
+	if h.park == nil {
+		return 0
+	}
+	return h.park.Len()
+}
