@@ -11,7 +11,7 @@
 // Freshet's did not, the exit code is 1.
 //
 //	go run ./bench [--readers 10000] [--rounds 3] [--only LIST] [--against LIST]
-//	               [--freshet PROGRAM] [--json FILE] [--from FILE] [--report docs/benchmarks.md] [--quick]
+//	               [--binary FILE] [--json FILE] [--from FILE] [--report docs/benchmarks.md] [--quick]
 //
 // Figures hang on the machine; ratios within one run much less. It runs on Linux, whose
 // /proc it asks for memory and times.
@@ -80,7 +80,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&against, "against", "", "servers, parted by commas: "+strings.Join(serverNames(), ", "))
 	flags.DurationVar(&o.Load, "load", 5*time.Second, "how long a load goes on")
 	flags.DurationVar(&o.Settle, "settle", 5*time.Second, "time before the memory of idle readers is taken")
-	flags.StringVar(&o.binary, "freshet", "", "program of Freshet to measure instead of this source's")
+	flags.StringVar(&o.binary, "binary", "", "Freshet binary to measure; default: build this source")
 	flags.StringVar(&o.nchan, "nchan", "/usr/lib/nginx/modules/ngx_nchan_module.so", "Nchan's module for nginx; where it is not, Nchan is left out")
 	flags.StringVar(&o.json, "json", "", "file for all figures as JSON")
 	flags.StringVar(&o.from, "from", "", "file that --json has written: show its figures instead of measuring")

@@ -20,18 +20,20 @@ func Build(ctx context.Context, dir string, flags ...string) (string, error) {
 	return binary, nil
 }
 
-// Fresh builds the server into a folder of its own and starts it there, on an empty log. It is
-// called within the module; flags are the server's. The end kills it and removes the folder.
-func Fresh(ctx context.Context, flags ...string) (s *Server, end func(), err error) {
+// Fresh starts the binary on an empty log in a folder of its own; flags are the server's. Without a binary it builds
+// one, which works within the module. Calling end kills the server and removes the folder.
+func Fresh(ctx context.Context, binary string, flags ...string) (s *Server, end func(), err error) {
 	dir, err := os.MkdirTemp("", "freshet")
 	if err != nil {
 		return nil, nil, err
 	}
 	remove := func() { _ = os.RemoveAll(dir) } // what is left is in the system's folder for that
-	binary, err := Build(ctx, dir)
+	if binary == "" {
+		binary, err = Build(ctx, dir)
+	}
 	if err == nil {
 		args := append([]string{"--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data")}, flags...)
-		cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // just built
+		cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the binary under test
 		cmd.Env = Env()
 		s, err = Start(cmd)
 	}

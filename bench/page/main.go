@@ -10,7 +10,7 @@
 // late, the memory grows, or the stream is back too late; without --limits it tells so and
 // ends with 0.
 //
-//	go run ./bench/page [--for 10m] [--rate 1000] [--limits=false]
+//	go run ./bench/page [--for 10m] [--rate 1000] [--limits=false] [--binary FILE]
 //
 // The limits are for two cores that server, publisher and browser share.
 package main
@@ -52,9 +52,10 @@ func main() {
 	d := flag.Duration("for", 10*time.Minute, "time that events are published, 30s or more")
 	rate := flag.Int("rate", 1000, "events published a second, 20 or more")
 	limits := flag.Bool("limits", true, "fail where a limit is passed")
+	binary := flag.String("binary", "", "Freshet binary to measure; default: build this source")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *d, *rate)
+	err := run(ctx, *binary, *d, *rate)
 	stop()
 	if errors.Is(err, errLimit) && !*limits {
 		fmt.Println(err)
@@ -64,11 +65,11 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, d time.Duration, rate int) (err error) {
+func run(ctx context.Context, binary string, d time.Duration, rate int) (err error) {
 	if d < 3*interval || rate < 20 {
 		return errors.New("--for or --rate: too little")
 	}
-	server, end, err := drive.Fresh(ctx, "--log-level", "warn")
+	server, end, err := drive.Fresh(ctx, binary, "--log-level", "warn")
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@
 // Every reader must get each event that it is due, once and in order, with its data. It
 // prints a table and ends with exit code 1 where a reader did not, or a limit was missed.
 //
-//	go run ./bench/replay [--events 1000000] [--limit 100000]
+//	go run ./bench/replay [--events 1000000] [--limit 100000] [--binary FILE]
 //
 // The figures are those of server and readers together on one machine.
 package main
@@ -27,6 +27,7 @@ type options struct {
 	events  uint64
 	readers int
 	limit   float64
+	binary  string
 }
 
 func main() {
@@ -34,6 +35,7 @@ func main() {
 	flag.Uint64Var(&o.events, "events", 1_000_000, "events in the log, 10,000 or more")
 	flag.IntVar(&o.readers, "readers", 500, "readers that resume at random depths at once")
 	flag.Float64Var(&o.limit, "limit", 100_000, "events a second that one reader gets at least; 0: no time is a failure")
+	flag.StringVar(&o.binary, "binary", "", "Freshet binary to measure; default: build this source")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, o)
@@ -49,7 +51,7 @@ func run(ctx context.Context, o options) error {
 		return errors.New("too few events or readers")
 	}
 	// A small window, so that it is the log that serves the readers.
-	server, end, err := drive.Fresh(ctx, "--window-bytes", "1MiB")
+	server, end, err := drive.Fresh(ctx, o.binary, "--window-bytes", "1MiB")
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@
 // it draws them. Every reader must get each event that it is due, once and in order: else the
 // exit code is 1.
 //
-//	go run ./bench/scale [--connections 1000,…] [--topics 1,…] [--freshet PROGRAM] [--plot docs/scaling-one-node.svg]
+//	go run ./bench/scale [--connections 1000,…] [--topics 1,…] [--binary FILE] [--plot docs/scaling-one-node.svg]
 package main
 
 import (
@@ -66,7 +66,7 @@ func main() {
 	flag.IntVar(&o.of, "of", 10_000, "connections of the second table")
 	flag.DurationVar(&o.settle, "settle", 5*time.Second, "time before memory is taken")
 	flag.DurationVar(&o.load, "load", 5*time.Second, "how long events are published")
-	flag.StringVar(&o.binary, "freshet", "", "program of Freshet to measure instead of this source's")
+	flag.StringVar(&o.binary, "binary", "", "Freshet binary to measure; default: build this source")
 	flag.StringVar(&o.plot, "plot", "", "file for a plot, an SVG")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -9,7 +9,7 @@
 // order, or be told of a gap. It ends with exit code 1 where a reader did not, and where
 // goroutines, descriptors, memory or connections do not come back to where they began.
 //
-//	go run ./bench/soak [--for 15m]
+//	go run ./bench/soak [--for 15m] [--binary FILE]
 //
 // It runs on Linux, whose /proc it asks for the server's memory and descriptors.
 package main
@@ -30,9 +30,10 @@ import (
 
 func main() {
 	d := flag.Duration("for", 15*time.Minute, "time that the load goes on, 10s or more")
+	binary := flag.String("binary", "", "Freshet binary to measure; default: build this source")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *d)
+	err := run(ctx, *binary, *d)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
@@ -40,11 +41,11 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, d time.Duration) error {
+func run(ctx context.Context, binary string, d time.Duration) error {
 	if d < 10*time.Second {
 		return errors.New("--for: too short")
 	}
-	server, end, err := drive.Fresh(ctx, "--log-level", "warn", "--retain-bytes", "16MiB", "--window-bytes", "4MiB",
+	server, end, err := drive.Fresh(ctx, binary, "--log-level", "warn", "--retain-bytes", "16MiB", "--window-bytes", "4MiB",
 		"--max-connections", "80", "--max-replays", "8", "--heartbeat", "1s", "--retry", "50ms-200ms")
 	if err != nil {
 		return err
