@@ -1,4 +1,4 @@
-package main
+package page
 
 import (
 	"context"
@@ -7,13 +7,11 @@ import (
 	"slices"
 	"time"
 
-	"freshet/bench/drive"
-
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
-// ways are how a tab may cease to read for the others.
+// ways are the ways in which a tab may stop reading for the others.
 var ways = []struct {
 	name string
 	end  func(tab context.Context) error
@@ -28,9 +26,9 @@ var ways = []struct {
 	}},
 }
 
-// replaced measures how soon another tab reads the stream that all share after the one that
-// read it has ceased to.
-func replaced(browser context.Context, address string) error {
+// measureReplacement measures how soon another tab reads the shared stream after the tab that read
+// it has stopped.
+func measureReplacement(browser context.Context, address string) error {
 	const rounds = 3
 	took := make([][]time.Duration, len(ways))
 	for range rounds {
@@ -42,15 +40,15 @@ func replaced(browser context.Context, address string) error {
 	for i, way := range ways {
 		slices.Sort(took[i])
 		most := took[i][rounds-1]
-		fmt.Printf("the tab that reads for all %s: another does after %v, %v at most\n", way.name, took[i][rounds/2], most)
+		fmt.Printf("the tab that reads for all %s: replaced after %v, at most %v\n", way.name, took[i][rounds/2], most)
 		if most > mostReplaced {
-			late = append(late, fmt.Errorf("%w: a tab that %s is replaced after %v, not %v", errLimit, way.name, most, mostReplaced))
+			late = append(late, fmt.Errorf("%w: a tab that %s was replaced after %v, want at most %v", errLimit, way.name, most, mostReplaced))
 		}
 	}
 	return errors.Join(late...)
 }
 
-// round adds to took how long it took in each of the ways.
+// round adds the time of each of the ways to took.
 func round(browser context.Context, address string, took [][]time.Duration) (err error) {
 	var tabs []context.Context
 	defer func() {
@@ -92,19 +90,21 @@ func round(browser context.Context, address string, took [][]time.Duration) (err
 	return nil
 }
 
-// find waits until one of the tabs has the role, and returns which.
-func find(tabs []context.Context, role string) (which int, err error) {
+// find waits until one of the tabs has the role, and returns its index.
+func find(tabs []context.Context, role string) (int, error) {
 	ctx, cancel := context.WithTimeout(tabs[0], 20*time.Second)
 	defer cancel()
-	late := drive.Until(ctx, func() bool {
-		which = slices.IndexFunc(tabs, func(tab context.Context) bool {
-			var is string
-			if err == nil {
-				is, err = chromedp.Run(tab, chromedp.Evaluate[string](`s.role`))
+	for tick := time.Tick(5 * time.Millisecond); ; {
+		for i, tab := range tabs {
+			has, err := chromedp.Run(tab, chromedp.Evaluate[string](`s.role`))
+			if err != nil || has == role {
+				return i, err
 			}
-			return is == role
-		})
-		return which >= 0 || err != nil
-	})
-	return which, errors.Join(err, late)
+		}
+		select {
+		case <-tick:
+		case <-ctx.Done():
+			return 0, fmt.Errorf("no tab became %s: %w", role, ctx.Err())
+		}
+	}
 }

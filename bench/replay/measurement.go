@@ -1,4 +1,4 @@
-package main
+package replay
 
 import (
 	"context"
@@ -7,25 +7,27 @@ import (
 	"sync/atomic"
 	"time"
 
-	"freshet/bench/drive"
+	"freshet/bench/server"
+	"freshet/client"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// meanwhile is how many events a second are published while readers read.
-const meanwhile = 1000
+// liveRate is how many events a second are published while readers read.
+const liveRate = 1000
 
-// memoryLimit is the most memory that the server may have for the readers at once. JetStream
-// keeps what was read in the last ten seconds, which is all of the log here, and the runtime
-// lets the heap double before it collects.
+// memoryLimit is the most memory that the server may use for all readers together. JetStream
+// caches what was read in the last ten seconds, which is the whole log here, and the runtime
+// lets the heap double before it collects garbage.
 const memoryLimit = 3 << 29
 
 // measurement is one run of the command.
 type measurement struct {
-	options
-	server    *drive.Server
+	*Command
+	server    *server.Process
+	reading   *client.Client
 	publisher *publisher
-	memory    atomic.Uint64 // the most that the server had since this was last set to 0
+	memory    atomic.Uint64 // the most that the server used since this was last set to 0
 }
 
 // run fills the log and measures while publishing goes on.
@@ -36,27 +38,27 @@ func (m *measurement) run(ctx context.Context) error {
 	g.Go(func() error {
 		defer stop()
 		fmt.Printf("%-34s %12s %9s %10s %10s %10s\n", "", "events", "seconds", "events/s", "server's s", "its MiB")
-		if _, err := m.row("filling the log", func() (int, error) { return int(m.events), m.publisher.fill(ctx) }); err != nil {
+		if _, err := m.row("filling the log", func() (int, error) { return int(m.Events), m.publisher.fill(ctx) }); err != nil {
 			return err
 		}
-		g.Go(func() error { return m.publisher.goOn(ctx, meanwhile) })
-		return m.readers(ctx)
+		g.Go(func() error { return m.publisher.publishSteadily(ctx, liveRate) })
+		return m.measureReaders(ctx)
 	})
 	return g.Wait()
 }
 
-// readers measures the readers and holds them to the limits.
-func (m *measurement) readers(ctx context.Context) error {
+// measureReaders measures the readers and compares the figures with the limits.
+func (m *measurement) measureReaders(ctx context.Context) error {
 	p := m.publisher
-	deep, err := m.row("one reader from the start", func() (int, error) { return reader{p.all(), 0}.read(ctx, p) })
+	deep, err := m.row("one reader from the start", func() (int, error) { return reader{p.all(), 0}.read(ctx, m.reading, p) })
 	if err != nil {
 		return err
 	}
-	rare, err := m.row("one of a rare topic from the start", func() (int, error) { return reader{p.rareTopic(), 0}.read(ctx, p) })
+	rare, err := m.row("one of a rare topic from the start", func() (int, error) { return reader{p.rareTopic(), 0}.read(ctx, m.reading, p) })
 	if err != nil {
 		return err
 	}
-	if _, err := m.row(fmt.Sprintf("%d readers at random depths", m.options.readers), func() (int, error) { return m.atOnce(ctx) }); err != nil {
+	if _, err := m.row(fmt.Sprintf("%d readers at random depths", m.Readers), func() (int, error) { return m.readTogether(ctx) }); err != nil {
 		return err
 	}
 	used := m.memory.Load()
@@ -64,32 +66,32 @@ func (m *measurement) readers(ctx context.Context) error {
 	case rare.events != rareEvents:
 		return fmt.Errorf("the rare topic has %d events, not %d", rare.events, rareEvents)
 	case used > memoryLimit:
-		return fmt.Errorf("the server had %d MiB for %d readers, more than %d", used>>20, m.options.readers, memoryLimit>>20)
-	case m.limit == 0:
+		return fmt.Errorf("the server used %d MiB for %d readers, more than %d", used>>20, m.Readers, memoryLimit>>20)
+	case m.Limit == 0:
 		return nil
-	case deep.rate() < m.limit:
-		return fmt.Errorf("one reader got %.0f events/s, less than %.0f", deep.rate(), m.limit)
+	case deep.rate() < m.Limit:
+		return fmt.Errorf("one reader got %.0f events/s, less than %.0f", deep.rate(), m.Limit)
 	case rare.elapsed > deep.elapsed/20:
 		return fmt.Errorf("a rare topic took %v, more than a twentieth of reading all", rare.elapsed)
 	}
 	return nil
 }
 
-// atOnce reads with many readers, most of one topic, some of ten and a few of all, each
-// from a random place, and returns how many events they got.
-func (m *measurement) atOnce(ctx context.Context) (int, error) {
+// readTogether starts many readers, most of one topic, some of ten and a few of all, each from a
+// random event, and returns how many events they got.
+func (m *measurement) readTogether(ctx context.Context) (int, error) {
 	var events atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
-	for n := range m.options.readers {
-		r := reader{m.publisher.hundredth(rand.Uint64N(100)), rand.Uint64N(m.events)} //nolint:gosec // no secret
+	for n := range m.Readers {
+		r := reader{m.publisher.hundredth(rand.Uint64N(100)), rand.Uint64N(m.Events)} //nolint:gosec // not a secret
 		switch {
 		case n%25 == 0:
 			r.selection = m.publisher.all()
 		case n%5 == 0:
-			r.selection = m.publisher.tenth(rand.Uint64N(10)) //nolint:gosec // no secret
+			r.selection = m.publisher.tenth(rand.Uint64N(10)) //nolint:gosec // not a secret
 		}
 		g.Go(func() error {
-			got, err := r.read(ctx, m.publisher)
+			got, err := r.read(ctx, m.reading, m.publisher)
 			events.Add(int64(got))
 			return err
 		})
@@ -106,13 +108,14 @@ type row struct {
 
 func (r row) rate() float64 { return float64(r.events) / r.elapsed.Seconds() }
 
+// row runs the function and prints its line.
 func (m *measurement) row(what string, do func() (events int, err error)) (row, error) {
 	before, err := m.server.CPU()
 	if err != nil {
 		return row{}, err
 	}
 	m.memory.Store(0)
-	if err := m.look(); err != nil {
+	if err := m.measureMemory(); err != nil {
 		return row{}, err
 	}
 	start := time.Now()
@@ -126,7 +129,7 @@ func (m *measurement) row(what string, do func() (events int, err error)) (row, 
 	return r, err
 }
 
-// watchMemory looks at the server's memory until ctx is done.
+// watchMemory measures the server's memory until ctx is done.
 func (m *measurement) watchMemory(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -136,13 +139,13 @@ func (m *measurement) watchMemory(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if err := m.look(); err != nil {
+		if err := m.measureMemory(); err != nil {
 			return err
 		}
 	}
 }
 
-func (m *measurement) look() error {
+func (m *measurement) measureMemory() error {
 	now, err := m.server.Memory()
 	m.memory.Store(max(m.memory.Load(), now))
 	return err

@@ -1,4 +1,4 @@
-package main
+package replay
 
 import (
 	"context"
@@ -8,24 +8,24 @@ import (
 	"sync/atomic"
 	"time"
 
-	"freshet/bench/drive"
+	"freshet/client"
 )
 
-// publisher is the only one that publishes, so that it knows each event's sequence before.
+// publisher is the only publisher, so it knows the sequence of each event in advance.
 type publisher struct {
-	books
-	client *drive.Client
+	topics
+	client *client.Client
 	epoch  uint64        // of the log, once it has events
-	last   atomic.Uint64 // the last sequence that was acknowledged
+	last   atomic.Uint64 // the last acknowledged sequence
 }
 
-// payload is what follows the sequence in an event's data.
-var payload = strings.Repeat("x", 100)
+// filler follows the sequence in an event's data.
+var filler = strings.Repeat("x", 100)
 
-// batch is how many events one request of the fill has: below the server's --max-body.
+// batch is the number of events in a request of fill, which stays below the server's --max-body.
 const batch = 5000
 
-// fill publishes the events that the log begins with.
+// fill publishes the first events of the log.
 func (p *publisher) fill(ctx context.Context) error {
 	for p.last.Load() < p.filled {
 		if err := p.publish(ctx, min(batch, p.filled-p.last.Load())); err != nil {
@@ -35,8 +35,8 @@ func (p *publisher) fill(ctx context.Context) error {
 	return nil
 }
 
-// goOn publishes about so many events a second until ctx is done.
-func (p *publisher) goOn(ctx context.Context, perSecond uint64) error {
+// publishSteadily publishes a number of events a second until ctx is done.
+func (p *publisher) publishSteadily(ctx context.Context, perSecond uint64) error {
 	const perTick = 50 * time.Millisecond
 	tick := time.NewTicker(perTick)
 	defer tick.Stop()
@@ -46,7 +46,7 @@ func (p *publisher) goOn(ctx context.Context, perSecond uint64) error {
 		case <-ctx.Done():
 			return nil
 		}
-		// A request that is under way at the end is answered: its events count.
+		// The events of the last request are due too, so it is not canceled.
 		if err := p.publish(context.WithoutCancel(ctx), perSecond*uint64(perTick)/uint64(time.Second)); err != nil {
 			return err
 		}
@@ -54,26 +54,26 @@ func (p *publisher) goOn(ctx context.Context, perSecond uint64) error {
 }
 
 func (p *publisher) publish(ctx context.Context, n uint64) error {
-	var body strings.Builder
 	from := p.last.Load() + 1
+	messages := make([]client.Message, 0, n)
 	for seq := from; seq < from+n; seq++ {
-		fmt.Fprintf(&body, `{"topic":"%s","data":"%s"}`+"\n", p.topic(seq), data(seq))
+		messages = append(messages, client.Message{Topic: p.topic(seq), Data: strconv.FormatUint(seq, 10) + " " + filler})
 	}
-	ids, err := p.client.PublishMany(ctx, body.String())
+	results, err := p.client.PublishAll(ctx, messages)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
-	for i, id := range ids {
-		if id.Seq() != from+uint64(i) {
-			return fmt.Errorf("event %d of the log was answered with %v", from+uint64(i), id)
+	for i, r := range results {
+		if r.Err != nil {
+			return fmt.Errorf("publish: %w", r.Err)
+		}
+		if want := from + uint64(i); r.ID.Seq() != want {
+			return fmt.Errorf("publish: event %d of the log got the ID %v", want, r.ID)
 		}
 	}
 	if from == 1 {
-		p.epoch = ids[0].Epoch()
+		p.epoch = results[0].ID.Epoch()
 	}
 	p.last.Store(from + n - 1)
 	return nil
 }
-
-// data is the payload of the event of the sequence.
-func data(seq uint64) string { return strconv.FormatUint(seq, 10) + " " + payload }

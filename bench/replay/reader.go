@@ -1,28 +1,30 @@
-package main
+package replay
 
 import (
 	"context"
 	"fmt"
-	"net/url"
+	"net/http"
 	"strconv"
 	"strings"
 
-	"freshet/bench/drive"
+	"freshet/client"
 	"freshet/event"
 )
 
-// reader resumes behind a sequence and reads what its selection has from there.
+// reader resumes after a sequence and reads the events of its selection.
 type reader struct {
 	selection
 	after uint64
 }
 
-// read reads until it has all that is due up to where upto is by then, and returns how
-// much that was. The error says what came that was not due, or did not come.
-func (r reader) read(ctx context.Context, p *publisher) (events int, err error) {
-	stream, err := drive.Open(ctx, drive.Request{
-		URL:         p.client.URL + "/event?topic=" + url.QueryEscape(r.pattern),
+// read reads until it has every event that is due so far, and returns the number of events. The
+// error says which event was wrong or did not come.
+func (r reader) read(ctx context.Context, c *client.Client, p *publisher) (events int, err error) {
+	stream, err := c.Open(ctx, client.Subscription{
+		Topics:      []string{r.pattern},
 		LastEventID: event.NewID(p.epoch, r.after).String(),
+		Header:      http.Header{"Accept": {"text/event-stream"}},
+		Heartbeat:   -1,
 	})
 	if err != nil {
 		return 0, err
@@ -35,7 +37,7 @@ func (r reader) read(ctx context.Context, p *publisher) (events int, err error) 
 		if last > upto {
 			return events, nil
 		}
-		f, err := stream.Event("")
+		f, err := next(stream)
 		if err != nil {
 			return events, fmt.Errorf("%s from %d: waiting for event %d: %w", r.pattern, r.after, last, err)
 		}
@@ -45,13 +47,23 @@ func (r reader) read(ctx context.Context, p *publisher) (events int, err error) 
 	}
 }
 
+// next returns the next frame with data.
+func next(stream *client.Reader) (client.Frame, error) {
+	for {
+		f, err := stream.Next()
+		if err != nil || f.HasData {
+			return f, err
+		}
+	}
+}
+
 // check compares the frame with the event of the sequence.
-func check(f event.Frame, seq uint64) error {
+func check(f client.Frame, seq uint64) error {
 	want := strconv.FormatUint(seq, 10)
 	_, id, _ := strings.Cut(f.ID, "-")
-	begin, rest, _ := strings.Cut(f.Data, " ")
-	if id != want || begin != want || rest != payload {
-		return fmt.Errorf("event %s, data %.20q, came instead of event %s", f.ID, f.Data, want)
+	number, rest, _ := strings.Cut(f.Data, " ")
+	if id != want || number != want || rest != filler {
+		return fmt.Errorf("got event %s with data %.20q, want event %s", f.ID, f.Data, want)
 	}
 	return nil
 }

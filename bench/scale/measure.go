@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package scale
 
 import (
 	"bufio"
@@ -13,11 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"freshet/bench/drive"
 	"freshet/bench/load"
+	"freshet/bench/server"
 )
 
-// point is what one size costs.
+// point is the cost of one size.
 type point struct {
 	size     int
 	memory   float64 // of the process for a connection, bytes (PSS)
@@ -28,7 +26,7 @@ type point struct {
 	p50, p99 float64 // publish call to read, ms
 }
 
-// topicsOf are the topics that a connection reads: each reads at least one, and each topic is read.
+// topicsOf returns the topics that a connection reads. Each connection reads at least one, and each topic has a reader.
 func topicsOf(connection, connections, topics int) (of []int) {
 	for t := connection % topics; t < topics; t += connections {
 		of = append(of, t)
@@ -40,15 +38,13 @@ func topicName(n int) string { return "t." + strconv.Itoa(n) }
 
 // measure opens the connections, leaves them idle, and then publishes at a rate that keeps the
 // deliveries below 50,000 a second.
-func (o options) measure(ctx context.Context, data string, connections, topics int) (p point, err error) {
-	s, target, err := o.start(ctx, data)
+func (c *Command) measure(ctx context.Context, f *server.Freshet, connections, topics int) (p point, err error) {
+	s, err := f.Start(ctx, "--log-level", "warn", "--max-connections-per-address", "0")
 	if err != nil {
 		return p, err
 	}
-	defer func() {
-		s.Kill()
-		err = errors.Join(err, os.RemoveAll(data))
-	}()
+	defer s.Stop()
+	target := load.Target{Address: s.Address, Header: "Authorization: Bearer " + s.Token + "\r\n"}
 	swarm, err := load.NewSwarm(load.Config{Target: target, Latencies: true, Path: func(reader int) string {
 		var topic []string
 		for _, t := range topicsOf(reader, connections, topics) {
@@ -60,27 +56,27 @@ func (o options) measure(ctx context.Context, data string, connections, topics i
 		return p, err
 	}
 	defer swarm.Close()
-	if err := swarm.For(ctx, o.settle/5); err != nil { // what starting takes is not the readers'
+	if err := swarm.For(ctx, c.Settle/5); err != nil { // the start's cost is not the readers'
 		return p, err
 	}
-	before, err := take(s)
+	before, err := usageOf(s)
 	if err != nil {
 		return p, err
 	}
 	if err := swarm.Open(ctx, connections); err != nil {
 		return p, err
 	}
-	if err := swarm.For(ctx, o.settle); err != nil {
+	if err := swarm.For(ctx, c.Settle); err != nil {
 		return p, err
 	}
-	opened, err := take(s)
+	opened, err := usageOf(s)
 	if err != nil {
 		return p, err
 	}
-	if err := swarm.For(ctx, o.settle); err != nil {
+	if err := swarm.For(ctx, c.Settle); err != nil {
 		return p, err
 	}
-	rested, err := take(s)
+	rested, err := usageOf(s)
 	if err != nil {
 		return p, err
 	}
@@ -91,11 +87,11 @@ func (o options) measure(ctx context.Context, data string, connections, topics i
 	p.idle = idle / n * 1e6
 
 	every := max(5*time.Millisecond, time.Duration(connections/topics)*20*time.Microsecond)
-	published, err := o.publish(ctx, target, swarm, connections, topics, every)
+	published, err := c.publish(ctx, target, swarm, connections, topics, every)
 	if err != nil {
 		return p, err
 	}
-	loaded, err := take(s)
+	loaded, err := usageOf(s)
 	if err != nil {
 		return p, err
 	}
@@ -106,9 +102,9 @@ func (o options) measure(ctx context.Context, data string, connections, topics i
 	return p, nil
 }
 
-// publish publishes to topics far from each other in turn, waits until all is read, and
-// returns how many events there were.
-func (o options) publish(ctx context.Context, target load.Target, swarm *load.Swarm, connections, topics int, every time.Duration) (published int, err error) {
+// publish publishes to topics far from each other in turn, waits until everything is read, and
+// returns the number of events.
+func (c *Command) publish(ctx context.Context, target load.Target, swarm *load.Swarm, connections, topics int, every time.Duration) (published int, err error) {
 	publisher, err := load.NewPublisher(ctx, target)
 	if err != nil {
 		return 0, err
@@ -116,8 +112,8 @@ func (o options) publish(ctx context.Context, target load.Target, swarm *load.Sw
 	defer publisher.Close()
 	begin := time.Now()
 	due, number := uint64(0), map[int]uint64{}
-	for ; time.Since(begin) < o.load; published++ {
-		topic := published * 7919 % topics // a prime: it comes to all of them
+	for ; time.Since(begin) < c.Load; published++ {
+		topic := published * 7919 % topics // a prime number, so all topics get events
 		number[topic]++
 		if _, err := publisher.PublishTo("/event/"+topicName(topic), number[topic]); err != nil {
 			return published, err
@@ -139,14 +135,14 @@ func (o options) publish(ctx context.Context, target load.Target, swarm *load.Sw
 	return published, nil
 }
 
-// usage is what a server, and the system for all sockets, has taken at a moment.
+// usage is what a server, and the system for all sockets, has used by some time.
 type usage struct {
 	at             time.Time
 	cpu            time.Duration
 	memory, kernel float64
 }
 
-func take(s *drive.Server) (u usage, err error) {
+func usageOf(s *server.Process) (u usage, err error) {
 	memory, err := s.Memory()
 	if err != nil {
 		return u, err
@@ -159,13 +155,13 @@ func take(s *drive.Server) (u usage, err error) {
 	return u, err
 }
 
-// kernelMemory is what the system itself holds in small objects, which sockets are (proc(5)).
+// kernelMemory returns the kernel's memory for small objects such as sockets, see proc(5).
 func kernelMemory() (float64, error) {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = f.Close() }() // only read from
+	defer func() { _ = f.Close() }() // it was only read
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if fields := strings.Fields(lines.Text()); slices.Contains(fields, "Slab:") {
 			kib, err := strconv.ParseFloat(fields[1], 64)

@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package scale
 
 import (
 	"bytes"
@@ -23,12 +21,12 @@ var figures = []struct {
 	of          func(point) float64
 }{
 	{"memory of a connection", "bytes", 0, func(p point) float64 { return p.memory }},
-	{"the system's, for its socket", "bytes", 0, func(p point) float64 { return p.kernel }},
+	{"memory of its socket in the kernel", "bytes", 0, func(p point) float64 { return p.kernel }},
 	{"CPU of an idle connection", "µs a second", 2, func(p point) float64 { return p.idle }},
 	{"CPU of a delivery", "µs", 2, func(p point) float64 { return p.delivery }},
 	{"CPU of a publish with its deliveries", "µs", 0, func(p point) float64 { return p.publish }},
-	{"publish to read, half within", "ms", 2, func(p point) float64 { return p.p50 }},
-	{"publish to read, 99 % within", "ms", 2, func(p point) float64 { return p.p99 }},
+	{"latency, median", "ms", 2, func(p point) float64 { return p.p50 }},
+	{"latency, 99th percentile", "ms", 2, func(p point) float64 { return p.p99 }},
 }
 
 // String is the table as Markdown.
@@ -48,7 +46,7 @@ func (t table) String() string {
 	return text.String()
 }
 
-// Light and dark: the page that shows the plot may be either.
+// The page that shows the plot may be light or dark.
 const plotStyle = `<style>
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600 }
@@ -66,7 +64,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 </style>
 `
 
-// The measures of the plot, in its own units.
+// Sizes in the plot's units.
 const (
 	panelWidth  = 380
 	panelHeight = 170
@@ -76,7 +74,7 @@ const (
 	marginLow   = 30
 )
 
-// plot draws memory, processor time and latency of the tables, each beside the others.
+// plot draws memory, processor time and latency of the tables beside each other.
 func plot(tables ...table) []byte {
 	chosen := []int{0, 3, 4, 5} // of the figures
 	var svg bytes.Buffer
@@ -94,7 +92,7 @@ func plot(tables ...table) []byte {
 	return svg.Bytes()
 }
 
-// panel draws one figure over the sizes, which are on a logarithmic scale; the figure begins at 0.
+// panel draws one figure over the sizes. The scale of the sizes is logarithmic, that of the figure begins at 0.
 func (t table) panel(svg *bytes.Buffer, n int) {
 	f := figures[n]
 	most := 0.0
@@ -127,7 +125,7 @@ func (t table) panel(svg *bytes.Buffer, n int) {
 	fmt.Fprintf(svg, `<text class="faint" x="%d" y="%d" text-anchor="end">%s</text>`+"\n", panelWidth-marginRight, marginTop-14, t.of)
 }
 
-// ceiling is the next of 1, 2 and 5 times a power of ten.
+// ceiling rounds up to 1, 2 or 5 times a power of ten.
 func ceiling(value float64) float64 {
 	if value <= 0 {
 		return 1

@@ -1,47 +1,47 @@
-package main
+package soak
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
 
-	"freshet/bench/drive"
+	"freshet/client"
 )
 
 const (
-	groups = 20  // of topics
-	each   = 100 // topics of a group
+	groups         = 20 // of topics
+	topicsPerGroup = 100
 )
 
-// topicOf names a topic of a publisher's: no two publish to the same one.
+// topicOf returns the name of a publisher's topic. No two publishers publish to the same topic.
 func topicOf(publisher string, n int) string {
-	return fmt.Sprintf("%s.%d.%d", publisher, n%groups, n/groups%each)
+	return fmt.Sprintf("%s.%d.%d", publisher, n%groups, n/groups%topicsPerGroup)
 }
 
 // publisher numbers the events of each of its topics.
 type publisher struct {
-	name   string
-	load   *load
-	counts map[string]uint64
+	name    string
+	load    *load
+	numbers map[string]uint64
 }
 
 var filler = strings.Repeat("x", 1500)
 
-// singles publishes one event after the other, each with a key. Now and then it repeats
-// one, as a publisher does that got no answer.
-func (p *publisher) singles(ctx context.Context) error {
+// publishSingly publishes one event after the other, each with a key. It repeats some, like a
+// publisher that got no answer.
+func (p *publisher) publishSingly(ctx context.Context) error {
 	for n := 0; ; n++ {
 		if !pause(ctx, 5*time.Millisecond) {
 			return nil
 		}
-		topic := topicOf(p.name, rand.IntN(groups*each)) //nolint:gosec // no secret
-		number := p.number(topic)
-		data, key := data(number), fmt.Sprintf("%s/%d", p.name, n)
-		id, err := p.load.client.Publish(context.WithoutCancel(ctx), topic, data, key)
+		m := p.next()
+		m.Key = fmt.Sprintf("%s/%d", p.name, n)
+		id, err := p.load.publishing.Publish(context.WithoutCancel(ctx), m)
 		if err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
@@ -49,67 +49,66 @@ func (p *publisher) singles(ctx context.Context) error {
 		if n%10 != 0 {
 			continue
 		}
-		again, err := p.load.client.Publish(context.WithoutCancel(ctx), topic, data, key)
-		if err != nil || again != id {
-			return fmt.Errorf("%v was repeated and answered with %v, %w", id, again, err)
+		again, err := p.load.publishing.Publish(context.WithoutCancel(ctx), m)
+		if err != nil {
+			return fmt.Errorf("repeat %v: %w", id, err)
+		}
+		if again != id {
+			return fmt.Errorf("the repeated publish of %v was answered with %v", id, again)
 		}
 		p.load.repeats.Add(1)
 	}
 }
 
-// bulk publishes many events a request.
-func (p *publisher) bulk(ctx context.Context) error {
+// publishBulk publishes many events in a request.
+func (p *publisher) publishBulk(ctx context.Context) error {
 	for pause(ctx, 250*time.Millisecond) {
-		var body strings.Builder
-		const batch = 400
-		for range batch {
-			topic := topicOf(p.name, rand.IntN(groups*each)) //nolint:gosec // no secret
-			fmt.Fprintf(&body, `{"topic":%q,"data":%q}`+"\n", topic, data(p.number(topic)))
+		messages := make([]client.Message, 400)
+		for i := range messages {
+			messages[i] = p.next()
 		}
-		ids, err := p.load.client.PublishMany(context.WithoutCancel(ctx), body.String())
+		results, err := p.load.publishing.PublishAll(context.WithoutCancel(ctx), messages)
+		for _, r := range results {
+			err = errors.Join(err, r.Err)
+		}
 		if err != nil {
-			return fmt.Errorf("publish many: %w", err)
+			return fmt.Errorf("bulk publish: %w", err)
 		}
-		p.load.acknowledge(ids[len(ids)-1], len(ids))
+		p.load.acknowledge(results[len(results)-1].ID, len(results))
 	}
 	return nil
 }
 
-// number is that of the topic's next event.
-func (p *publisher) number(topic string) uint64 {
-	p.counts[topic]++
-	return p.counts[topic]
+// next returns the next message for a random topic.
+func (p *publisher) next() client.Message {
+	topic := topicOf(p.name, rand.IntN(groups*topicsPerGroup)) //nolint:gosec // not a secret
+	p.numbers[topic]++
+	size := 100 + rand.IntN(len(filler)-100) //nolint:gosec // not a secret
+	return client.Message{Topic: topic, Data: fmt.Sprintf("%d %s", p.numbers[topic], filler[:size])}
 }
 
-func data(number uint64) string {
-	return fmt.Sprintf("%d %s", number, filler[:100+rand.IntN(len(filler)-100)]) //nolint:gosec // no secret
-}
-
-// refused sends what the server must refuse.
-func (l *load) refused(ctx context.Context) error {
-	stranger := drive.NewClient(l.client.URL, "not-the-token-at-all")
-	defer stranger.CloseIdle()
+// publishInvalid sends requests that the server must refuse.
+func (l *load) publishInvalid(ctx context.Context) error {
 	for pause(ctx, 100*time.Millisecond) {
 		for _, c := range []struct {
-			client *drive.Client
-			topic  string
-			data   string
-			status int
+			token, topic, data string
+			status             int
 		}{
-			{stranger, "s.1.1", "x", http.StatusUnauthorized},
-			{l.client, "counter", "x", http.StatusBadRequest},
-			{l.client, "s.1.1", "\xff", http.StatusBadRequest},
-			{l.client, "s.1.1", strings.Repeat("x", 2<<20), http.StatusRequestEntityTooLarge},
+			{"not-the-token-at-all", "s.1.1", "x", http.StatusUnauthorized},
+			{l.server.Token, "counter", "x", http.StatusBadRequest},
+			{l.server.Token, "s.1.1", "\xff", http.StatusBadRequest},
+			{l.server.Token, "s.1.1", strings.Repeat("x", 2<<20), http.StatusRequestEntityTooLarge},
 		} {
-			_, err := c.client.Publish(ctx, c.topic, c.data, "")
-			var refusal *drive.Refusal
+			status, err := l.send(ctx, http.MethodPost, "/event/"+c.topic, c.token, c.data, io.Discard)
 			switch {
 			case ctx.Err() != nil:
 				return nil
-			case c.status == http.StatusRequestEntityTooLarge && err != nil && !errors.As(err, &refusal):
-				// The server need not read it all: the connection may break under the writer.
-			case !errors.As(err, &refusal) || refusal.Status != c.status:
-				return fmt.Errorf("%d was due, and the answer is %w", c.status, err)
+			case c.status == http.StatusRequestEntityTooLarge && err != nil:
+				// The server need not read the whole body, so writing it may fail.
+			case err != nil:
+				return err
+			case status != c.status:
+				return fmt.Errorf("a request was answered with %d, want %d", status, c.status)
 			}
 			l.refusals.Add(1)
 		}
@@ -117,14 +116,17 @@ func (l *load) refused(ctx context.Context) error {
 	return nil
 }
 
-// pause waits, and is false once ctx is done.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+// send sends a request, copies the answer's body, and returns its status.
+func (l *load) send(ctx context.Context, method, path, token, body string, to io.Writer) (int, error) {
+	r, err := http.NewRequestWithContext(ctx, method, l.server.URL()+path, strings.NewReader(body))
+	if err != nil {
+		return 0, err
 	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	response, err := l.http.Do(r) //nolint:gosec // to the server under test
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.Copy(to, response.Body)
+	return response.StatusCode, errors.Join(err, response.Body.Close())
 }

@@ -1,4 +1,4 @@
-package main
+package soak
 
 import (
 	"context"
@@ -8,43 +8,62 @@ import (
 	"sync"
 	"time"
 
-	"freshet/bench/drive"
+	"freshet/bench/server"
+	"freshet/client"
+	"freshet/event"
 )
 
-// figures are what the server is at one moment.
+// figures describe the server at one time.
 type figures struct {
-	drive.Stats
+	stats
 	descriptors int
 	resident    uint64 // bytes
 }
 
-// watch follows the server's stats on one stream, from before the load until after it: the
-// stream is one of the connections of every figure.
-type watch struct {
-	server *drive.Server
-	mu     sync.Mutex
-	latest figures
-	taken  int
-	most   figures // of each figure, the most there has been
+// stats are the figures that come from the topic stats.
+type stats struct {
+	Connections int    `json:"connections"`
+	Published   uint64 `json:"published"`
+	Delivered   uint64 `json:"delivered"`
+	Memory      uint64 `json:"memory_bytes"`
+	Goroutines  int    `json:"goroutines"`
+	Stalled     uint64 `json:"stalled"`
 }
 
-// run takes the figures until ctx is done.
+// watch reads the server's stats on one stream from before the load until after it. This stream is
+// one of the connections in every figure.
+type watch struct {
+	server *server.Process
+	mu     sync.Mutex
+	latest figures
+	count  int     // of figures so far
+	most   figures // the maximum of each figure
+}
+
+// run updates the figures until ctx is done.
 func (w *watch) run(ctx context.Context) error {
-	r, err := drive.Open(ctx, drive.Request{URL: w.server.URL + "/event/stats"})
+	c, err := client.New(client.Config{URL: w.server.URL()})
+	if err != nil {
+		return err
+	}
+	r, err := c.Open(ctx, subscription("stats", "", event.ID{}))
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	for {
-		frame, err := r.Event("stats")
+		frame, err := r.Next()
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("the stream of stats: %w", err)
 		}
+		if !frame.HasData || frame.Type != "stats" {
+			continue
+		}
 		var f figures
-		if err := json.Unmarshal([]byte(frame.Data), &f.Stats); err != nil {
+		if err := json.Unmarshal([]byte(frame.Data), &f.stats); err != nil {
 			return err
 		}
 		if f.descriptors, err = w.server.Descriptors(); err != nil {
@@ -55,7 +74,7 @@ func (w *watch) run(ctx context.Context) error {
 		}
 		w.mu.Lock()
 		w.latest = f
-		w.taken++
+		w.count++
 		w.most.Published, w.most.Delivered = f.Published, f.Delivered
 		w.most.Connections = max(w.most.Connections, f.Connections)
 		w.most.Goroutines = max(w.most.Goroutines, f.Goroutines)
@@ -66,64 +85,63 @@ func (w *watch) run(ctx context.Context) error {
 	}
 }
 
-func (w *watch) now() (f figures, taken int) {
+func (w *watch) now() (f figures, count int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.latest, w.taken
+	return w.latest, w.count
 }
 
-// rest waits until the server is at rest, which shows in two figures that are alike, and
-// returns the second.
-func (w *watch) rest(ctx context.Context) (figures, error) {
+// idle waits until two figures in a row are equal, and returns the second.
+func (w *watch) idle(ctx context.Context) (figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var before figures
 	_, seen := w.now()
-	err := drive.Until(ctx, func() bool {
-		f, taken := w.now()
-		if taken <= seen {
+	idle := until(ctx, func() bool {
+		f, count := w.now()
+		if count <= seen {
 			return false
 		}
 		same := before.Goroutines == f.Goroutines && before.descriptors == f.descriptors && f.Connections == 1
-		before, seen = f, taken
+		before, seen = f, count
 		return same
 	})
-	if err != nil {
-		return before, fmt.Errorf("the server does not come to rest: %w", err)
+	if !idle {
+		return before, fmt.Errorf("the server does not become idle: %w", ctx.Err())
 	}
 	return before, nil
 }
 
 // How far the figures after the load may be from those before it.
 const (
-	spareGoroutines  = 5 // of the log's clean-up, which comes and goes
-	spareDescriptors = 5 // of the log's files
-	// The runtime collects at least every two minutes, and keeps some of what it has freed.
+	spareGoroutines  = 5 // the log's clean-up, which comes and goes
+	spareDescriptors = 5 // the log's files
+	// The runtime collects garbage at least every two minutes, and keeps some freed memory.
 	memoryFactor = 1.5
 	spareMemory  = 32 << 20
-	backWithin   = 3 * time.Minute
+	returnWithin = 3 * time.Minute
 )
 
-// back waits until the figures are back where they began.
-func (w *watch) back(ctx context.Context, begin figures) (figures, error) {
-	ctx, cancel := context.WithTimeout(ctx, backWithin)
+// returned waits until the figures have returned to where they began.
+func (w *watch) returned(ctx context.Context, begin figures) (figures, error) {
+	ctx, cancel := context.WithTimeout(ctx, returnWithin)
 	defer cancel()
 	_, seen := w.now()
 	var left string
-	err := drive.Until(ctx, func() bool {
-		f, taken := w.now()
-		left = f.missing(begin)
-		return taken > seen && left == ""
+	returned := until(ctx, func() bool {
+		f, count := w.now()
+		left = f.compare(begin)
+		return count > seen && left == ""
 	})
 	f, _ := w.now()
-	if err != nil {
-		return f, fmt.Errorf("%v after the load, %s", backWithin, left)
+	if !returned {
+		return f, fmt.Errorf("%v after the load there are %s", returnWithin, left)
 	}
 	return f, nil
 }
 
-// missing says what is not back where it began.
-func (f figures) missing(begin figures) string {
+// compare lists the figures that have not returned to where they began.
+func (f figures) compare(begin figures) string {
 	var left []string
 	if f.Connections != begin.Connections {
 		left = append(left, fmt.Sprintf("%d connections, and %d before", f.Connections, begin.Connections))
@@ -135,7 +153,7 @@ func (f figures) missing(begin figures) string {
 		left = append(left, fmt.Sprintf("%d descriptors, and %d before", f.descriptors, begin.descriptors))
 	}
 	if float64(f.resident) > memoryFactor*float64(begin.resident)+spareMemory {
-		left = append(left, fmt.Sprintf("%d MiB resident, and %d before", f.resident>>20, begin.resident>>20))
+		left = append(left, fmt.Sprintf("%d MiB of resident memory, and %d before", f.resident>>20, begin.resident>>20))
 	}
 	return strings.Join(left, "; ")
 }

@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package compare
 
 import (
 	"encoding/json"
@@ -16,61 +14,61 @@ type figureKind struct {
 	Name    string `json:"name"`
 	Title   string `json:"title"`
 	Unit    string `json:"unit"`
-	Digits  int    `json:"-"` // behind the point
+	Digits  int    `json:"-"` // after the decimal point
 	More    bool   `json:"more_is_better"`
-	Meaning string `json:"meaning"` // to whoever runs a server
+	Meaning string `json:"meaning"` // for an operator
 }
 
 func figureKinds() []figureKind {
 	return []figureKind{
 		{"memory", "memory of an idle reader", "bytes", 0, false,
-			"How many pages can be open on a small machine: a gigabyte holds its size divided by this. The system needs about 4 KiB more for each socket, with every server."},
+			"How many pages can be open on a small machine: a gigabyte divided by this. With every server, the system needs about 4 KiB more for each socket."},
 		{"opened", "connections opened", "a second", 0, true,
-			"How fast all pages are back after a restart, or when a link is posted where many see it."},
+			"How fast all pages are back after a restart, or when many people follow a link."},
 		{"cpu_5hz", "CPU for a delivery, 5 events a second", "µs", 2, false,
-			"What the everyday traffic costs: events × readers × this, in seconds of one core."},
+			"The cost of everyday traffic: events × readers × this, in seconds of one core."},
 		{"cpu_flood", "CPU for a delivery, as fast as possible", "µs", 2, false,
-			"The same where more is published than can be written one by one: whoever writes several events at once gets below the minimal server."},
+			"The same when events come faster than they can be written one by one. A server that writes several events at once needs less than the minimal server."},
 		{"deliveries", "deliveries, as fast as possible", "a second", 0, true,
-			"The most that one machine of this size delivers, the readers' side of the work included."},
-		{"p50", "publish to read, half within", "ms", 2, false,
-			"What a page usually waits between the backend's call and its event."},
-		{"p99", "publish to read, 99 % within", "ms", 2, false,
-			"What the unlucky wait: the last of a thousand readers that are written to one after the other, or behind a collection of garbage."},
-		{"p999", "publish to read, 99.9 % within", "ms", 2, false,
+			"The most that one machine of this size delivers, including the readers' side of the work."},
+		{"p50", "latency, median", "ms", 2, false,
+			"How long a page usually waits between the backend's call and its event."},
+		{"p99", "latency, 99th percentile", "ms", 2, false,
+			"How long the slowest deliveries take: to the last of a thousand readers, or during a garbage collection."},
+		{"p999", "latency, 99.9th percentile", "ms", 2, false,
 			"The same for one delivery in a thousand."},
 		{"cpu_counter", "CPU for a count of the topic counter", "µs", 2, false,
-			"What it costs that each page has its own counter: readers × this, in seconds of one core, every second."},
+			"The cost of a counter for each page: readers × this, in seconds of one core, every second."},
 		{"storm", "all readers back, 100 events behind", "s", 2, false,
 			"How long after a network outage the last page is up to date."},
 		{"acks_1", "publishes, one after the other", "a second", 0, true,
-			"What one backend gets that waits for each answer. Freshet's is sent when the event is on disk; nobody else here keeps anything on disk."},
+			"The rate of one backend that waits for each answer. Freshet answers when the event is on disk; no rival here keeps anything on disk."},
 		{"acks_64", "publishes, 64 at a time", "a second", 0, true,
-			"What many backends get together: events that come at once share the wait for the disk."},
+			"The rate of many backends together: events that come at the same time share the wait for the disk."},
 		{"acks_bulk", "publishes, 4000 in a request", "a second", 0, true,
-			"How fast many events are brought in, as NDJSON."},
+			"How fast many events are imported, as NDJSON."},
 	}
 }
 
-// results is all that a run has found.
+// results are the figures of a run.
 type results struct {
 	When    time.Time       `json:"when"`
 	Machine machine         `json:"machine"`
-	Options options         `json:"options"`
-	LeftOut []string        `json:"left_out"`
+	Options Options         `json:"options"`
+	Skipped []string        `json:"skipped"` // servers that are not installed
 	Kinds   []figureKind    `json:"kinds"`
 	Figures []figure        `json:"figures"`
 	Targets []targetResult  `json:"targets"`
 	Lost    map[string]loss `json:"lost"` // by server
 }
 
-// loss is what went wrong with deliveries.
+// loss counts faulty deliveries.
 type loss struct {
 	Lost     uint64 `json:"lost"`
 	Repeated uint64 `json:"repeated"`
 }
 
-// figure is what one server has reached of one kind.
+// figure is one kind of figure of one server.
 type figure struct {
 	Kind   string    `json:"kind"`
 	Server string    `json:"server"`
@@ -80,11 +78,11 @@ type figure struct {
 	Most   float64   `json:"most"`
 }
 
-func newResults(o options) *results {
+func newResults(o Options) *results {
 	return &results{When: time.Now(), Options: o, Kinds: figureKinds(), Lost: map[string]loss{}}
 }
 
-// add takes the sample of one round.
+// add adds the sample of one round.
 func (r *results) add(server string, s sample) {
 	for _, k := range r.Kinds {
 		value, ok := s.figures[k.Name]
@@ -103,10 +101,10 @@ func (r *results) add(server string, s sample) {
 	l.Lost += s.lost
 	l.Repeated += s.repeated
 	r.Lost[server] = l
-	r.Targets = r.targets()
+	r.Targets = r.checkTargets()
 }
 
-// find returns nil if there is none.
+// find returns nil if there is no such figure.
 func (r *results) find(kind, server string) *figure {
 	for i, f := range r.Figures {
 		if f.Kind == kind && f.Server == server {
@@ -125,7 +123,7 @@ func median(values []float64) float64 {
 	return (sorted[half-1] + sorted[half]) / 2
 }
 
-// lost is an error where a reader of ours has not got every event once.
+// lost returns an error if a reader of Freshet or of the minimal server did not get every event once.
 func (r *results) lost() error {
 	var errs []error
 	for _, name := range []string{minimal, freshet, freshetStream} {
@@ -136,7 +134,7 @@ func (r *results) lost() error {
 	return errors.Join(errs...)
 }
 
-// writeJSON writes nothing if there is no name.
+// writeJSON writes nothing if the name is empty.
 func (r *results) writeJSON(name string) error {
 	if name == "" {
 		return nil
@@ -145,7 +143,7 @@ func (r *results) writeJSON(name string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(name, append(text, '\n'), 0o644) //nolint:gosec // it is for everybody
+	return os.WriteFile(name, append(text, '\n'), 0o644) //nolint:gosec // everyone may read it
 }
 
 func readJSON(name string) (*results, error) {
@@ -157,6 +155,6 @@ func readJSON(name string) (*results, error) {
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, err
 	}
-	r.Kinds, r.Targets = figureKinds(), r.targets() // as they are now
+	r.Kinds, r.Targets = figureKinds(), r.checkTargets() // those of this version
 	return r, nil
 }

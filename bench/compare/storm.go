@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package compare
 
 import (
 	"context"
@@ -10,17 +8,17 @@ import (
 	"freshet/bench/load"
 )
 
-// missed is how many events each reader of the storm has missed.
-const missed = 100
+// stormEvents is how many events each reader of the storm has missed.
+const stormEvents = 100
 
-// measureStorm has all readers come at once, each with the ID of an event a hundred back,
-// and takes the time until the last of them has all.
+// measureStorm connects all readers at the same time, each with the ID of an event a hundred back,
+// and measures the time until the last reader has all events.
 func measureStorm(ctx context.Context, b *bench, name string) (sample, error) {
 	s, err := b.start(ctx, name)
 	if err != nil {
 		return sample{}, err
 	}
-	defer s.stop()
+	defer s.Stop()
 	publisher, err := load.NewPublisher(ctx, s.target)
 	if err != nil {
 		return sample{}, err
@@ -34,7 +32,7 @@ func measureStorm(ctx context.Context, b *bench, name string) (sample, error) {
 	if err != nil {
 		return sample{}, fmt.Errorf("the answer %q: %w", answer, err)
 	}
-	for n := range uint64(missed) {
+	for n := range uint64(stormEvents) {
 		if _, err := publisher.Publish(2 + n); err != nil {
 			return sample{}, err
 		}
@@ -48,13 +46,13 @@ func measureStorm(ctx context.Context, b *bench, name string) (sample, error) {
 	if err := swarm.Open(ctx, b.Readers); err != nil {
 		return sample{}, err
 	}
-	due := missed * uint64(b.Readers)
+	due := stormEvents * uint64(b.Readers)
 	if _, err := swarm.Until(ctx, patience, func() bool { return swarm.Events >= due }); err != nil {
 		return sample{}, err
 	}
 	elapsed := swarm.Last.Sub(begin)
-	if err := swarm.For(ctx, b.Settle/10); err != nil { // for what comes twice
+	if err := swarm.For(ctx, b.Settle/10); err != nil { // for repeated events
 		return sample{}, err
 	}
-	return account(swarm, due, map[string]float64{"storm": elapsed.Seconds()}), nil
+	return newSample(swarm, due, map[string]float64{"storm": elapsed.Seconds()}), nil
 }

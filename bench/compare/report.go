@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package compare
 
 import (
 	"bytes"
@@ -17,7 +15,7 @@ import (
 //go:embed report.md.tmpl
 var page string
 
-// writeReport writes the page, and beside it the plot that it shows.
+// writeReport writes the page, and the plot that it shows beside it.
 func (r *results) writeReport(name string) error {
 	t, err := template.New("report").Funcs(template.FuncMap{"join": strings.Join}).Parse(page)
 	if err != nil {
@@ -32,15 +30,15 @@ func (r *results) writeReport(name string) error {
 		"Load":       number(r.Machine.Load, 1),
 		"Fsync":      number(r.Machine.Fsync, 0),
 		"Readers":    number(float64(r.Options.Readers), 0),
-		"Rounds":     r.done(),
+		"Rounds":     r.rounds(),
 		"Plot":       filepath.Base(plot),
 		"Servers":    r.servers(),
 		"Rows":       r.rows(),
 		"Losses":     r.losses(),
 		"Targets":    r.targetRows(),
-		"Missed":     r.missed(),
+		"Missed":     r.missedTargets(),
 		"MaxAhead":   maxAhead,
-		"Missing":    missed,
+		"Missing":    stormEvents,
 		"Publishers": publishers,
 		"BulkLines":  number(bulkLines, 0),
 		"Latency":    number(float64(min(r.Options.Readers, latencyReaders)), 0),
@@ -49,10 +47,10 @@ func (r *results) writeReport(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(name, text.Bytes(), 0o644); err != nil { //nolint:gosec // it is for everybody
+	if err := os.WriteFile(name, text.Bytes(), 0o644); err != nil { //nolint:gosec // everyone may read it
 		return err
 	}
-	return os.WriteFile(plot, r.plot(), 0o644) //nolint:gosec // it is for everybody
+	return os.WriteFile(plot, r.plot(), 0o644) //nolint:gosec // everyone may read it
 }
 
 // tableRow is one row of the page's table.
@@ -88,7 +86,7 @@ func (r *results) targetRows() (rows []targetRow) {
 	return rows
 }
 
-func (r *results) missed() (n int) {
+func (r *results) missedTargets() (n int) {
 	for _, t := range r.Targets {
 		if !t.Met {
 			n++
@@ -97,8 +95,8 @@ func (r *results) missed() (n int) {
 	return n
 }
 
-// done is how many rounds there are figures of.
-func (r *results) done() (rounds int) {
+// rounds is how many rounds have figures.
+func (r *results) rounds() (rounds int) {
 	for _, f := range r.Figures {
 		rounds = max(rounds, len(f.Values))
 	}

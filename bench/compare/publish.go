@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package compare
 
 import (
 	"context"
@@ -13,18 +11,18 @@ import (
 )
 
 const (
-	publishers = 64   // that publish at once
+	publishers = 64   // that publish at the same time
 	bulkLines  = 4000 // events in a request, well below the server's --max-body
 )
 
-// measurePublish takes how many publishes a second are acknowledged: one after the other,
-// by 64 publishers at once, and many in a request. One reader shows that all arrive.
+// measurePublish measures how many publishes a second are acknowledged: one after the other,
+// by 64 publishers at the same time, and many in a request. One reader checks that all arrive.
 func measurePublish(ctx context.Context, b *bench, name string) (sample, error) {
 	figures := map[string]float64{}
 	var all sample
 	d := max(b.Load*2/5, 200*time.Millisecond)
-	for key, run := range map[string]func(context.Context, *server, time.Duration) (uint64, error){
-		"acks_1": one, "acks_64": many, "acks_bulk": bulk,
+	for key, run := range map[string]func(context.Context, *instance, time.Duration) (uint64, error){
+		"acks_1": publishSingly, "acks_64": publishConcurrently, "acks_bulk": publishBulk,
 	} {
 		if key == "acks_bulk" && !ours(name) {
 			continue
@@ -47,7 +45,7 @@ func measurePublish(ctx context.Context, b *bench, name string) (sample, error) 
 			w.published.Store(published)
 		}()
 		err = w.readAll(ctx, swarm, 1)
-		lost := account(swarm, w.published.Load(), nil)
+		lost := newSample(swarm, w.published.Load(), nil)
 		stop()
 		if err != nil {
 			return sample{}, err
@@ -60,15 +58,15 @@ func measurePublish(ctx context.Context, b *bench, name string) (sample, error) 
 	return all, nil
 }
 
-// one publishes one event after the other and returns how many were acknowledged.
-func one(ctx context.Context, s *server, d time.Duration) (uint64, error) {
+// publishSingly publishes one event after the other and returns how many were acknowledged.
+func publishSingly(ctx context.Context, s *instance, d time.Duration) (uint64, error) {
 	w := publish(ctx, s, pace{d: d})
 	<-w.over
 	return w.published.Load(), w.err
 }
 
-// many does so with many publishers at once.
-func many(ctx context.Context, s *server, d time.Duration) (uint64, error) {
+// publishConcurrently does the same with many publishers at the same time.
+func publishConcurrently(ctx context.Context, s *instance, d time.Duration) (uint64, error) {
 	var number, acknowledged atomic.Uint64
 	g, ctx := errgroup.WithContext(ctx)
 	end := time.Now().Add(d)
@@ -92,8 +90,8 @@ func many(ctx context.Context, s *server, d time.Duration) (uint64, error) {
 	return acknowledged.Load(), err
 }
 
-// bulk publishes many events in a request, one request after the other.
-func bulk(ctx context.Context, s *server, d time.Duration) (uint64, error) {
+// publishBulk publishes many events in a request, one request after the other.
+func publishBulk(ctx context.Context, s *instance, d time.Duration) (uint64, error) {
 	p, err := load.NewPublisher(ctx, s.target)
 	if err != nil {
 		return 0, err

@@ -1,13 +1,11 @@
-//go:build linux
-
-package main
+package compare
 
 import (
 	"bytes"
 	"fmt"
 )
 
-// The measures of the plot, in its own units.
+// Sizes in the plot's units.
 const (
 	plotWidth  = 760
 	panelWidth = plotWidth / 2
@@ -17,7 +15,7 @@ const (
 	titleSpace = 34
 )
 
-// Light and dark: the page that shows the plot may be either.
+// The page that shows the plot may be light or dark.
 const plotStyle = `<style>
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600 }
@@ -33,7 +31,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 </style>
 `
 
-// plot draws a bar chart for each of the figures that matter most.
+// plot draws bar charts of the most important figures.
 func (r *results) plot() []byte {
 	names := r.servers()
 	panelHeight := titleSpace + len(names)*rowHeight + 16
@@ -55,7 +53,7 @@ func (r *results) plot() []byte {
 	return svg.Bytes()
 }
 
-// panel draws one chart. It returns false if there is nothing to draw.
+// panel draws one chart, or returns false if there are no figures for it.
 func (r *results) panel(out *bytes.Buffer, k figureKind, names []string, left, top int) bool {
 	most := 0.0
 	for _, name := range names {

@@ -1,19 +1,17 @@
-//go:build linux
+package compare
 
-package main
-
-// target is what a figure of Freshet's has to be: within a limit, or within so many times
-// what another figure is in the same round.
+// target is a limit for a figure of Freshet: a fixed one, or a multiple of another figure of the
+// same round.
 type target struct {
 	Kind    string  `json:"kind"`
 	Server  string  `json:"server"`
-	Beside  string  `json:"beside,omitempty"`   // the server whose figure is 1; none: the limit is the figure itself
-	BesideK string  `json:"kind_of,omitempty"`  // the kind of that figure, if it is another
-	AtLeast bool    `json:"at_least,omitempty"` // or at most
+	Beside  string  `json:"beside,omitempty"`   // the server whose figure the limit multiplies; empty: the limit is fixed
+	BesideK string  `json:"kind_of,omitempty"`  // the kind of that figure, if it differs
+	AtLeast bool    `json:"at_least,omitempty"` // otherwise at most
 	Limit   float64 `json:"limit"`
 }
 
-// targetResult is how far a target was reached.
+// targetResult says whether a target was met.
 type targetResult struct {
 	target
 	Values []float64 `json:"values"` // by round
@@ -42,8 +40,8 @@ func targets() []target {
 	}
 }
 
-// targets are those for which there are figures.
-func (r *results) targets() (reached []targetResult) {
+// checkTargets compares the figures with the targets that have some.
+func (r *results) checkTargets() (reached []targetResult) {
 	for _, t := range targets() {
 		f := r.find(t.Kind, t.Server)
 		if f == nil {

@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package compare
 
 import (
 	"context"
@@ -12,29 +10,30 @@ import (
 	"time"
 
 	"freshet/bench/load"
+	"freshet/bench/server"
 )
 
-// topic is what events are published to.
+// topic is the topic of every event.
 const topic = "bench"
 
-// patience is how long nothing may arrive before what is missing is lost.
+// patience is how long nothing may arrive before the missing events count as lost.
 const patience = 10 * time.Second
 
-// measure is one kind of load, put on one server in a process of its own.
-type measure struct {
+// workload is one kind of load. Each run of it has a new server process.
+type workload struct {
 	name    string
-	servers []string // that can do it; nil: all
+	servers []string // that support it; nil: all
 	run     func(ctx context.Context, b *bench, name string) (sample, error)
 }
 
-// sample is what one run of a measure has found: figures by the names of [figureKinds].
+// sample is the result of one run of a workload: figures by the names of [figureKinds].
 type sample struct {
 	figures        map[string]float64
 	lost, repeated uint64 // deliveries
 }
 
-func measures() []measure {
-	return []measure{
+func workloads() []workload {
+	return []workload{
 		{"readers", nil, measureReaders},
 		{"flood", nil, measureFlood},
 		{"latency", nil, measureLatency},
@@ -44,52 +43,44 @@ func measures() []measure {
 	}
 }
 
-func measureNames() (names []string) {
-	for _, m := range measures() {
-		names = append(names, m.name)
-	}
-	return names
-}
-
 // bench is one run of the command.
 type bench struct {
-	options
-	dir     string // for what is removed at the end
-	freshet string // path of the program
+	*Command
+	freshet *server.Freshet
 	self    string // path of this program
 }
 
-// rounds measures everything as often as there are rounds. In each the servers take turns,
-// and another one begins.
+// rounds runs the workloads of every round. The servers take turns, and each round begins with
+// another one.
 func (b *bench) rounds(ctx context.Context, r *results) error {
 	for round := range b.Rounds {
-		for _, m := range measures() {
-			if !slices.Contains(b.Only, m.name) {
+		for _, w := range workloads() {
+			if !slices.Contains(b.Only, w.name) {
 				continue
 			}
 			for i := range b.Against {
 				name := b.Against[(i+round)%len(b.Against)]
-				if m.servers != nil && !slices.Contains(m.servers, name) || slices.Contains(r.LeftOut, name) {
+				if w.servers != nil && !slices.Contains(w.servers, name) || slices.Contains(r.Skipped, name) {
 					continue
 				}
 				begin := time.Now()
-				s, err := m.run(ctx, b, name)
-				if errors.Is(err, errNotHere) {
-					r.LeftOut = append(r.LeftOut, name)
+				s, err := w.run(ctx, b, name)
+				if errors.Is(err, errNotInstalled) {
+					r.Skipped = append(r.Skipped, name)
 					continue
 				}
 				if err != nil && (ctx.Err() != nil || ours(name)) {
-					return fmt.Errorf("%s of %s: %w", m.name, name, err)
+					return fmt.Errorf("%s of %s: %w", w.name, name, err)
 				}
-				if err != nil { // another's failure is a figure less
-					fmt.Fprintf(os.Stderr, "round %d of %d: %s of %s: %v\n", round+1, b.Rounds, m.name, name, err)
+				if err != nil { // a rival that fails only lacks the figure
+					fmt.Fprintf(os.Stderr, "round %d of %d: %s of %s: %v\n", round+1, b.Rounds, w.name, name, err)
 					continue
 				}
 				r.add(name, s)
-				fmt.Fprintf(os.Stderr, "round %d of %d: %-8s of %-14s %5.1f s%s\n", round+1, b.Rounds, m.name, name, time.Since(begin).Seconds(), s.losses())
+				fmt.Fprintf(os.Stderr, "round %d of %d: %-8s of %-14s %5.1f s%s\n", round+1, b.Rounds, w.name, name, time.Since(begin).Seconds(), s.losses())
 			}
 		}
-		if err := r.writeJSON(b.json); err != nil { // a later round may be broken off
+		if err := r.writeJSON(b.JSON); err != nil { // a later round may be interrupted
 			return err
 		}
 	}
@@ -103,27 +94,27 @@ func (s sample) losses() string {
 	return fmt.Sprintf(", %d deliveries lost, %d repeated", s.lost, s.repeated)
 }
 
-// publishing publishes in a goroutine of its own while the readers are read.
+// publishing publishes in its own goroutine while the readers are read.
 type publishing struct {
 	published atomic.Uint64 // events that were acknowledged
-	read      atomic.Uint64 // deliveries, as the reading side tells them
+	read      atomic.Uint64 // deliveries so far, stored by the reading side
 	over      chan struct{}
 	err       error // once it is over
 }
 
-// maxAhead is how many events a flood is ahead of the readers, on average, at most: a server
-// that acknowledges at once would else have no end of it.
+// maxAhead is how many events a flood may be ahead of the readers on average. Without it, a
+// server that acknowledges at once would never be read empty.
 const maxAhead = 100
 
 // pace says how events are published.
 type pace struct {
-	every   time.Duration // 0: as soon as the one before is acknowledged
+	every   time.Duration // 0: as soon as the previous one is acknowledged
 	d       time.Duration
-	readers int // that publishing must not be more than maxAhead events ahead of; 0: no bound
+	readers int // that publishing must not be more than maxAhead events ahead of; 0: no limit
 }
 
-// publish begins to publish. The caller waits for its end.
-func publish(ctx context.Context, s *server, p pace) *publishing {
+// publish starts publishing. The caller waits for its end.
+func publish(ctx context.Context, s *instance, p pace) *publishing {
 	w := &publishing{over: make(chan struct{})}
 	go func() {
 		defer close(w.over)
@@ -132,7 +123,7 @@ func publish(ctx context.Context, s *server, p pace) *publishing {
 	return w
 }
 
-func (w *publishing) run(ctx context.Context, s *server, p pace) error {
+func (w *publishing) run(ctx context.Context, s *instance, p pace) error {
 	publisher, err := load.NewPublisher(ctx, s.target)
 	if err != nil {
 		return err
@@ -155,7 +146,7 @@ func (w *publishing) run(ctx context.Context, s *server, p pace) error {
 	return ctx.Err()
 }
 
-// readAll reads until all of the readers have all that is published.
+// readAll reads until all readers have every published event.
 func (w *publishing) readAll(ctx context.Context, swarm *load.Swarm, readers int) error {
 	over := false
 	_, err := swarm.Until(ctx, patience, func() bool {
@@ -174,7 +165,7 @@ func (w *publishing) readAll(ctx context.Context, swarm *load.Swarm, readers int
 	return errors.Join(err, w.err)
 }
 
-// account is the sample of figures, with what the swarm has lost of what was due.
-func account(swarm *load.Swarm, due uint64, figures map[string]float64) sample {
+// newSample returns the figures with the deliveries that the swarm has lost of those that were due.
+func newSample(swarm *load.Swarm, due uint64, figures map[string]float64) sample {
 	return sample{figures: figures, lost: max(due, swarm.Events) - swarm.Events, repeated: swarm.Repeats}
 }

@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package compare
 
 import (
 	"context"
@@ -10,13 +8,13 @@ import (
 	"freshet/bench/load"
 )
 
-// open starts the server and opens readers. The caller calls stop, whatever the error.
-func (b *bench) open(ctx context.Context, name string, cfg load.Config, readers int, flags ...string) (s *server, swarm *load.Swarm, stop func(), err error) {
+// open starts the server and opens readers. The caller calls stop, even after an error.
+func (b *bench) open(ctx context.Context, name string, cfg load.Config, readers int, flags ...string) (s *instance, swarm *load.Swarm, stop func(), err error) {
 	stop = func() {}
 	if s, err = b.start(ctx, name, flags...); err != nil {
 		return nil, nil, stop, err
 	}
-	stop = s.stop
+	stop = s.Stop
 	cfg.Target = s.target
 	if cfg.Counter {
 		cfg.Target.Read = s.counter
@@ -26,45 +24,45 @@ func (b *bench) open(ctx context.Context, name string, cfg load.Config, readers 
 	}
 	stop = func() {
 		swarm.Close()
-		s.stop()
+		s.Stop()
 	}
 	return s, swarm, stop, swarm.Open(ctx, readers)
 }
 
-// usage is what a server has used of the processors between two moments.
+// usage is the processor time that a server had used at some time.
 type usage struct {
-	s     *server
+	s     *instance
 	begin time.Time
 	cpu   time.Duration
 }
 
-func (s *server) usage() (usage, error) {
-	cpu, err := s.cpu()
+func (s *instance) usage() (usage, error) {
+	cpu, err := s.CPU()
 	return usage{s, time.Now(), cpu}, err
 }
 
-// since is the processor time used, and how long that took.
+// since returns the processor time used since then, and how long ago that was.
 func (u usage) since() (cpu, elapsed time.Duration, err error) {
-	now, err := u.s.cpu()
+	now, err := u.s.CPU()
 	return now - u.cpu, time.Since(u.begin), err
 }
 
-// measureReaders opens readers, leaves them idle, and then has them get five events a second.
+// measureReaders opens readers, leaves them idle, and then sends them five events a second.
 func measureReaders(ctx context.Context, b *bench, name string) (sample, error) {
 	s, err := b.start(ctx, name)
 	if err != nil {
 		return sample{}, err
 	}
-	defer s.stop()
+	defer s.Stop()
 	swarm, err := load.NewSwarm(load.Config{Target: s.target})
 	if err != nil {
 		return sample{}, err
 	}
 	defer swarm.Close()
-	if err := swarm.For(ctx, b.Settle/5); err != nil { // what starting takes is not the readers'
+	if err := swarm.For(ctx, b.Settle/5); err != nil { // the start's cost is not the readers'
 		return sample{}, err
 	}
-	empty, err := s.memory()
+	empty, err := s.Memory()
 	if err != nil {
 		return sample{}, err
 	}
@@ -77,7 +75,7 @@ func measureReaders(ctx context.Context, b *bench, name string) (sample, error) 
 	if err != nil {
 		return sample{}, err
 	}
-	full, err := s.memory()
+	full, err := s.Memory()
 	if err != nil {
 		return sample{}, err
 	}
@@ -95,20 +93,20 @@ func measureReaders(ctx context.Context, b *bench, name string) (sample, error) 
 		return sample{}, err
 	}
 	due := w.published.Load() * uint64(b.Readers)
-	return account(swarm, due, map[string]float64{
-		"memory":  (full - empty) / float64(b.Readers),
+	return newSample(swarm, due, map[string]float64{
+		"memory":  (float64(full) - float64(empty)) / float64(b.Readers),
 		"opened":  float64(b.Readers) / opening.Seconds(),
 		"cpu_5hz": micros(cpu-idle.during(elapsed)) / float64(due),
 	}), nil
 }
 
-// share is a share of the processors' time.
+// share is a share of one processor's time.
 type share float64
 
 func (f share) during(d time.Duration) time.Duration { return time.Duration(float64(f) * float64(d)) }
 
-// idle lets the readers settle, and returns what the server uses of the processors then.
-func (b *bench) idle(ctx context.Context, s *server, swarm *load.Swarm) (share, error) {
+// idle waits until the readers have settled, and returns the share of processor time that the server then uses.
+func (b *bench) idle(ctx context.Context, s *instance, swarm *load.Swarm) (share, error) {
 	if err := swarm.For(ctx, b.Settle*3/5); err != nil {
 		return 0, err
 	}
@@ -124,15 +122,15 @@ func (b *bench) idle(ctx context.Context, s *server, swarm *load.Swarm) (share, 
 		return 0, err
 	}
 	if swarm.Ended > 0 {
-		return 0, fmt.Errorf("%d idle readers were cut off", swarm.Ended)
+		return 0, fmt.Errorf("the server disconnected %d idle readers", swarm.Ended)
 	}
 	return share(cpu.Seconds() / elapsed.Seconds()), nil
 }
 
 func micros(d time.Duration) float64 { return d.Seconds() * 1e6 }
 
-// measureFlood has one publisher publish as fast as it is answered. Freshet's answers do not
-// wait for the disk here, as the others' do not.
+// measureFlood publishes the next event as soon as the last one is answered. Here Freshet answers
+// without waiting for the disk, because the rivals do not wait for one either.
 func measureFlood(ctx context.Context, b *bench, name string) (sample, error) {
 	s, swarm, stop, err := b.open(ctx, name, load.Config{}, b.Readers, "--sync", "1m")
 	defer stop()
@@ -156,13 +154,13 @@ func measureFlood(ctx context.Context, b *bench, name string) (sample, error) {
 		return sample{}, err
 	}
 	due := w.published.Load() * uint64(b.Readers)
-	return account(swarm, due, map[string]float64{
+	return newSample(swarm, due, map[string]float64{
 		"cpu_flood":  micros(cpu-idle.during(elapsed)) / float64(due),
 		"deliveries": float64(swarm.Events) / swarm.Last.Sub(before.begin).Seconds(),
 	}), nil
 }
 
-// measureCounter has each reader get a count of its own every second.
+// measureCounter measures the topic counter, where each reader gets its own count every second.
 func measureCounter(ctx context.Context, b *bench, name string) (sample, error) {
 	s, swarm, stop, err := b.open(ctx, name, load.Config{Counter: true}, b.Readers)
 	defer stop()
@@ -185,8 +183,8 @@ func measureCounter(ctx context.Context, b *bench, name string) (sample, error) 
 		return sample{}, err
 	}
 	counted = swarm.Events - counted
-	// As a reader's first count may come at any moment of a second, so may the last: one of
-	// them may be out of the time that was measured, and the machine may lag behind by another.
+	// A reader's counts may come at any moment of a second, so one of them may fall outside the
+	// measured time. The machine may be late with another one.
 	due := uint64(max(0, elapsed.Seconds()-2)) * uint64(b.Readers)
 	figures := map[string]float64{"cpu_counter": micros(cpu) / float64(max(counted, 1))}
 	return sample{figures: figures, lost: swarm.Missing + max(due, counted) - counted, repeated: swarm.Repeats}, nil

@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package compare
 
 import (
 	"os"
@@ -12,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine is what the figures were measured on.
+// machine describes where the figures were measured.
 type machine struct {
 	Cores  int     `json:"cores"`
 	Kernel string  `json:"kernel"`
 	Go     string  `json:"go"`
 	Memory uint64  `json:"memory_bytes"`
-	Load   float64 `json:"load"`     // average of the minute before, of others' work
-	Fsync  float64 `json:"fsync_us"` // median time to append a block to a file and have it on disk
+	Load   float64 `json:"load"`     // load average of the minute before
+	Fsync  float64 `json:"fsync_us"` // median time to append a block to a file and sync it
 }
 
 func describe(dir string) (machine, error) {
@@ -39,16 +37,16 @@ func describe(dir string) (machine, error) {
 	m.Load = float64(info.Loads[0]) / (1 << unix.SI_LOAD_SHIFT)
 	m.Memory = info.Totalram * uint64(info.Unit)
 	var err error
-	m.Fsync, err = fsync(dir)
+	m.Fsync, err = measureFsync(dir)
 	return m, err
 }
 
-func fsync(dir string) (float64, error) {
+func measureFsync(dir string) (float64, error) {
 	f, err := os.Create(filepath.Join(dir, "fsync"))
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = f.Close() }() // it is removed with the folder
+	defer func() { _ = f.Close() }() // the file is removed with the folder
 	var times []float64
 	for range 200 {
 		begin := time.Now()

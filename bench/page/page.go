@@ -1,33 +1,25 @@
-// Command page measures what the dashboard costs its browser, and how soon tabs that share a
+// Package page measures what the dashboard costs its browser, and how soon tabs that share a
 // stream have it back.
 //
-// It builds the server, starts it as a process of its own with a data folder that it removes,
-// and opens its page in Chromium: a few times, for how soon it is live, and then for a given
-// time while events are published. Every ten seconds it prints the times between frames, how
-// long the longest task held the page up, and what the page holds in memory after a garbage
-// collection. At last it has tabs share a stream, and takes the one that reads it from them in
-// each of three ways. It ends with exit code 1 where the page is live too late, frames are
-// late, the memory grows, or the stream is back too late; without --limits it tells so and
-// ends with 0.
-//
-//	go run ./bench/page [--for 10m] [--rate 1000] [--limits=false] [--binary FILE]
+// It opens the page in Chromium: a few times to measure how soon it is live, and then for a given
+// time while events are published. Every ten seconds it prints the times between frames, the
+// longest task, and the page's memory after a garbage collection. Then tabs share a stream, and
+// the tab that reads it stops in each of three ways. The run fails if the page is live too late,
+// frames are late, memory grows, or the stream is back too late; with --limits=false it only
+// prints that.
 //
 // The limits are for two cores that server, publisher and browser share.
-package main
+package page
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"os/signal"
 	"slices"
-	"strings"
 	"time"
 
-	"freshet/bench/chromium"
-	"freshet/bench/drive"
+	"freshet/bench/server"
+	"freshet/client"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/heapprofiler"
@@ -37,75 +29,77 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-var errLimit = errors.New("more than the limit")
+// Command is the measure's command line.
+type Command struct {
+	For    time.Duration `default:"10m" quick:"30s" help:"How long events are published, 30s or more."`
+	Rate   int           `default:"1000" help:"Events published a second, 20 or more."`
+	Limits bool          `default:"true" quick:"false" negatable:"" help:"Fail if a limit is exceeded."`
+}
 
-// What is asked of the page.
+// Validate checks the flags.
+func (c *Command) Validate() error {
+	if c.For < 3*interval || c.Rate < 20 {
+		return errors.New("--for must be 30s or more, and --rate 20 or more")
+	}
+	return nil
+}
+
+var errLimit = errors.New("limit exceeded")
+
+// The limits for the page.
 const (
 	mostUsable   = 200 * time.Millisecond // from the navigation until it is live
-	mostReplaced = time.Second            // from the end of the tab that reads for all until another does
-	mostFrame    = 50 * time.Millisecond  // between two frames, but for one in a hundred
+	mostReplaced = time.Second            // from the end of the tab that reads for all until another one does
+	mostFrame    = 50 * time.Millisecond  // between two frames, for 99 % of them
 	mostGrowth   = 1.2                    // of the memory, from the first third to the last
 	interval     = 10 * time.Second
 )
 
-func main() {
-	d := flag.Duration("for", 10*time.Minute, "time that events are published, 30s or more")
-	rate := flag.Int("rate", 1000, "events published a second, 20 or more")
-	limits := flag.Bool("limits", true, "fail where a limit is passed")
-	binary := flag.String("binary", "", "Freshet binary to measure; default: build this source")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *binary, *d, *rate)
-	stop()
-	if errors.Is(err, errLimit) && !*limits {
-		fmt.Println(err)
-	} else if err != nil {
-		fmt.Fprintln(os.Stderr, "page:", err)
-		os.Exit(1)
-	}
-}
-
-func run(ctx context.Context, binary string, d time.Duration, rate int) (err error) {
-	if d < 3*interval || rate < 20 {
-		return errors.New("--for or --rate: too little")
-	}
-	server, end, err := drive.Fresh(ctx, binary, "--log-level", "warn")
+// Run measures, prints the figures, and compares them with the limits.
+func (c *Command) Run(ctx context.Context, f *server.Freshet) (err error) {
+	p, err := f.Start(ctx, "--log-level", "warn")
 	if err != nil {
 		return err
 	}
-	defer end()
-	tab, endBrowser, err := chromium.Open(ctx)
+	defer p.Stop()
+	publishing, err := client.New(client.Config{URL: p.URL(), Token: p.Token})
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if failed := endBrowser(); failed != nil {
-			err = fmt.Errorf("end the browser: %w", failed)
-		}
-	}()
+	tab, end, err := openBrowser(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
 	if _, err := chromedp.Call(tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: recorder}); err != nil {
 		return err
 	}
-	var passed []error
+	var exceeded []error
 	for _, measure := range []func() error{
-		func() error { return opened(tab, server.URL) },
-		func() error { return busy(tab, server.Client, d, rate) },
-		func() error { return replaced(tab, server.URL) },
+		func() error { return measureOpening(tab, p.URL()) },
+		func() error { return measureBusy(tab, publishing, c.For, c.Rate) },
+		func() error { return measureReplacement(tab, p.URL()) },
 	} {
 		if err := measure(); errors.Is(err, errLimit) {
-			passed = append(passed, err)
+			exceeded = append(exceeded, err)
 		} else if err != nil {
 			return err
 		}
 	}
-	return errors.Join(passed...)
+	if c.Limits {
+		return errors.Join(exceeded...)
+	}
+	for _, err := range exceeded {
+		fmt.Println(err)
+	}
+	return nil
 }
 
-// busy watches the page while events are published.
-func busy(tab context.Context, client *drive.Client, d time.Duration, rate int) error {
+// measureBusy watches the page while events are published.
+func measureBusy(tab context.Context, c *client.Client, d time.Duration, rate int) error {
 	g, watching := errgroup.WithContext(tab)
 	publishing, stop := context.WithCancel(watching)
-	g.Go(func() error { return publish(publishing, client, rate) })
+	g.Go(func() error { return publish(publishing, c, rate) })
 	g.Go(func() error {
 		defer stop()
 		return watch(watching, d)
@@ -113,7 +107,8 @@ func busy(tab context.Context, client *drive.Client, d time.Duration, rate int) 
 	return g.Wait()
 }
 
-// recorder notes in the page when its state was live first (the first count comes a second later), the times between frames, and long tasks.
+// recorder is a script that records when the page became live, the times between frames, and long
+// tasks. The first count comes a second after the page is live.
 const recorder = `(() => {
 	const r = window.recorded = { live: 0, frames: [], longest: 0 };
 	let last = 0;
@@ -129,8 +124,8 @@ const recorder = `(() => {
 	}).observe({ entryTypes: ['longtask'] });
 })()`
 
-// opened measures how soon the page is live: with nothing cached, and when it is opened again.
-func opened(tab context.Context, address string) error {
+// measureOpening measures how soon the page is live: with an empty cache, and when it is opened again.
+func measureOpening(tab context.Context, address string) error {
 	var took []time.Duration
 	for range 6 {
 		if err := chromedp.Do(tab, chromedp.Navigate("about:blank"), chromedp.Navigate(address)); err != nil {
@@ -148,13 +143,13 @@ func opened(tab context.Context, address string) error {
 	again := slices.Sorted(slices.Values(took[1:]))[len(took[1:])/2]
 	fmt.Printf("live after %v, and %v when opened again\n", took[0], again)
 	if again > mostUsable {
-		return fmt.Errorf("%w: live after %v, not %v", errLimit, again, mostUsable)
+		return fmt.Errorf("%w: the page was live after %v, want at most %v", errLimit, again, mostUsable)
 	}
 	return nil
 }
 
-// publish publishes so many events a second, on some topics and of some types, until ctx is done.
-func publish(ctx context.Context, client *drive.Client, rate int) error {
+// publish publishes at the rate on a few topics until ctx is done.
+func publish(ctx context.Context, c *client.Client, rate int) error {
 	const ticks = 20 // a second
 	tick := time.NewTicker(time.Second / ticks)
 	defer tick.Stop()
@@ -164,25 +159,33 @@ func publish(ctx context.Context, client *drive.Client, rate int) error {
 		case <-ctx.Done():
 			return nil
 		}
-		var body strings.Builder
+		var messages []client.Message
 		for range rate / ticks {
-			fmt.Fprintf(&body, `{"topic":"orders.%d","type":"order","data":"{\"id\":%d,\"items\":[{\"sku\":\"A-%d\",\"n\":2}],\"paid\":true}"}`+"\n", n%20, n, n%97)
+			messages = append(messages, client.Message{
+				Topic: fmt.Sprintf("orders.%d", n%20),
+				Type:  "order",
+				Data:  fmt.Sprintf(`{"id":%d,"items":[{"sku":"A-%d","n":2}],"paid":true}`, n, n%97),
+			})
 			n++
 		}
-		if _, err := client.PublishMany(context.WithoutCancel(ctx), body.String()); err != nil {
+		results, err := c.PublishAll(context.WithoutCancel(ctx), messages)
+		for _, r := range results {
+			err = errors.Join(err, r.Err)
+		}
+		if err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
 	}
 }
 
-// taken is what the page's recorder had by some time.
-type taken struct {
+// recorded is what the recorder has recorded since the last time.
+type recorded struct {
 	Frames  []float64
 	Longest float64
-	Events  int // that the page has been sent since the log began
+	Events  int // that the page got since the log began
 }
 
-// watch prints what the page costs until the time is over, and fails where that is too much.
+// watch prints what the page costs until the time is over, and compares it with the limits.
 func watch(tab context.Context, d time.Duration) error {
 	fmt.Println("   time    events  frames/s   p50 ms   p99 ms   longest ms   longest task ms   memory MB")
 	var frames, memory []float64
@@ -195,7 +198,7 @@ func watch(tab context.Context, d time.Duration) error {
 		case <-tab.Done():
 			return tab.Err()
 		}
-		now, err := chromedp.Run(tab, chromedp.Evaluate[taken](`(() => {
+		now, err := chromedp.Run(tab, chromedp.Evaluate[recorded](`(() => {
 			const { frames, longest } = recorded;
 			Object.assign(recorded, { frames: [], longest: 0 });
 			return { frames, longest, events: Number(document.querySelector('#last-id').textContent.split('-')[1]) };
@@ -214,7 +217,7 @@ func watch(tab context.Context, d time.Duration) error {
 		if err != nil {
 			return err
 		}
-		if at > interval { // the first ten seconds fill what the page keeps
+		if at > interval { // in the first ten seconds the page fills its tables
 			frames = append(frames, now.Frames...)
 		}
 		memory = append(memory, heap.UsedSize/1e6)
@@ -227,10 +230,10 @@ func watch(tab context.Context, d time.Duration) error {
 	first, last := slices.Sorted(slices.Values(memory[:third])), slices.Sorted(slices.Values(memory[len(memory)-third:]))
 	from, to := quantile(first, .5), quantile(last, .5)
 	p99 := quantile(frames, .99)
-	fmt.Printf("of all frames 99 in 100 came within %.1f ms; memory %.1f MB at first, %.1f MB at last\n", p99, from, to)
+	fmt.Printf("99 %% of all frames came within %.1f ms; memory was %.1f MB at first and %.1f MB at last\n", p99, from, to)
 	var late, grown error
 	if p99 > mostFrame.Seconds()*1000 {
-		late = fmt.Errorf("%w: one frame in a hundred took more than %.1f ms, not %v", errLimit, p99, mostFrame)
+		late = fmt.Errorf("%w: 99 %% of frames came within %.1f ms, want %v", errLimit, p99, mostFrame)
 	}
 	if to > from*mostGrowth {
 		grown = fmt.Errorf("%w: the page's memory grew from %.1f MB to %.1f MB", errLimit, from, to)
@@ -238,7 +241,7 @@ func watch(tab context.Context, d time.Duration) error {
 	return errors.Join(late, grown)
 }
 
-// quantile is of values in order.
+// quantile returns a quantile of sorted values.
 func quantile(sorted []float64, q float64) float64 {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }

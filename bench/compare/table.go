@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package compare
 
 import (
 	"fmt"
@@ -11,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-// servers are those that have figures, in their order.
+// servers are the names of servers that have figures.
 func (r *results) servers() (names []string) {
 	for _, name := range serverNames() {
 		if _, ok := r.Lost[name]; ok {
@@ -21,8 +19,8 @@ func (r *results) servers() (names []string) {
 	return names
 }
 
-// print prints the table of medians with their spread, and the targets.
-func (r *results) print(out io.Writer) {
+// print prints the table of medians with their spread, and on request the targets.
+func (r *results) print(out io.Writer, targets bool) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	w := io.Writer(table)
 	fmt.Fprintf(w, "\t%s\t\n", strings.Join(r.servers(), "\t"))
@@ -32,11 +30,11 @@ func (r *results) print(out io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "lost + repeated\t%s\t\n", strings.Join(r.losses(), "\t"))
-	_ = table.Flush() // the terminal's errors are of no use
+	_ = table.Flush() // nothing can be done about a broken terminal
 	fmt.Fprintln(out)
 	for _, t := range r.Targets {
-		if r.Options.quick {
-			break // too small and too short for targets
+		if !targets {
+			break
 		}
 		met := "met"
 		if !t.Met {
@@ -44,12 +42,12 @@ func (r *results) print(out io.Writer) {
 		}
 		fmt.Fprintf(out, "%-6s  %s: %s\n", met, t.sentence(), number(t.Median, 2))
 	}
-	for _, name := range r.LeftOut {
-		fmt.Fprintf(out, "left out, as it is not on this machine: %s\n", name)
+	for _, name := range r.Skipped {
+		fmt.Fprintf(out, "skipped because it is not installed: %s\n", name)
 	}
 }
 
-// row is the figures of one kind, a cell for each server.
+// row returns the figures of one kind, a cell for each server.
 func (r *results) row(k figureKind, none string) (cells []string, any bool) {
 	for _, name := range r.servers() {
 		f := r.find(k.Name, name)
@@ -75,7 +73,7 @@ func (r *results) losses() (cells []string) {
 	return cells
 }
 
-// number writes it with thousands parted.
+// number formats x with separated thousands.
 func number(x float64, digits int) string {
 	text := strconv.FormatFloat(x, 'f', digits, 64)
 	whole, rest, point := strings.Cut(text, ".")
@@ -88,7 +86,7 @@ func number(x float64, digits int) string {
 	return whole
 }
 
-// sentence says what the target is.
+// sentence states the target.
 func (t target) sentence() string {
 	relation := "at most"
 	if t.AtLeast {

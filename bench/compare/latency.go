@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package compare
 
 import (
 	"context"
@@ -9,11 +7,11 @@ import (
 	"freshet/bench/load"
 )
 
-// latencyReaders is how many readers there are where the time from publish to read is taken.
+// latencyReaders is how many readers there are when latency is measured.
 const latencyReaders = 1000
 
-// measureLatency publishes a hundred events a second, with Freshet's log on disk before each
-// is answered, and takes the time from the call of each publish to each read.
+// measureLatency publishes a hundred events a second and measures the time from the call of each
+// publish to each read. Freshet has each event on disk before it answers.
 func measureLatency(ctx context.Context, b *bench, name string) (sample, error) {
 	readers := min(b.Readers, latencyReaders)
 	s, swarm, stop, err := b.open(ctx, name, load.Config{Latencies: true}, readers)
@@ -28,7 +26,7 @@ func measureLatency(ctx context.Context, b *bench, name string) (sample, error) 
 	if err := w.readAll(ctx, swarm, readers); err != nil {
 		return sample{}, err
 	}
-	return account(swarm, w.published.Load()*uint64(readers), map[string]float64{
+	return newSample(swarm, w.published.Load()*uint64(readers), map[string]float64{
 		"p50":  micros(swarm.Quantile(0.5)) / 1000,
 		"p99":  micros(swarm.Quantile(0.99)) / 1000,
 		"p999": micros(swarm.Quantile(0.999)) / 1000,
