@@ -62,10 +62,6 @@ func (c *Command) Run(ctx context.Context, f *server.Freshet) (err error) {
 		return err
 	}
 	defer p.Stop()
-	publishing, err := client.New(client.Config{URL: p.URL(), Token: p.Token})
-	if err != nil {
-		return err
-	}
 	tab, end, err := openBrowser(ctx)
 	if err != nil {
 		return err
@@ -77,7 +73,7 @@ func (c *Command) Run(ctx context.Context, f *server.Freshet) (err error) {
 	var exceeded []error
 	for _, measure := range []func() error{
 		func() error { return measureOpening(tab, p.URL()) },
-		func() error { return measureBusy(tab, publishing, c.For, c.Rate) },
+		func() error { return measureBusy(tab, p, c.For, c.Rate) },
 		func() error { return measureReplacement(tab, p.URL()) },
 	} {
 		if err := measure(); errors.Is(err, errLimit) {
@@ -96,10 +92,10 @@ func (c *Command) Run(ctx context.Context, f *server.Freshet) (err error) {
 }
 
 // measureBusy watches the page while events are published.
-func measureBusy(tab context.Context, c *client.Client, d time.Duration, rate int) error {
+func measureBusy(tab context.Context, p *server.Process, d time.Duration, rate int) error {
 	g, watching := errgroup.WithContext(tab)
 	publishing, stop := context.WithCancel(watching)
-	g.Go(func() error { return publish(publishing, c, rate) })
+	g.Go(func() error { return publish(publishing, p, rate) })
 	g.Go(func() error {
 		defer stop()
 		return watch(watching, d)
@@ -149,7 +145,7 @@ func measureOpening(tab context.Context, address string) error {
 }
 
 // publish publishes at the rate on a few topics until ctx is done.
-func publish(ctx context.Context, c *client.Client, rate int) error {
+func publish(ctx context.Context, p *server.Process, rate int) error {
 	const ticks = 20 // a second
 	tick := time.NewTicker(time.Second / ticks)
 	defer tick.Stop()
@@ -168,12 +164,8 @@ func publish(ctx context.Context, c *client.Client, rate int) error {
 			})
 			n++
 		}
-		results, err := c.PublishAll(context.WithoutCancel(ctx), messages)
-		for _, r := range results {
-			err = errors.Join(err, r.Err)
-		}
-		if err != nil {
-			return fmt.Errorf("publish: %w", err)
+		if _, err := p.PublishBulk(context.WithoutCancel(ctx), messages); err != nil {
+			return err
 		}
 	}
 }

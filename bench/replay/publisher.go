@@ -8,13 +8,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freshet/bench/server"
 	"freshet/client"
 )
 
 // publisher is the only publisher, so it knows the sequence of each event in advance.
 type publisher struct {
 	topics
-	client *client.Client
+	server *server.Process
 	epoch  uint64        // of the log, once it has events
 	last   atomic.Uint64 // the last acknowledged sequence
 }
@@ -59,20 +60,17 @@ func (p *publisher) publish(ctx context.Context, n uint64) error {
 	for seq := from; seq < from+n; seq++ {
 		messages = append(messages, client.Message{Topic: p.topic(seq), Data: strconv.FormatUint(seq, 10) + " " + filler})
 	}
-	results, err := p.client.PublishAll(ctx, messages)
+	ids, err := p.server.PublishBulk(ctx, messages)
 	if err != nil {
-		return fmt.Errorf("publish: %w", err)
+		return err
 	}
-	for i, r := range results {
-		if r.Err != nil {
-			return fmt.Errorf("publish: %w", r.Err)
-		}
-		if want := from + uint64(i); r.ID.Seq() != want {
-			return fmt.Errorf("publish: event %d of the log got the ID %v", want, r.ID)
+	for i, id := range ids {
+		if want := from + uint64(i); id.Seq() != want {
+			return fmt.Errorf("publish: event %d of the log got the ID %v", want, id)
 		}
 	}
 	if from == 1 {
-		p.epoch = results[0].ID.Epoch()
+		p.epoch = ids[0].Epoch()
 	}
 	p.last.Store(from + n - 1)
 	return nil

@@ -39,17 +39,10 @@ func (c *Command) Run(ctx context.Context, f *server.Freshet) error {
 		return err
 	}
 	defer p.Stop()
-	publishing, err := client.New(client.Config{URL: p.URL(), Token: p.Token})
-	if err != nil {
-		return err
-	}
 	reading, err := client.New(client.Config{URL: p.URL()})
 	if err != nil {
 		return err
 	}
-	m := measurement{
-		Command: c, server: p, reading: reading,
-		publisher: &publisher{topics: topics{c.Events}, client: publishing},
-	}
+	m := measurement{Command: c, server: p, reading: reading, publisher: &publisher{topics: topics{c.Events}, server: p}}
 	return m.run(ctx)
 }

@@ -67,14 +67,11 @@ func (p *publisher) publishBulk(ctx context.Context) error {
 		for i := range messages {
 			messages[i] = p.next()
 		}
-		results, err := p.load.publishing.PublishAll(context.WithoutCancel(ctx), messages)
-		for _, r := range results {
-			err = errors.Join(err, r.Err)
-		}
+		ids, err := p.load.server.PublishBulk(context.WithoutCancel(ctx), messages)
 		if err != nil {
-			return fmt.Errorf("bulk publish: %w", err)
+			return err
 		}
-		p.load.acknowledge(results[len(results)-1].ID, len(results))
+		p.load.acknowledge(ids[len(ids)-1], len(ids))
 	}
 	return nil
 }
