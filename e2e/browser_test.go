@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"freshet/app/apptest"
-	"freshet/bench/chromium"
 
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
@@ -208,8 +207,8 @@ func serveOrigin(t *testing.T, html string) (origin string) {
 func openBrowser(t *testing.T, options ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	tab, end, err := chromium.Open(ctx, options...)
-	if errors.Is(err, chromium.ErrNone) {
+	tab, end, err := openChromium(ctx, options...)
+	if errors.Is(err, errNoChromium) {
 		cancel()
 		lacking(t, "FRESHET_REQUIRE_BROWSER", "%v", err)
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"freshet/bench/drive"
+	"freshet/app/apptest"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -94,9 +94,7 @@ func startCluster(t *testing.T) (servers []*server.Server) {
 // quietPort returns a port that a server can use again after a restart.
 func quietPort(t *testing.T) int {
 	t.Helper()
-	address, err := drive.QuietAddress(t.Context())
-	must(t, err)
-	_, port, err := net.SplitHostPort(address)
+	_, port, err := net.SplitHostPort(apptest.FreeAddress(t))
 	must(t, err)
 	number, err := strconv.Atoi(port)
 	must(t, err)

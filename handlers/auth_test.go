@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"freshet/auth"
-	"freshet/bench/drive"
 	"freshet/event"
 	"freshet/handlers"
 	"freshet/ssetest"
@@ -262,7 +261,7 @@ func TestStreamsEndWithTheirTokensOverTCP(t *testing.T) {
 		keys := keysFor(t)
 		s.callers.Store("short", holderFor(t, keys, 2*time.Second, "a", nil, []string{"n"}))
 		s.callers.Store("long", holder(t, keys, "b", nil, []string{"n"}))
-		ended := func(r *drive.Reader) {
+		ended := func(r *tcpReader) {
 			t.Helper()
 			if f := next(t, r, "auth-expired"); f.Data != "{}" {
 				t.Errorf("%+v", f)
@@ -288,7 +287,7 @@ func TestStreamsEndWithTheirTokensOverTCP(t *testing.T) {
 		slow := s.open(ctx, t, "/event/n?as=short", 64<<10)
 		s.settled(ctx, t, 3)
 		s.log.Publish(t, "n", "one")
-		for _, r := range []*drive.Reader{long, short, slow} {
+		for _, r := range []*tcpReader{long, short, slow} {
 			if f := next(t, r, "n"); f.Data != "one" {
 				t.Errorf("%+v", f)
 			}

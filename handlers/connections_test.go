@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"freshet/bench/drive"
+	"freshet/app/apptest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -35,7 +35,7 @@ func (s *tcpServer) operate(ctx context.Context, t *testing.T, method, path stri
 }
 
 // opened reads the stream's opening and returns its cursor.
-func opened(t *testing.T, r *drive.Reader) string {
+func opened(t *testing.T, r *tcpReader) string {
 	t.Helper()
 	f, err := r.Next()
 	must(t, err)
@@ -61,7 +61,7 @@ func TestConnections(t *testing.T) {
 			Total       int
 			Connections []connectionAnswer
 		}
-		if err := drive.Until(ctx, func() bool { // an entry counts once it is written
+		if err := apptest.Until(ctx, func() bool { // an entry counts once it is written
 			s.operate(ctx, t, http.MethodGet, "/connections", &list)
 			return len(list.Connections) == 2 && list.Connections[1].Events == 2
 		}); err != nil {
@@ -102,7 +102,7 @@ func TestConnections(t *testing.T) {
 		if f := next(t, first, "a"); f.Data != "three" {
 			t.Errorf("read %q", f.Data)
 		}
-		if err := drive.Until(ctx, func() bool {
+		if err := apptest.Until(ctx, func() bool {
 			s.operate(ctx, t, http.MethodGet, "/connections", &list)
 			return list.Total == 1 && len(list.Connections) == 1 && list.Connections[0].ID == want[1].ID
 		}); err != nil {
@@ -141,7 +141,7 @@ func TestEndingAConnectionThatTakesNothing(t *testing.T) {
 			s.log.Publish(t, "a", strings.Repeat("x", 64<<10))
 		}
 		var list struct{ Connections []connectionAnswer }
-		if err := drive.Until(ctx, func() bool {
+		if err := apptest.Until(ctx, func() bool {
 			s.operate(ctx, t, http.MethodGet, "/connections", &list)
 			return len(list.Connections) == 1 && list.Connections[0].Lag > 0
 		}); err != nil {
@@ -150,7 +150,7 @@ func TestEndingAConnectionThatTakesNothing(t *testing.T) {
 		if status := s.operate(ctx, t, http.MethodDelete, "/connections/"+list.Connections[0].ID, nil); status != http.StatusNoContent {
 			t.Errorf("ended: %d", status)
 		}
-		if err := drive.Until(ctx, func() bool { return s.hub.Stats().Subscribers == 0 }); err != nil {
+		if err := apptest.Until(ctx, func() bool { return s.hub.Stats().Subscribers == 0 }); err != nil {
 			t.Error("it is still open")
 		}
 	})

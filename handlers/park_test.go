@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"freshet/app/apptest"
 	"freshet/auth"
-	"freshet/bench/drive"
 	"freshet/event"
 	"freshet/eventlog/eventlogtest"
 	"freshet/handlers"
@@ -111,20 +111,17 @@ func (s *tcpServer) settled(ctx context.Context, t *testing.T, n int) {
 	if !strings.HasSuffix(t.Name(), "parked_true") {
 		return
 	}
-	if err := drive.Until(ctx, func() bool { return s.Parked() == n }); err != nil {
+	if err := apptest.Until(ctx, func() bool { return s.Parked() == n }); err != nil {
 		t.Fatalf("%d streams are parked, want %d", s.Parked(), n)
 	}
 }
 
-func (s *tcpServer) open(ctx context.Context, t *testing.T, path string, buffer int) *drive.Reader {
+func (s *tcpServer) open(ctx context.Context, t *testing.T, path string, buffer int) *tcpReader {
 	t.Helper()
-	r, err := drive.Open(ctx, drive.Request{URL: s.URL + path, ReadBuffer: buffer})
-	must(t, err)
-	t.Cleanup(r.Close)
-	return r
+	return openTCP(ctx, t, s.URL+path, buffer)
 }
 
-func next(t *testing.T, r *drive.Reader, typ string) event.Frame {
+func next(t *testing.T, r *tcpReader, typ string) event.Frame {
 	t.Helper()
 	f, err := r.Event(typ)
 	must(t, err)
@@ -144,7 +141,7 @@ func TestStreamsOverTCP(t *testing.T) {
 			s.log.Publish(t, "news", fmt.Sprintf("%d %s", i, strings.Repeat("x", i*10)))
 			s.log.Publish(t, "other", "y")
 		}
-		for _, r := range []*drive.Reader{news, all} {
+		for _, r := range []*tcpReader{news, all} {
 			for i := range 200 {
 				if f := next(t, r, "news"); !strings.HasPrefix(f.Data, fmt.Sprint(i, " ")) || len(f.Data) < i*10 {
 					t.Fatalf("event %d is %.20q", i, f.Data)
@@ -165,7 +162,7 @@ func TestStreamsOverTCP(t *testing.T) {
 			}
 		}
 		news.Close()
-		if err := drive.Until(ctx, func() bool { return s.hub.Stats().Subscribers == 1 }); err != nil {
+		if err := apptest.Until(ctx, func() bool { return s.hub.Stats().Subscribers == 1 }); err != nil {
 			t.Error("a reader that has gone is still a subscriber")
 		}
 	})
@@ -193,7 +190,7 @@ func TestAStreamThatFallsBehindOverTCP(t *testing.T) {
 	})
 }
 
-func inOrder(r *drive.Reader, events int) error {
+func inOrder(r *tcpReader, events int) error {
 	for i := range events {
 		f, err := r.Event("n")
 		if err != nil {
@@ -327,7 +324,7 @@ func TestWhoIsNotParked(t *testing.T) {
 			}
 			must(t, conn.Close())
 		}
-		if err := drive.Until(ctx, func() bool { return s.hub.Stats().Subscribers == 0 }); err != nil {
+		if err := apptest.Until(ctx, func() bool { return s.hub.Stats().Subscribers == 0 }); err != nil {
 			t.Error("readers that have gone are still subscribers")
 		}
 	})

@@ -14,8 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"freshet/app/apptest"
 	"freshet/auth"
-	"freshet/bench/drive"
 	"freshet/eventlog"
 	"freshet/eventlog/eventlogtest"
 	"freshet/handlers"
@@ -353,18 +353,15 @@ func TestTicketsAreNotLogged(t *testing.T) {
 }
 
 // ticketStream opens a stream with a ticket of its own.
-func (s *tcpServer) ticketStream(ctx context.Context, t *testing.T, caller auth.Caller, lifetime time.Duration) (issued ticket.Ticket, r *drive.Reader) {
+func (s *tcpServer) ticketStream(ctx context.Context, t *testing.T, caller auth.Caller, lifetime time.Duration) (issued ticket.Ticket, r *tcpReader) {
 	t.Helper()
 	token, issued, err := s.tickets.Issue(ctx, caller, ticket.Request{Origin: appPage, Topics: eventlogtest.Patterns(t, "news"), Lifetime: lifetime})
 	must(t, err)
-	r, err = drive.Open(ctx, drive.Request{URL: s.URL + "/event/news?ticket=" + token, Header: http.Header{"Origin": {appPage}}})
-	must(t, err)
-	t.Cleanup(r.Close)
-	return issued, r
+	return issued, openTCP(ctx, t, s.URL+"/event/news?ticket="+token, 0, "Origin", appPage)
 }
 
 // expires reads to the end of a stream that is ended because its reader may read no longer.
-func expires(t *testing.T, r *drive.Reader) {
+func expires(t *testing.T, r *tcpReader) {
 	t.Helper()
 	next(t, r, "auth-expired")
 	if _, err := r.Next(); !errors.Is(err, io.EOF) {
@@ -409,7 +406,7 @@ func TestTheEndOfATicketsStreams(t *testing.T) {
 				t.Fatal("the streams' ends are not logged")
 			}
 		}
-		if err := drive.Until(ctx, func() bool { return s.hub.Stats().Subscribers == 1 }); err != nil {
+		if err := apptest.Until(ctx, func() bool { return s.hub.Stats().Subscribers == 1 }); err != nil {
 			t.Error("a stream that was ended is still a subscriber")
 		}
 	})

@@ -1,5 +1,4 @@
-// Package chromium starts a browser for tests and measurements.
-package chromium
+package e2e_test
 
 import (
 	"context"
@@ -10,23 +9,22 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// ErrNone says that there is no browser to start.
-var ErrNone = errors.New("no Chromium in PATH: install it, on Debian the package chromium")
+var errNoChromium = errors.New("no Chromium in PATH: install it, on Debian the package chromium")
 
-// Open starts a browser with an empty profile and returns the context of its tab, which ends
-// with ctx, and what ends the browser and waits for that. The error may be [ErrNone].
-func Open(ctx context.Context, options ...chromedp.ExecAllocatorOption) (tab context.Context, end func() error, err error) {
-	path, err := find()
+// openChromium starts a browser with an empty profile and returns the context of its tab, which
+// ends with ctx, and a function that ends the browser and waits for its end. The error may be errNoChromium.
+func openChromium(ctx context.Context, options ...chromedp.ExecAllocatorOption) (tab context.Context, end func() error, err error) {
+	path, err := findChromium()
 	if err != nil {
 		return nil, nil, err
 	}
 	ctx, free := chromedp.NewExecAllocator(ctx, slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path),
-		chromedp.NoSandbox, // within a container there may be none
+		chromedp.NoSandbox, // a container may not have one
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-domain-reliability", true),
-		// Whatever it would like to reach beyond this machine has no address.
+		// No name outside this machine resolves.
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 		chromedp.WindowSize(1280, 900),
 	}, options)...)
@@ -42,11 +40,11 @@ func Open(ctx context.Context, options ...chromedp.ExecAllocatorOption) (tab con
 	return tab, end, nil
 }
 
-func find() (string, error) {
+func findChromium() (string, error) {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, nil
 		}
 	}
-	return "", ErrNone
+	return "", errNoChromium
 }
