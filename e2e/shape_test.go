@@ -87,6 +87,9 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 			if inside(imported, ours+"/"+folder) {
 				continue
 			}
+			if inside(imported, ours+"/bench") {
+				t.Errorf("%s imports %s, which is a module of its own that nothing imports", file.path, imported)
+			}
 			for _, p := range forbidden {
 				if inside(imported, p) {
 					t.Errorf("%s imports %s, which %s/ never does", file.path, imported, folder)
@@ -238,7 +241,7 @@ func TestDefencesAreHeldByTests(t *testing.T) {
 	}
 }
 
-// proofs are the names of all tests, and the commands, as documents have them.
+// proofs are the names of all tests, and the commands of bench/, as documents have them.
 func proofs(t *testing.T) map[string]bool {
 	t.Helper()
 	there := map[string]bool{}
@@ -248,7 +251,10 @@ func proofs(t *testing.T) map[string]bool {
 				there["`"+f.Name.Name+"`"] = true
 			}
 		}
-		there["`go run ./"+file.dir+"`"] = true
+	}
+	command := regexp.MustCompile("(?m)^\t([A-Z][a-z]+) .*`cmd:\"\"")
+	for _, m := range command.FindAllStringSubmatch(read(t, "bench/main.go"), -1) {
+		there["`go run -C bench . "+strings.ToLower(m[1])+"`"] = true
 	}
 	return there
 }

@@ -1,12 +1,14 @@
 //go:build linux
 
-// Package load is the other side of the benchmarks: a [Swarm] of readers that are sockets
-// and a few words of memory each, read by one goroutine through epoll, so that ten thousand
-// of them leave the machine to the server; and a [Publisher], one connection that publishes.
+// Package load is the clients' side of the benchmarks:
 //
-// The data of an event says its number and when it was published ([Data]). Readers look
-// into every byte, whatever the pieces in which it comes: an event that is missing, comes
-// twice or out of order is counted, never passed over.
+//   - A [Swarm] is many readers. Each is a socket and a few words of memory, and one goroutine reads
+//     all of them through epoll. So ten thousand readers leave the machine to the server.
+//   - A [Publisher] is one connection that publishes.
+//
+// The data of an event contains its number and when it was published ([Data]). Readers check
+// every byte, whatever the pieces in which it arrives, and count events that are missing, repeated
+// or out of order.
 package load
 
 import "time"
@@ -16,8 +18,8 @@ type Target struct {
 	Address string // host:port
 	Read    string // path of the stream
 	Publish string // path to which an event is posted
-	Bulk    string // path to which many are posted as NDJSON, if there is one
-	Header  string // lines that publishing needs, each with CRLF
+	Bulk    string // path to which many events are posted as NDJSON, if there is one
+	Header  string // header lines for publishing, each with CRLF
 }
 
 // dataBytes is the length of every event's data.
@@ -28,10 +30,10 @@ const marker = '#'
 
 const hexDigits = "0123456789abcdef"
 
-// started is what times are counted from: the monotonic clock is one for all of the process.
+// started is the zero of all times. Publishers and readers share the process's monotonic clock.
 var started = time.Now()
 
-// Data is the data of the event of the number, published now. Its length is always the same.
+// Data returns the data of the event with the number, published now. Its length is always the same.
 func Data(number uint64) []byte {
 	data := make([]byte, dataBytes)
 	for i := range data {

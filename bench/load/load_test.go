@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Chunks of one to forty bytes part everything everywhere; what is missing or comes twice is seen all the same.
+// Chunks of one to forty bytes split the stream everywhere. Missing and repeated events are noticed all the same.
 func TestEveryEventIsAccountedFor(t *testing.T) {
 	type account struct{ Events, Missing, Repeats uint64 }
 	for name, c := range map[string]struct {
@@ -43,9 +43,9 @@ func TestEveryEventIsAccountedFor(t *testing.T) {
 				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					for rest := text; len(rest) > 0; {
 						n := min(size, len(rest))
-						_, _ = w.Write(rest[:n]) // the reader tells
+						_, _ = w.Write(rest[:n]) // the reader notices
 						rest = rest[n:]
-						_ = http.NewResponseController(w).Flush() // as before
+						_ = http.NewResponseController(w).Flush() // the same
 					}
 					<-r.Context().Done()
 				}))

@@ -36,19 +36,19 @@ func NewPublisher(ctx context.Context, t Target) (*Publisher, error) {
 }
 
 // Close closes the connection.
-func (p *Publisher) Close() { _ = p.conn.Close() } // nothing is under way
+func (p *Publisher) Close() { _ = p.conn.Close() } // no request is in progress
 
-// Publish publishes the event of the number, and returns the server's answer once it is there.
+// Publish publishes the event with the number and returns the server's answer.
 func (p *Publisher) Publish(number uint64) ([]byte, error) {
 	return p.PublishTo(p.target.Publish, number)
 }
 
-// PublishTo does so at another path than the target's.
+// PublishTo does the same at another path than the target's.
 func (p *Publisher) PublishTo(path string, number uint64) ([]byte, error) {
 	return p.post(path, "text/plain", Data(number))
 }
 
-// PublishMany publishes n events from the number on in one request, each to the topic.
+// PublishMany publishes n events to the topic in one request. Their numbers begin with the given one.
 func (p *Publisher) PublishMany(topic string, number uint64, n int) error {
 	var body []byte
 	for i := range n {

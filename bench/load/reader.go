@@ -8,11 +8,11 @@ import (
 	"fmt"
 )
 
-// place is where in an answer a reader is: bytes come in pieces that end anywhere.
-type place uint8
+// state says what a reader expects next, because answers arrive in pieces that end anywhere.
+type state uint8
 
 const (
-	connecting place = iota
+	connecting state = iota
 	inHead
 	inSize // of a chunk (RFC 9112, 7.1)
 	inChunk
@@ -24,22 +24,22 @@ const (
 // reader is one connection.
 type reader struct {
 	fd     int32
-	at     place
-	digits uint8 // of number and time that are still to come
-	seen   uint8 // bytes of a count's line
-	left   int   // bytes of the chunk
+	state  state
+	digits uint8 // missing digits of number and time
+	seen   uint8 // bytes of a count's line so far
+	left   int   // missing bytes of the chunk
 	next   uint64
 	number uint64
 	stamp  uint64
 	head   []byte // until it is complete
 }
 
-var errBroken = errors.New("the answer is broken off or malformed")
+var errBroken = errors.New("the answer is truncated or malformed")
 
-// take reads a piece of the answer.
-func (r *reader) take(s *Swarm, p []byte) error {
+// parse reads a piece of the answer.
+func (r *reader) parse(s *Swarm, p []byte) error {
 	for len(p) > 0 {
-		switch r.at {
+		switch r.state {
 		case inHead:
 			r.head = append(r.head, p...)
 			end := bytes.Index(r.head, []byte("\r\n\r\n"))
@@ -52,40 +52,40 @@ func (r *reader) take(s *Swarm, p []byte) error {
 			if !bytes.HasPrefix(head, []byte("http/1.1 200")) {
 				return fmt.Errorf("a stream was answered with %q", head)
 			}
-			r.at = inBody
+			r.state = inBody
 			if bytes.Contains(head, []byte("transfer-encoding: chunked")) {
-				r.at = inSize
+				r.state = inSize
 			}
 			s.opened++
 		case inSize:
 			end := bytes.IndexByte(p, '\n')
 			for _, c := range p[:max(end, 0)] {
-				r.size(c)
+				r.parseSize(c)
 			}
 			if end < 0 {
 				for _, c := range p {
-					r.size(c)
+					r.parseSize(c)
 				}
 				return nil
 			}
 			p = p[end+1:]
-			if r.at = inChunk; r.left == 0 {
-				return errBroken // a stream of ours has no end
+			if r.state = inChunk; r.left == 0 {
+				return errBroken // these streams have no end
 			}
 		case inChunk:
 			n := min(r.left, len(p))
-			r.body(s, p[:n])
+			r.parseBody(s, p[:n])
 			p = p[n:]
 			if r.left -= n; r.left == 0 {
-				r.at = afterChunk
+				r.state = afterChunk
 			}
 		case afterChunk:
 			if p[0] == '\n' {
-				r.at = inSize
+				r.state = inSize
 			}
 			p = p[1:]
 		case inBody:
-			r.body(s, p)
+			r.parseBody(s, p)
 			return nil
 		default:
 			return errBroken
@@ -94,16 +94,17 @@ func (r *reader) take(s *Swarm, p []byte) error {
 	return nil
 }
 
-func (r *reader) size(c byte) {
+// parseSize reads a byte of a chunk's size.
+func (r *reader) parseSize(c byte) {
 	if d, ok := digit(c); ok {
 		r.left = r.left<<4 | int(d)
 	}
 }
 
-// body looks for events in a piece of the body.
-func (r *reader) body(s *Swarm, p []byte) {
+// parseBody looks for events in a piece of the body.
+func (r *reader) parseBody(s *Swarm, p []byte) {
 	if s.cfg.Counter {
-		r.counts(s, p)
+		r.parseCounts(s, p)
 		return
 	}
 	for len(p) > 0 {
@@ -118,7 +119,7 @@ func (r *reader) body(s *Swarm, p []byte) {
 		}
 		n := min(int(r.digits), len(p))
 		for _, c := range p[:n] {
-			d, _ := digit(c) // another byte makes another number, which is out of order
+			d, _ := digit(c) // any other byte makes a wrong number, which is out of order
 			if r.digits > 16 {
 				r.number = r.number<<4 | uint64(d)
 			} else {
@@ -133,8 +134,8 @@ func (r *reader) body(s *Swarm, p []byte) {
 	}
 }
 
-// counts reads the topic counter: lines "data: 17", and others.
-func (r *reader) counts(s *Swarm, p []byte) {
+// parseCounts reads the topic counter: lines such as "data: 17", and others.
+func (r *reader) parseCounts(s *Swarm, p []byte) {
 	const name = "data: "
 	for _, c := range p {
 		switch {
@@ -148,7 +149,7 @@ func (r *reader) counts(s *Swarm, p []byte) {
 		case r.seen == uint8(len(name)) && c >= '0' && c <= '9':
 			r.number = r.number*10 + uint64(c-'0')
 		default:
-			r.seen = 255 // until the line's end
+			r.seen = 255 // ignore the rest of the line
 		}
 	}
 }

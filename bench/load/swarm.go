@@ -13,36 +13,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Config says what the readers of a swarm read.
+// Config configures a [Swarm].
 type Config struct {
 	Target      Target
-	Path        func(reader int) string // what each reader reads, instead of the target's; nil: all read that
+	Path        func(reader int) string // what each reader reads; nil: the target's path
 	LastEventID string
-	First       uint64 // number of the first event that is due; 0 means 1
-	Counter     bool   // the stream is the topic counter: its numbers are counts
-	Unordered   bool   // many publish at once: numbers come in any order
+	First       uint64 // number of the first event; 0 means 1
+	Counter     bool   // the stream is the topic counter, and its numbers are counts
+	Unordered   bool   // there are many publishers, so numbers come in any order
 	Latencies   bool   // keep the time from each publish to each read
 }
 
-// Swarm is many readers of one target. It belongs to one goroutine, and does nothing
-// outside of Open and Until.
+// Swarm is many readers of one target. It belongs to one goroutine, and reads only during Open,
+// Until and For.
 type Swarm struct {
-	Events    uint64    // that have arrived, each counted once a reader
-	Missing   uint64    // that were passed over
-	Repeats   uint64    // that came twice, or late
-	Ended     int       // readers that the server has cut off
+	Events    uint64    // that arrived, counted for each reader
+	Missing   uint64    // that were skipped
+	Repeats   uint64    // that came again, or late
+	Ended     int       // readers that the server has disconnected
 	Last      time.Time // when the last event arrived
 	Latencies []time.Duration
 
 	cfg     Config
 	server  unix.SockaddrInet4
-	request string // behind the path
+	request string // after the path
 	readers []reader
 	opened  int
 	epoll   int
 	ready   []unix.EpollEvent
 	buf     []byte
-	now     time.Duration // since started, of what is being read
+	now     time.Duration // when the current bytes were read, since started
 	seen    map[uint64]bool
 	err     error
 }
@@ -76,26 +76,26 @@ func NewSwarm(cfg Config) (*Swarm, error) {
 	}, nil
 }
 
-// underWay is how many connections are opened at a time: less than a listener's queue holds.
-const underWay = 512
+// concurrentDials is how many connections are opened at a time: fewer than a listener's queue holds.
+const concurrentDials = 512
 
-// Open opens n readers, one after the other but many at a time, and returns once the server
-// has answered all of them. It is called once.
+// Open opens n readers, many at a time, and returns when the server has answered all of them. It is
+// called once.
 func (s *Swarm) Open(ctx context.Context, n int) error {
 	s.readers = make([]reader, 0, n)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for s.opened < n {
-		for len(s.readers) < n && len(s.readers)-s.opened < underWay {
+		for len(s.readers) < n && len(s.readers)-s.opened < concurrentDials {
 			if err := s.dial(); err != nil {
 				return err
 			}
 		}
-		if err := s.turn(100 * time.Millisecond); err != nil {
+		if err := s.poll(100 * time.Millisecond); err != nil {
 			return err
 		}
 		if s.Ended > 0 {
-			return fmt.Errorf("the server has cut off %d of %d readers that opened", s.Ended, s.opened)
+			return fmt.Errorf("the server disconnected %d of %d open readers", s.Ended, s.opened)
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%d of %d readers are open: %w", s.opened, n, ctx.Err())
@@ -104,7 +104,7 @@ func (s *Swarm) Open(ctx context.Context, n int) error {
 	return nil
 }
 
-// dial begins to connect one reader. There are several source addresses, as one has few ports.
+// dial starts to connect one reader. It uses several source addresses, because one has few ports.
 func (s *Swarm) dial() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *Swarm) dial() error {
 	from := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(2 + len(s.readers)%8)}}
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
-		// Closed by a reset: thousands of ports would else wait for their end.
+		// Close with a reset, or thousands of ports would stay in TIME_WAIT.
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
 		unix.Bind(fd, from),
 	)
@@ -128,12 +128,12 @@ func (s *Swarm) dial() error {
 	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLOUT, Fd: index})
 }
 
-// Until reads until the condition holds, which is asked after every few reads, or until
-// nothing has arrived for the time of patience: then it returns false.
+// Until reads until the condition holds, which is checked after every few reads. It returns false
+// if nothing arrives for the time of patience.
 func (s *Swarm) Until(ctx context.Context, patience time.Duration, holds func() bool) (bool, error) {
 	last, events := time.Now(), s.Events
 	for !holds() {
-		if err := s.turn(20 * time.Millisecond); err != nil {
+		if err := s.poll(20 * time.Millisecond); err != nil {
 			return false, err
 		}
 		if err := ctx.Err(); err != nil {
@@ -156,15 +156,15 @@ func (s *Swarm) For(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// turn waits for what is ready and reads it.
-func (s *Swarm) turn(wait time.Duration) error {
+// poll waits for readers that are ready and reads them.
+func (s *Swarm) poll(wait time.Duration) error {
 	n, err := unix.EpollWait(s.epoll, s.ready, int(wait.Milliseconds()))
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return err
 	}
 	for _, e := range s.ready[:max(n, 0)] {
 		r := &s.readers[e.Fd]
-		if r.at == connecting {
+		if r.state == connecting {
 			if err := s.connected(r, e.Fd); err != nil {
 				return err
 			}
@@ -186,11 +186,11 @@ func (s *Swarm) connected(r *reader, index int32) error {
 	if n, err := unix.Write(fd, request); err != nil || n < len(request) {
 		return fmt.Errorf("the request does not fit into an empty socket: %w", err)
 	}
-	r.at = inHead
+	r.state = inHead
 	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: index})
 }
 
-// read reads once; what is left makes the socket ready again.
+// read reads once. Unread bytes make the socket ready again.
 func (s *Swarm) read(r *reader) error {
 	n, err := unix.Read(int(r.fd), s.buf)
 	switch {
@@ -201,17 +201,17 @@ func (s *Swarm) read(r *reader) error {
 		return nil
 	}
 	s.now = time.Since(started)
-	return r.take(s, s.buf[:n])
+	return r.parse(s, s.buf[:n])
 }
 
 func (s *Swarm) end(r *reader) {
 	s.Ended++
-	r.at = ended
-	_ = unix.Close(int(r.fd)) // it has ended
+	r.state = ended
+	_ = unix.Close(int(r.fd)) // the server has closed it
 	r.fd = -1
 }
 
-// arrived counts the event that the reader has read.
+// arrived counts an event.
 func (s *Swarm) arrived(r *reader) {
 	s.Last = started.Add(s.now)
 	switch {
@@ -234,7 +234,7 @@ func (s *Swarm) arrived(r *reader) {
 	}
 }
 
-// Quantile is the latency that a share of all is below. It sorts the latencies.
+// Quantile returns a quantile of the latencies. It sorts them.
 func (s *Swarm) Quantile(share float64) time.Duration {
 	if len(s.Latencies) == 0 {
 		return 0
@@ -247,8 +247,8 @@ func (s *Swarm) Quantile(share float64) time.Duration {
 func (s *Swarm) Close() {
 	for i := range s.readers {
 		if s.readers[i].fd >= 0 {
-			_ = unix.Close(int(s.readers[i].fd)) // nothing is to be written
+			_ = unix.Close(int(s.readers[i].fd)) // these errors change nothing
 		}
 	}
-	_ = unix.Close(s.epoll) // it has no readers left
+	_ = unix.Close(s.epoll) // its readers are closed
 }

@@ -1,11 +1,11 @@
 //go:build linux
 
-// Package rivals has the servers that the benchmarks measure Freshet against, each as small
-// as its documentation shows it: a minimal one in bare sockets, plain Gin, go-sse and
-// r3labs/sse. The benchmark's program runs each as a process of its own.
+// Package rivals contains the servers that Freshet is compared with, each as small as its
+// documentation shows it: a minimal one on bare sockets, plain Gin, go-sse and r3labs/sse. The
+// benchmark runs each as a process of its own.
 //
-// All of them stream at GET /event and take an event at POST /publish, its data the body;
-// none keeps anything on disk, and none asks for a token.
+// All of them stream at GET /event and accept an event at POST /publish, with its data as the body.
+// None keeps anything on disk, and none requires a token.
 package rivals
 
 import (
@@ -21,15 +21,15 @@ import (
 // maxBody is more than any event that the benchmarks publish.
 const maxBody = 1 << 20
 
-// handlers makes the handler of each rival on net/http.
+// handlers returns the handlers of the rivals on net/http.
 var handlers = map[string]func() (http.Handler, error){
 	"gin":    plainGin,
 	"go-sse": goSSE,
 	"r3labs": r3labs,
 }
 
-// Serve serves as the rival of the name on a free port of 127.0.0.1, prints "ready" and the
-// address as a line once it does, and returns once the context is done.
+// Serve runs the rival with the name on a free port of 127.0.0.1 until the context is done. When it
+// is ready, it prints a line with "ready" and the address.
 func Serve(ctx context.Context, name string, out io.Writer) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -40,7 +40,7 @@ func Serve(ctx context.Context, name string, out io.Writer) error {
 	}
 	newHandler, ok := handlers[name]
 	if !ok {
-		return errors.Join(fmt.Errorf("no server %q", name), l.Close())
+		return errors.Join(fmt.Errorf("there is no server %q", name), l.Close())
 	}
 	handler, err := newHandler()
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// queueLen is how many events a reader's queue holds; one that is full holds up the
-// publisher, so that nothing is lost.
+// queueLen is how many events a reader's queue holds. A full queue blocks the publisher, so that
+// nothing is lost.
 const queueLen = 64
 
 // plainGin is what tutorials show: a queue for each reader, c.Stream and c.SSEvent.

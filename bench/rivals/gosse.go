@@ -9,10 +9,10 @@ import (
 	"github.com/tmaxmax/go-sse"
 )
 
-// kept is how many events are kept for readers who come back: more than they ever miss here.
+// kept is how many events are kept for readers that reconnect. They never miss more here.
 const kept = 1000
 
-// goSSE is go-sse with its own provider and replayer, which numbers the events from 0 on.
+// goSSE is go-sse with its own provider and replayer, which numbers the events from 0.
 func goSSE() (http.Handler, error) {
 	replayer, err := sse.NewFiniteReplayer(kept, true)
 	if err != nil {
@@ -21,7 +21,7 @@ func goSSE() (http.Handler, error) {
 	server := &sse.Server{
 		Provider: &sse.Joe{Replayer: replayer},
 		OnSession: func(w http.ResponseWriter, _ *http.Request) ([]string, bool) {
-			w.WriteHeader(http.StatusOK) // so that a reader knows at once, as with the others
+			w.WriteHeader(http.StatusOK) // readers get the header at once, as with the other servers
 			return nil, http.NewResponseController(w).Flush() == nil
 		},
 	}

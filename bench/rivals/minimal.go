@@ -21,13 +21,13 @@ const (
 	published  = "HTTP/1.1 204 No Content\r\n\r\n"
 )
 
-// slots is how many parts the second of the counter has: a reader counts in the part in
-// which it came.
+// slots is how many parts a second of the counter has. A reader gets its counts in the part in
+// which it connected.
 const slots = 100
 
-// minimal is what one thread can do at most that writes each event to each reader by itself:
-// ready bytes, bare sockets, one write a delivery. It knows as much of HTTP as the
-// benchmarks speak, and keeps nothing.
+// minimal shows the limit for one thread that writes each event to each reader separately: prepared
+// bytes, bare sockets, one write for a delivery. It knows only as much of HTTP as the benchmarks
+// use, and keeps no events.
 type minimal struct {
 	listener int
 	epoll    int
@@ -43,7 +43,7 @@ type minimal struct {
 type peer struct {
 	fd      int
 	request []byte
-	unsent  []byte // what the socket had no room for
+	unsent  []byte // bytes that did not fit into the socket
 	count   int64
 }
 
@@ -52,7 +52,7 @@ func serveMinimal(ctx context.Context, l net.Listener, out io.Writer) error {
 	if !ok {
 		return errors.New("no TCP listener")
 	}
-	file, err := tcp.File() // a duplicate, which stays blocking unless told otherwise
+	file, err := tcp.File() // a duplicate, which is blocking by default
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (m *minimal) run(ctx context.Context) error {
 	return nil
 }
 
-// wait is in milliseconds: until the next part of a second, if anybody counts.
+// wait returns milliseconds: until the next part of a second, if there are readers of the counter.
 func (m *minimal) wait(next time.Time) int {
 	for _, readers := range m.counting {
 		if len(readers) > 0 {
@@ -104,7 +104,7 @@ func (m *minimal) wait(next time.Time) int {
 	return 1000
 }
 
-// serve does what one socket is ready for.
+// serve handles a socket that is ready.
 func (m *minimal) serve(fd int, events uint32) error {
 	if fd == m.listener {
 		return m.accept()
@@ -157,7 +157,7 @@ func (m *minimal) accept() error {
 	}
 }
 
-// answer answers one request if all of it is there.
+// answer answers one request if it is complete.
 func (m *minimal) answer(p *peer) bool {
 	end := bytes.Index(p.request, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -195,7 +195,7 @@ func contentLength(head []byte) int {
 	return n
 }
 
-// publish writes the event to each reader, as a chunk that is made once.
+// publish writes the event to each reader. The chunk is built once.
 func (m *minimal) publish(data []byte) {
 	m.events++
 	frame := fmt.Appendf(nil, "event: bench\ndata: %s\nid: minimal-%d\n\n", data, m.events)
@@ -217,7 +217,7 @@ func (m *minimal) tick() {
 	}
 }
 
-// send writes what the socket takes and keeps the rest until it takes more.
+// send writes as much as the socket accepts and keeps the rest for later.
 func (m *minimal) send(p *peer, text []byte) {
 	if p.fd < 0 {
 		return
@@ -226,12 +226,12 @@ func (m *minimal) send(p *peer, text []byte) {
 	if p.unsent == nil {
 		var err error
 		if n, err = unix.Write(p.fd, text); err != nil {
-			n = 0 // if it is for good, reading says so too
+			n = 0 // if the socket is broken, reading fails too
 		}
 		if n == len(text) {
 			return
 		}
-		_ = m.watch(unix.EPOLL_CTL_MOD, p.fd, unix.EPOLLIN|unix.EPOLLOUT) // it was added
+		_ = m.watch(unix.EPOLL_CTL_MOD, p.fd, unix.EPOLLIN|unix.EPOLLOUT) // the socket was added
 	}
 	p.unsent = append(p.unsent, text[n:]...)
 }

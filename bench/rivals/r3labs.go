@@ -9,8 +9,8 @@ import (
 	"github.com/r3labs/sse/v2"
 )
 
-// r3labs is r3labs/sse with its own log, which numbers the events from 0 on, keeps all and
-// sends all of them to a reader without a last event ID.
+// r3labs is r3labs/sse with its own log, which numbers the events from 0, keeps all of them, and
+// sends all to a reader without a last event ID.
 func r3labs() (http.Handler, error) {
 	const stream = "bench"
 	server := sse.New()
