@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"freshet/event"
 	"freshet/eventlog"
@@ -202,6 +203,7 @@ func TestAppendsThatWaitForALogThatHangs(t *testing.T) {
 	url := clusterNATS(t)
 	proxy, gate := gated(t, url)
 	l, other := open(t, eventlog.Config{NATS: proxy, Replicas: 3}), open(t, eventlog.Config{NATS: url, Replicas: 3})
+	appendOne(t, l, "a", "before", "") // the cluster has a leader
 	gate.Lock()
 	var wg sync.WaitGroup
 	const direct = 16
@@ -212,9 +214,15 @@ func TestAppendsThatWaitForALogThatHangs(t *testing.T) {
 			}
 		})
 	}
-	for {
-		if _, last, err := other.Bounds(t.Context()); err == nil && last == direct {
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		_, last, err := other.Bounds(t.Context())
+		if err == nil && last == 1+direct {
 			break
+		}
+		if time.Now().After(deadline) {
+			gate.Unlock()
+			wg.Wait()
+			t.Fatalf("the log ends at %d, %v", last, err)
 		}
 	}
 	gone, cancel := context.WithCancel(t.Context())
@@ -227,7 +235,7 @@ func TestAppendsThatWaitForALogThatHangs(t *testing.T) {
 	}
 	gate.Unlock()
 	wg.Wait()
-	if id := appendOne(t, l, "a", "after", ""); id.Seq() != direct+1 {
+	if id := appendOne(t, l, "a", "after", ""); id.Seq() != 1+direct+1 {
 		t.Errorf("the next event is %v", id)
 	}
 }
