@@ -86,9 +86,8 @@ func (s *Store) Watch(ctx context.Context, change func(key string, value []byte,
 	}
 }
 
-// watch returns when the library's watcher ends, the connection was replaced, or loading takes too long. The last is also for two flaws
-// of nats.go 1.55: WatchAll waits without a timeout for a server that does not answer, and the end of loading is not reported if the last
-// values expire meanwhile.
+// watch returns when the library's watcher ends, the connection was replaced, or loading takes too long: if the last values expire while
+// they are loaded, the watcher of nats.go 1.55 never reports the end of loading.
 func (s *Store) watch(ctx context.Context, connected <-chan nats.Status, change func(key string, value []byte, revision uint64), loaded func()) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -120,8 +119,8 @@ func (s *Store) watch(ctx context.Context, connected <-chan nats.Status, change 
 	}
 }
 
-// drain waits until the stopped watcher's goroutine has ended: it blocks on a full channel. If the watcher was stopped while it started,
-// the channel is never closed (nats.go 1.55), and nothing is sent any more.
+// drain waits until the stopped watcher's goroutine has ended, which blocks while the channel is full. If the watcher was stopped while it
+// started, nats.go 1.55 never closes the channel, but sends nothing more either.
 func drain(watcher jetstream.KeyWatcher) {
 	timeout := time.After(time.Second)
 	for {

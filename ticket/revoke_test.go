@@ -1,6 +1,7 @@
 package ticket_test
 
 import (
+	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
@@ -194,23 +195,69 @@ func TestRevokingWithoutTheStore(t *testing.T) {
 	})
 }
 
-// An operator who replaces the key invalidates all tickets.
+// An operator who replaces the key invalidates all tickets, and ends their streams.
 func TestAnotherKey(t *testing.T) {
 	bubble(t, func(t *testing.T, store *eventlogtest.Store) {
 		n := start(t, store)
 		token, _ := n.issue(operator(t), "news")
+		n.open("1", token)
 		for _, bad := range []string{"", "short", strings.Repeat("x", 33)} {
 			_, err := store.Put(t.Context(), "key", []byte(bad), time.Hour)
 			must(t, err)
 			synctest.Wait()
 			n.accepts(token)
+			n.hasOpen("1")
 		}
 		_, err := store.Put(t.Context(), "key", []byte(strings.Repeat("x", 32)), time.Hour)
 		must(t, err)
-		synctest.Wait()
+		n.hasOpen()
 		n.refuses(token)
 		token, _ = n.issue(operator(t), "news")
 		n.accepts(token)
+	})
+}
+
+// replaced is a store that becomes another, empty one, as after an operator has deleted the bucket.
+type replaced struct {
+	*eventlogtest.Store
+	other    *eventlogtest.Store
+	switched chan struct{}
+}
+
+func (r *replaced) Watch(ctx context.Context, change func(key string, value []byte, revision uint64), loaded func()) error {
+	first, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-r.switched:
+			stop()
+		case <-first.Done():
+		}
+	}()
+	_ = r.Store.Watch(first, change, loaded)
+	return r.other.Watch(ctx, change, loaded)
+}
+
+// The revisions of a new store start again, and revocations work all the same.
+func TestAStoreThatIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T, store *eventlogtest.Store) {
+		r := &replaced{store, eventlogtest.NewStore(), make(chan struct{})}
+		n := start(t, r)
+		alice := user(t, "alice", "news")
+		for range 10 {
+			must(t, n.RevokeSubject(t.Context(), alice, alice.Subject()))
+		}
+		old, _ := n.issue(alice, "news")
+		close(r.switched)
+		m := start(t, r.other)
+		synctest.Wait()
+		n.refuses(old)
+		token, _ := n.issue(alice, "news")
+		m.accepts(token)
+		must(t, m.RevokeSubject(t.Context(), alice, alice.Subject()))
+		synctest.Wait()
+		n.refuses(token)
+		m.refuses(token)
 	})
 }
 

@@ -87,7 +87,7 @@ func (n *node) open(name, token string) {
 
 func (n *node) hasOpen(want ...string) {
 	n.t.Helper()
-	synctest.Wait()
+	pass(50 * time.Millisecond)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(n.streams))); diff != "" {

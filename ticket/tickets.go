@@ -1,6 +1,7 @@
 package ticket
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -71,11 +72,12 @@ type Tickets struct {
 	loaded      chan struct{}       // closed once the keys and the revocations are known
 	changed     chan struct{}       // holds a value while there may be streams to end
 
-	mu       sync.RWMutex
-	keys     *keys // nil before they are loaded
-	revision uint64
-	revoked  map[string]revocation // by key of the Store
-	swept    time.Time
+	mu          sync.RWMutex
+	keys        *keys                 // nil before they are loaded
+	revision    uint64                // the latest
+	keyRevision uint64                // at which the keys were written
+	revoked     map[string]revocation // by key of the Store
+	swept       time.Time
 }
 
 type revocation struct {
@@ -183,7 +185,7 @@ func (t *Tickets) Revoked(caller auth.Caller) bool {
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if _, revoked := t.revoked[idPrefix+ticket.ID]; revoked {
+	if _, revoked := t.revoked[idPrefix+ticket.ID]; revoked || ticket.Revision < t.keyRevision {
 		return true
 	}
 	return ticket.Revision < t.revoked[subjPrefix+caller.Subject()].revision
@@ -316,8 +318,11 @@ func (t *Tickets) change(key string, value []byte, revision uint64) {
 	defer t.mu.Unlock()
 	t.revision = max(t.revision, revision)
 	if key == signingKey {
-		if k := deriveKeys(value); k != nil {
-			t.keys = k
+		if k := deriveKeys(value); k != nil && (t.keys == nil || !bytes.Equal(k.signing, t.keys.signing)) {
+			// All tickets are invalid now. The Store may be a new one, whose revisions start again.
+			t.keys, t.revision, t.keyRevision = k, revision, revision
+			clear(t.revoked)
+			t.search()
 		}
 		return
 	}
@@ -339,8 +344,13 @@ func (t *Tickets) change(key string, value []byte, revision uint64) {
 			}
 		}
 	}
+	t.search()
+}
+
+// search makes Run search for streams to end. One search finds all that are revoked by then.
+func (t *Tickets) search() {
 	select {
 	case t.changed <- struct{}{}:
-	default: // Run searches for all that are revoked by then
+	default:
 	}
 }

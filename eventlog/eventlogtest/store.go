@@ -3,6 +3,7 @@ package eventlogtest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -58,14 +59,14 @@ func (s *Store) Value(key string) []byte {
 	return s.entries[key].value
 }
 
-// Text is all that the store holds, in the order of keys.
+// Text is all that the store holds, a quoted value a line.
 func (s *Store) Text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire()
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(s.entries)) {
-		b.WriteString(key + " " + string(s.entries[key].value) + "\n")
+		fmt.Fprintf(&b, "%s %q\n", key, s.entries[key].value)
 	}
 	return b.String()
 }
