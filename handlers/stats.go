@@ -49,6 +49,7 @@ func (h *Handlers) takeStats(ctx context.Context) error {
 	defer ticker.Stop()
 	for last := started; ; {
 		now := h.hub.Stats()
+		latency := now.Latency.Since(before.Latency)
 		elapsed := time.Since(last).Seconds()
 		f := figures{
 			Node:      h.cfg.Node,
@@ -56,8 +57,8 @@ func (h *Handlers) takeStats(ctx context.Context) error {
 			Streams:   h.streams.Len(),
 			Published: now.Published,
 			Delivered: now.Delivered,
-			P50:       milliseconds(now.P50),
-			P99:       milliseconds(now.P99),
+			P50:       percentile(latency, 50),
+			P99:       percentile(latency, 99),
 			Memory:    memory(),
 
 			Parked:     h.Parked(),
@@ -93,8 +94,9 @@ func (h *Handlers) takeStats(ctx context.Context) error {
 	}
 }
 
-func milliseconds(d time.Duration) *float64 {
-	if d < 0 {
+func percentile(l hub.Latency, p uint64) *float64 {
+	d, ok := l.Percentile(p)
+	if !ok {
 		return nil
 	}
 	ms := float64(d.Microseconds()) / 1000

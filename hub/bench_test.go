@@ -10,7 +10,7 @@ import (
 	"freshet/hub"
 )
 
-// One event through the tail, into the window and out to every subscriber of it.
+// One event passes the tail and the window, and every subscriber reads it.
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1, 1000, 10_000} {
 		b.Run(fmt.Sprintf("subscribers=%d", n), func(b *testing.B) {
@@ -37,7 +37,7 @@ func BenchmarkFanOut(b *testing.B) {
 				for range n {
 					var err error
 					if buf, err = (<-woken).Next(buf[:0]); err != nil || len(buf) != 1 {
-						b.Fatalf("handed %d entries, %v", len(buf), err)
+						b.Fatalf("got %d entries, %v", len(buf), err)
 					}
 				}
 			}
@@ -46,8 +46,7 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
-// Waking those whose topic it is, among many who wait for other topics: the cost is that
-// of the matches.
+// An event wakes the subscribers of its topic among many of other topics: the cost depends on the matches alone.
 func BenchmarkWake(b *testing.B) {
 	for _, others := range []int{0, 1000, 100_000} {
 		for _, matches := range []int{1, 100} {
@@ -80,7 +79,7 @@ func BenchmarkWake(b *testing.B) {
 					for range matches {
 						var err error
 						if buf, err = (<-woken).Next(buf[:0]); err != nil || len(buf) != 1 {
-							b.Fatalf("handed %d entries, %v", len(buf), err)
+							b.Fatalf("got %d entries, %v", len(buf), err)
 						}
 					}
 				}
@@ -89,7 +88,7 @@ func BenchmarkWake(b *testing.B) {
 	}
 }
 
-// A subscriber that is a thousand events behind, which are all in the window.
+// A subscriber reads a thousand events from the window.
 func BenchmarkDrain(b *testing.B) {
 	const n = 1000
 	for pattern, due := range map[string]int{">": n, "orders.*": n / 2} {
@@ -118,7 +117,7 @@ func BenchmarkDrain(b *testing.B) {
 			for b.Loop() {
 				s.Return(buf[0])
 				if buf, err = s.Next(buf[:0]); err != nil || len(buf) != due {
-					b.Fatalf("handed %d entries, %v", len(buf), err)
+					b.Fatalf("got %d entries, %v", len(buf), err)
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*due), "ns/delivery")

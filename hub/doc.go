@@ -1,15 +1,13 @@
-// Package hub hands the log's events to subscribers.
+// Package hub delivers the log's events to subscribers.
 //
-// One goroutine tails the log, encodes each event once and keeps the recent ones in a
-// window bounded by bytes. A [Subscriber] is a cursor, not a queue: it holds the place up
-// to which it has been handed events, and reads on from the window, or behind the window
-// from the log, joining the window again without gap or repeat.
+// One goroutine tails the log. It encodes each event once, keeps the newest events in a window that is bounded by
+// bytes, and wakes the subscribers that select the event. A [Subscriber] is a cursor into the log, not a queue. It
+// reads from the window, or from the log while it is behind the window.
 //
-// Order: a subscriber is handed the events that its patterns select in the order of the
-// log, each once; where the log no longer keeps what it is due, it is handed a gap event
-// instead. Only what a limit on the events of one topic drops is not told. Blocking:
-// [Subscriber.Next] never blocks and takes no lock; [Subscriber.Replay] waits for the log.
-// The hub waits for no subscriber: one that reads nothing costs a number. Ownership: a
-// Subscriber belongs to one reader at a time, which need not be a goroutine of its own; an
-// [Entry] is shared by all and never changes.
+//   - Order: a subscriber gets the events that its patterns select in the order of the log, each once.
+//   - Gaps: if the log no longer has an event that is due, the subscriber gets a gap event instead. A limit per topic
+//     is the exception: the events that it drops leave no gap.
+//   - Blocking: [Subscriber.Next] never blocks and takes no lock. [Subscriber.Replay] waits for the log.
+//   - Slow subscribers: the hub waits for none, and keeps nothing for them.
+//   - Ownership: one reader at a time uses a subscriber. All subscribers share an [Entry], which never changes.
 package hub

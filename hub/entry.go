@@ -2,11 +2,11 @@ package hub
 
 import "freshet/event"
 
-// Entry is an event, encoded once and shared by all subscribers. It is never changed.
+// Entry is an event, encoded once and shared by all subscribers. It never changes.
 type Entry struct {
 	Event event.Event
 
-	encoded [event.Formats]event.Encoded // in the formats that were wanted when the event came
+	encoded [event.Formats]event.Encoded // in the formats that had subscribers when the event arrived
 	size    int64
 }
 
@@ -18,7 +18,7 @@ func (e *Entry) Encoded(f event.Format) event.Encoded {
 	return e.encoded[f]
 }
 
-// entryOverhead is about what an entry costs beside its payload and its encoded forms.
+// entryOverhead is roughly the memory of an entry without its payload and encoded forms.
 const entryOverhead = 224
 
 func newEntry(e event.Event, formats ...event.Format) *Entry {

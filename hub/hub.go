@@ -27,34 +27,32 @@ type Log interface {
 
 // Config bounds the hub.
 type Config struct {
-	WindowBytes int64 // what the window may hold in memory; 0 means 64 MiB
-	Replays     int   // subscribers that read the log at the same moment; 0 means 64
+	WindowBytes int64 // memory of the window; 0 means 64 MiB
+	Replays     int   // subscribers that read the log at once; 0 means 64
 }
 
 // Hub tails the log for all subscribers of a process.
 type Hub struct {
-	log     Log
-	window  *window
-	matcher *gsl.GenericSublist[*Subscriber]
-	// overtaken is the event before which the tail has missed some; 0 if it never has.
-	overtaken atomic.Uint64
-	settled   atomic.Uint64 // every subscriber due an event up to here has been marked
-	lines     atomic.Int64  // subscribers that read event.Lines; without any, events are not encoded so
-	replays   chan struct{} // one token for each subscriber that reads the log
-	caughtUp  chan struct{} // closed once the tail has been at the log's end
-	startAt   uint64        // the log's last sequence at the start
-	woken     []*Subscriber // the tail's: marked, not yet woken
+	log       Log
+	window    *window
+	matcher   *gsl.GenericSublist[*Subscriber]
+	lostUntil atomic.Uint64 // retention deleted events below this one before the tail read them; 0: none
+	matched   atomic.Uint64 // every event up to here is in dueFrom of its subscribers
+	lines     atomic.Int64  // subscribers in event.Lines; without any, events are not encoded as lines
+	replays   chan struct{} // holds a token for each subscriber that reads the log
+	caughtUp  chan struct{} // closed when the tail has reached the log's end
+	startSeq  uint64        // the log's last sequence when the hub was made
+	toWake    []*Subscriber // used by Run alone
 	counters  counters
 }
 
-// New returns a hub of the log, with the window where the tail will begin. It does
-// nothing until [Hub.Run].
+// New returns a hub of the log. It does nothing until [Hub.Run].
 func New(ctx context.Context, log Log, cfg Config) (*Hub, error) {
 	if cfg.WindowBytes < 0 || cfg.Replays < 0 {
 		return nil, errors.New("hub: a limit is negative")
 	}
 	size := cmp.Or(cfg.WindowBytes, 64<<20)
-	// A window that is warm from the start serves those who come back after a restart.
+	// The tail begins with recent events, so that the window serves clients that reconnect after a restart.
 	after, err := log.Recent(ctx, size/2)
 	if err != nil {
 		return nil, fmt.Errorf("hub: %w", err)
@@ -69,20 +67,20 @@ func New(ctx context.Context, log Log, cfg Config) (*Hub, error) {
 		matcher:  gsl.NewSublist[*Subscriber](),
 		replays:  make(chan struct{}, cmp.Or(cfg.Replays, 64)),
 		caughtUp: make(chan struct{}),
-		startAt:  last,
+		startSeq: last,
 	}
-	h.settled.Store(after)
+	h.matched.Store(after)
 	return h, nil
 }
 
-// CaughtUp is closed once the hub, which runs, has been at the log's end. Before, "now"
-// would be in the past: no stream should be opened.
+// CaughtUp is closed when the hub has reached the log's end for the first time. Open no stream before: its "now" would
+// be in the past.
 func (h *Hub) CaughtUp() <-chan struct{} { return h.caughtUp }
 
-// wakeEvery bounds how many events are taken in before subscribers are woken.
+// wakeEvery is how many events the hub adds at most before it wakes subscribers.
 const wakeEvery = 64
 
-// Run tails the log until ctx is done, or the log ends the tail with an error.
+// Run tails the log until ctx is done, or returns the log's error. Call it once.
 func (h *Hub) Run(ctx context.Context) error {
 	events := make(chan event.Event, 1024)
 	g, ctx := errgroup.WithContext(ctx)
@@ -95,27 +93,25 @@ func (h *Hub) Run(ctx context.Context) error {
 				return ctx.Err()
 			}
 		}
-		atEnd := sync.OnceFunc(func() { _ = send(event.Event{}) }) // behind the events before it
+		atEnd := sync.OnceFunc(func() { _ = send(event.Event{}) }) // queued behind the events before it
 		return h.log.Tail(ctx, h.window.head.Load(), atEnd, send)
 	})
 	g.Go(func() error {
-		for taken := 0; ; {
+		for {
 			select {
 			case e := <-events:
-				h.take(ctx, e)
-				if taken++; taken%wakeEvery != 0 {
-					continue
-				}
-			default:
-			}
-			// Nothing more at hand, or enough of it: let them read what there is.
-			h.wake()
-			select {
-			case e := <-events:
-				h.take(ctx, e)
+				h.add(ctx, e)
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+			for n := 1; n < wakeEvery && len(events) > 0; n++ {
+				h.add(ctx, <-events)
+			}
+			for _, s := range h.toWake {
+				s.wake()
+			}
+			clear(h.toWake) // closed subscribers can be freed
+			h.toWake = h.toWake[:0]
 		}
 	})
 	if err := g.Wait(); !errors.Is(err, context.Canceled) {
@@ -124,55 +120,43 @@ func (h *Hub) Run(ctx context.Context) error {
 	return nil
 }
 
-// take adds an event to the window and marks the subscribers that are due it. The event
-// without an ID says that the tail is at the log's end.
-func (h *Hub) take(ctx context.Context, e event.Event) {
-	seq, head := e.ID().Seq(), h.window.head.Load()
+// add adds an event to the window and notes it at the subscribers that select it. The zero event says that the tail is
+// at the log's end.
+func (h *Hub) add(ctx context.Context, e event.Event) {
 	if e.ID().IsZero() {
-		select {
-		case <-h.caughtUp:
-		default:
-			close(h.caughtUp)
-		}
+		close(h.caughtUp)
 		return
 	}
+	seq, head := e.ID().Seq(), h.window.head.Load()
 	if seq <= head {
-		return // the log never repeats; a hub that trusts it would
+		return // a log that repeats events must not break the window
 	}
-	if seq > head+1 && seq > h.startAt { // nobody subscribes before
-		// Holes, or has retention overtaken the tail? Then nobody may pass by here unawares.
+	if seq > head+1 && seq > h.startSeq { // there were no subscribers before startSeq
+		// The sequences between are holes in the log, or retention was faster than the tail. Only the first is harmless.
 		if first, _, err := h.log.Bounds(ctx); err != nil || first > head+1 {
-			h.overtaken.Store(seq)
-			h.window.restart(seq)
+			h.lostUntil.Store(seq)
+			h.window.reset(seq)
 		}
 	}
-	if h.lines.Load() > 0 {
-		h.window.append(newEntry(e, event.Frames, event.Lines))
-	} else {
-		h.window.append(newEntry(e, event.Frames))
+	formats := []event.Format{event.Frames, event.Lines}
+	if h.lines.Load() == 0 {
+		formats = formats[:1]
 	}
+	h.window.append(newEntry(e, formats...))
 	h.matcher.Match(e.Topic().String(), func(s *Subscriber) {
-		if s.mark.CompareAndSwap(0, seq) {
-			h.woken = append(h.woken, s)
+		if s.dueFrom.CompareAndSwap(0, seq) {
+			h.toWake = append(h.toWake, s)
 		}
 	})
-	h.settled.Store(seq)
-	if seq > h.startAt {
+	h.matched.Store(seq)
+	if seq > h.startSeq {
 		h.counters.published.Add(1)
 	}
 }
 
-func (h *Hub) wake() {
-	for _, s := range h.woken {
-		s.wake()
-	}
-	clear(h.woken) // hold no subscriber that is gone
-	h.woken = h.woken[:0]
-}
-
-// enterLog waits for a turn among those who read the log: each holds consumers of it,
-// which are not without end.
-func (h *Hub) enterLog(ctx context.Context) error {
+// acquireReplay waits until the subscriber may read the log. Each read holds consumers of the log, whose number is
+// limited.
+func (h *Hub) acquireReplay(ctx context.Context) error {
 	select {
 	case h.replays <- struct{}{}:
 		return nil
@@ -181,6 +165,6 @@ func (h *Hub) enterLog(ctx context.Context) error {
 	}
 }
 
-func (h *Hub) leaveLog() { <-h.replays }
+func (h *Hub) releaseReplay() { <-h.replays }
 
 func (h *Hub) id(seq uint64) event.ID { return event.NewID(h.log.Epoch(), seq) }

@@ -20,8 +20,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Every subscriber, however slow, gets just what its patterns select, once, in order,
-// while the window is far smaller than what passes through it.
+// Every subscriber, however slow, gets exactly the events that its patterns select, once and in order, with a window
+// much smaller than the traffic.
 func TestEachSubscriberGetsAllOnceInOrder(t *testing.T) {
 	log := eventlogtest.NewMemory()
 	for i := range 3000 {
@@ -80,7 +80,7 @@ func TestASubscriberIsWokenOnceAndOnlyForItsTopics(t *testing.T) {
 	s, err := h.Subscribe(t.Context(), hub.Request{Patterns: eventlogtest.Patterns(t, "news", "news"), Wake: func() { wakes <- struct{}{} }})
 	must(t, err)
 	defer s.Close()
-	<-wakes // Subscribe itself wakes
+	<-wakes // of Subscribe
 	if got := drain(t, s); len(got) != 0 {
 		t.Fatalf("a new subscriber was handed %v", got)
 	}
@@ -122,7 +122,7 @@ func TestWhereASubscriberBegins(t *testing.T) {
 		request  hub.Request
 		patterns string
 		want     string
-		cursor   string // before anything is read
+		cursor   string // before the first read
 	}{
 		"now":                 {hub.Request{}, ">", "", "10-10"},
 		"id":                  {hub.Request{LastEventID: "10-8"}, ">", "9 10", "10-8"},
@@ -160,7 +160,7 @@ func TestWhereASubscriberBegins(t *testing.T) {
 	}
 }
 
-// What another node has shown a reader already must not come again from a node behind it.
+// A client that another node served must not get the same events again from a node that is behind.
 func TestAReaderAheadOfThisNodesTail(t *testing.T) {
 	log := &stalledLog{Memory: eventlogtest.NewMemory()}
 	h := start(t, log, hub.Config{})
@@ -178,8 +178,8 @@ func TestAReaderAheadOfThisNodesTail(t *testing.T) {
 	}
 }
 
-// Retention that drops events before the hub has seen them leaves no one unaware.
-func TestRetentionThatOvertakesTheTailIsTold(t *testing.T) {
+// If retention deletes events before the hub has read them, every subscriber gets a gap.
+func TestRetentionFasterThanTheTailMakesAGap(t *testing.T) {
 	log := &stalledLog{Memory: eventlogtest.NewMemory()}
 	h := start(t, log, hub.Config{})
 	r := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, "a")})
@@ -195,11 +195,11 @@ func TestRetentionThatOvertakesTheTailIsTold(t *testing.T) {
 	if got[0].Event.Type() != event.TypeGap || got[0].Event.ID().Seq() != 7 || got[1].Event.Data() != "8" || got[3].Event.Data() != "10" {
 		t.Errorf("handed %v, %v", got[0].Event, got[1].Event)
 	}
-	if r.Delivered(got[:1], time.Now()); h.Stats().P99 >= 0 {
-		t.Error("a gap was counted as a delivery that took time")
+	if r.Delivered(got[:1], time.Now()); h.Stats().Latency != (hub.Latency{}) {
+		t.Error("a gap was counted as a delivery with a latency")
 	}
-	if told := drain(t, quiet.Subscriber); len(told) != 1 || !strings.Contains(told[0], "expired") || quiet.Cursor().Seq() != 10 {
-		t.Errorf("one that was not woken was handed %v, cursor %v", told, quiet.Cursor())
+	if gap := drain(t, quiet.Subscriber); len(gap) != 1 || !strings.Contains(gap[0], "expired") || quiet.Cursor().Seq() != 10 {
+		t.Errorf("a subscriber that was not woken got %v, cursor %v", gap, quiet.Cursor())
 	}
 }
 
@@ -227,7 +227,7 @@ func (l *stalledLog) Tail(ctx context.Context, after uint64, caughtUp func(), fn
 	}
 }
 
-// A subscriber that retention overtakes while it reads is told so.
+// If retention deletes the events that a subscriber is about to read, the subscriber gets a gap.
 func TestRetentionThatOvertakesAReplayIsTold(t *testing.T) {
 	log := eventlogtest.NewMemory()
 	for i := range 3000 {
@@ -243,7 +243,7 @@ func TestRetentionThatOvertakesAReplayIsTold(t *testing.T) {
 	}
 }
 
-// What retention takes from the midst of what is being read is told where it is missing.
+// If retention deletes events in the middle of a read, the gap covers all events before the hole.
 func TestRetentionThatOvertakesTheMidstOfAReplay(t *testing.T) {
 	log := &expiringLog{Memory: eventlogtest.NewMemory(), at: 150, first: 500}
 	for i := range 3000 {
@@ -263,7 +263,7 @@ func TestRetentionThatOvertakesTheMidstOfAReplay(t *testing.T) {
 	}
 }
 
-// expiringLog lets the events below first go once the one at a sequence is read.
+// expiringLog deletes the events below first when the event at a sequence is read.
 type expiringLog struct {
 	*eventlogtest.Memory
 	at, first uint64
@@ -278,7 +278,7 @@ func (l *expiringLog) Read(ctx context.Context, after uint64, patterns event.Pat
 	})
 }
 
-// One that never reads costs the hub and the others nothing: the window's bound holds.
+// A subscriber that never reads delays nobody, and the window stays within its bound.
 func TestASubscriberThatNeverReadsHoldsUpNobody(t *testing.T) {
 	log := eventlogtest.NewMemory()
 	h := start(t, log, hub.Config{WindowBytes: 50_000})
@@ -326,7 +326,7 @@ func TestReplaysAreBounded(t *testing.T) {
 		if n := reads.Load(); n != 3 {
 			t.Errorf("%d read the log at once, want 3", n)
 		}
-		cancel() // those that wait give up
+		cancel() // ends the waiting replays
 		close(open)
 		wg.Wait()
 		if n := h.Stats().Subscribers; n != 0 {
@@ -339,27 +339,47 @@ func TestStats(t *testing.T) {
 	log := eventlogtest.NewMemory()
 	log.Publish(t, "a", "before the hub")
 	h := start(t, log, hub.Config{})
-	if s := h.Stats(); s.P50 >= 0 || s.Published != 0 {
-		t.Errorf("before anything: %+v", s)
+	before := h.Stats()
+	if _, ok := before.Latency.Percentile(50); ok || before.Published != 0 {
+		t.Errorf("before anything: %+v", before)
 	}
 	r := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, ">")})
-	for range 4 {
-		log.Publish(t, "a", "x")
+	publish := func(took time.Duration) hub.Stats {
+		for range 4 {
+			log.Publish(t, "a", "x")
+		}
+		for _, e := range r.readN(4) {
+			r.Delivered([]*hub.Entry{e}, e.Event.Time().Add(took))
+		}
+		return h.Stats()
 	}
-	for _, e := range r.readN(4) {
-		r.Delivered([]*hub.Entry{e}, e.Event.Time().Add(5*time.Millisecond))
+	percentilesAre := func(l hub.Latency, want time.Duration) {
+		t.Helper()
+		for _, p := range []uint64{50, 99} {
+			if got, ok := l.Percentile(p); !ok || got < want*7/8 || got > want*9/8 {
+				t.Errorf("percentile %d is %v, %v; want about %v", p, got, ok, want)
+			}
+		}
 	}
+	first := publish(5 * time.Millisecond)
+	percentilesAre(first.Latency.Since(before.Latency), 5*time.Millisecond)
+
 	late := newReader(t, h, hub.Request{Patterns: eventlogtest.Patterns(t, ">"), Since: event.Since{All: true}})
-	late.Delivered(late.readN(1)[:1], time.Now().Add(time.Hour)) // no latency: the event was there before
+	late.Delivered(late.readN(1)[:1], time.Now().Add(time.Hour)) // no latency: the event is older than the subscription
 	late.Close()
 	s := h.Stats()
-	if s.Subscribers != 1 || s.Published != 4 || s.Delivered != 5 {
+	if s.Subscribers != 1 || s.Published != 4 || s.Delivered != 5 || s.Latency != first.Latency {
 		t.Errorf("stats %+v", s)
 	}
-	for _, p := range []time.Duration{s.P50, s.P99} {
-		if p < 4300*time.Microsecond || p > 5700*time.Microsecond {
-			t.Errorf("percentile %v of deliveries that took 5ms", p)
-		}
+	if _, ok := s.Latency.Since(first.Latency).Percentile(99); ok {
+		t.Error("a percentile without deliveries")
+	}
+
+	second := publish(time.Second)
+	percentilesAre(second.Latency.Since(first.Latency), time.Second)
+	percentilesAre(first.Latency.Since(before.Latency), 5*time.Millisecond)
+	if p50, _ := second.Latency.Percentile(50); p50 > 6*time.Millisecond || second.Latency != h.Stats().Latency {
+		t.Errorf("the median of all is %v; each snapshot must have all deliveries since the start", p50)
 	}
 	r.Close()
 	if n := h.Stats().Subscribers; n != 0 {
@@ -386,7 +406,7 @@ func (l *brokenLog) Tail(context.Context, uint64, func(), func(event.Event) erro
 	return l.err
 }
 
-// reader reads a subscriber to the end of what it is due, as a stream handler does.
+// reader reads all due events of a subscriber, as a stream does.
 type reader struct {
 	*hub.Subscriber
 	t     *testing.T
@@ -407,7 +427,7 @@ func newReader(t *testing.T, h *hub.Hub, r hub.Request) *reader {
 	return &reader{s, t, ready}
 }
 
-// read waits until something is due and returns it.
+// read waits for due events and returns them.
 func (r *reader) read() []*hub.Entry {
 	for {
 		entries, err := r.Next(nil)
@@ -423,7 +443,7 @@ func (r *reader) read() []*hub.Entry {
 			return entries
 		}
 		if behind {
-			continue // nothing is waked until Next has been asked again
+			continue // Wake comes only after another Next
 		}
 		select {
 		case <-r.ready:
@@ -440,7 +460,7 @@ func (r *reader) readN(n int) (entries []*hub.Entry) {
 	return entries
 }
 
-// drain reads all that is due now.
+// drain reads all events that are due now.
 func drain(t *testing.T, s *hub.Subscriber) (data []string) {
 	t.Helper()
 	for {
@@ -488,7 +508,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// What is written is shared among all who take the form; lines are kept only while somebody does.
+// All subscribers of a format share one encoding. Lines are encoded only while somebody reads lines.
 func TestEncodingsAreShared(t *testing.T) {
 	log := eventlogtest.NewMemory()
 	h := start(t, log, hub.Config{})
@@ -518,13 +538,13 @@ func TestEncodingsAreShared(t *testing.T) {
 		t.Error("a frame is encoded twice")
 	}
 	if same(e.Encoded(event.Lines), e.Encoded(event.Lines)) {
-		t.Error("a line is kept, but nobody takes lines")
+		t.Error("a line is kept, but nobody reads lines")
 	}
 	lines, linesReady := open(event.Lines)
 	log.Publish(t, "a", "two")
 	a, b := next(frames, framesReady), next(lines, linesReady)
 	if a != b || !same(a.Encoded(event.Lines), b.Encoded(event.Lines)) || !same(a.Encoded(event.Frames), b.Encoded(event.Frames)) {
-		t.Error("what two take is not shared")
+		t.Error("two subscribers do not share the encodings")
 	}
 	if chunk := string(b.Encoded(event.Lines).Chunk); !strings.HasSuffix(chunk, "\"data\":\"two\"}\n\r\n") || !strings.Contains(chunk, string(b.Encoded(event.Lines).Bytes)) {
 		t.Errorf("the line's chunk is %q", chunk)
@@ -532,6 +552,6 @@ func TestEncodingsAreShared(t *testing.T) {
 	lines.Close()
 	log.Publish(t, "a", "three")
 	if e := next(frames, framesReady); same(e.Encoded(event.Lines), e.Encoded(event.Lines)) {
-		t.Error("a line is kept after the last who takes lines has gone")
+		t.Error("a line is kept after the last reader of lines has gone")
 	}
 }

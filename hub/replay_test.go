@@ -16,8 +16,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// However many subscribers are behind, JetStream has consumers for those that read at the
-// moment, for those that the log keeps for their next piece, and for the tail.
+// The number of JetStream consumers does not grow with the number of subscribers that are behind: there are some for the
+// replays now, some that the log keeps for the next pieces, and one for the tail.
 func TestConsumersAreBounded(t *testing.T) {
 	const events, subscribers, replays, kept, tail = 6000, 100, 4, 64, 1
 	nc, url := startNATS(t)

@@ -6,90 +6,85 @@ import (
 	"time"
 )
 
-// counters count since the hub was made.
 type counters struct {
 	subscribers atomic.Int64
 	published   atomic.Uint64
 	delivered   atomic.Uint64
-	latency     histogram
+	latency     [latencyBuckets]atomic.Uint64
 }
 
-// Stats is what the hub has counted.
+// Stats is a snapshot of the hub's counters. All but Subscribers count since the hub was made and never fall.
 type Stats struct {
 	Subscribers int64  // now
-	Published   uint64 // events that the log has taken since the hub was made
+	Published   uint64 // events that the log stored
 	Delivered   uint64 // events written to subscribers
-	// Latencies from the log's append to the write, of the deliveries since the last
-	// call; negative without any.
-	P50, P99 time.Duration
+	Latency     Latency
 }
 
-// Stats returns what has been counted. Latencies start anew at each call: one caller only.
+// Stats returns a snapshot of the counters.
 func (h *Hub) Stats() Stats {
-	p50, p99 := h.counters.latency.take()
-	return Stats{
-		Subscribers: h.counters.subscribers.Load(),
-		Published:   h.counters.published.Load(),
-		Delivered:   h.counters.delivered.Load(),
-		P50:         p50,
-		P99:         p99,
+	c := &h.counters
+	s := Stats{Subscribers: c.subscribers.Load(), Published: c.published.Load(), Delivered: c.delivered.Load()}
+	for i := range c.latency {
+		s.Latency[i] = c.latency[i].Load()
 	}
+	return s
 }
 
-// Delivered counts entries that have been written to the subscriber's connection at the
-// time now. Latency is that of the oldest; what was published before the subscriber came
-// has none.
+// Delivered counts entries that were written to the subscriber's connection at the time now. The latency counted is
+// that of the oldest entry. An event that is older than the subscription has none.
 func (s *Subscriber) Delivered(entries []*Entry, now time.Time) {
 	if len(entries) == 0 {
 		return
 	}
 	s.sent.Add(uint64(len(entries)))
 	s.hub.counters.delivered.Add(uint64(len(entries)))
-	if e := entries[0]; e.seq() > s.joined && !e.Event.Time().IsZero() { // a gap has no time
-		s.hub.counters.latency.add(now.Sub(e.Event.Time()))
+	if e := entries[0]; e.seq() > s.subscribedAt && !e.Event.Time().IsZero() { // a gap has no time
+		s.hub.counters.latency[bucketOf(now.Sub(e.Event.Time()))].Add(1)
 	}
 }
 
-// histogram counts durations in buckets of microseconds, eight to each power of two: a
-// percentile is right to within an eighth.
-type histogram struct{ buckets [256]atomic.Uint64 }
+const latencyBuckets = 256
 
-func (h *histogram) add(d time.Duration) {
-	h.buckets[bucketOf(uint64(max(d.Microseconds(), 0)))].Add(1)
+// Latency counts deliveries by the time from the log's append to the write. It has eight buckets for each power of two
+// of microseconds, so a percentile is exact to an eighth.
+type Latency [latencyBuckets]uint64
+
+// Since returns the deliveries that were counted after the earlier snapshot.
+func (l Latency) Since(earlier Latency) Latency {
+	for i := range l {
+		l[i] -= earlier[i]
+	}
+	return l
 }
 
-// take returns two percentiles and empties the histogram.
-func (h *histogram) take() (p50, p99 time.Duration) {
-	var counts [256]uint64
-	var total uint64
-	for i := range h.buckets {
-		counts[i] = h.buckets[i].Swap(0)
-		total += counts[i]
+// Percentile returns the time that p percent of the deliveries did not exceed; false without deliveries.
+func (l Latency) Percentile(p uint64) (d time.Duration, ok bool) {
+	var total, seen uint64
+	for _, n := range l {
+		total += n
 	}
-	at := func(share uint64) time.Duration {
-		var seen uint64
-		for i, n := range counts {
-			if seen += n; seen*100 >= total*share && n > 0 {
-				return time.Duration(bucketMiddle(i)) * time.Microsecond
-			}
+	for i, n := range l {
+		if seen += n; n > 0 && seen*100 >= total*p {
+			return bucketMiddle(i), true
 		}
-		return -1
 	}
-	return at(50), at(99)
+	return 0, false
 }
 
-func bucketOf(us uint64) int {
+func bucketOf(d time.Duration) int {
+	us := uint64(max(d.Microseconds(), 0))
 	if us < 8 {
 		return int(us)
 	}
 	shift := bits.Len64(us) - 4
-	return min(8*shift+int(us>>shift), 255)
+	return min(8*shift+int(us>>shift), latencyBuckets-1)
 }
 
-func bucketMiddle(i int) uint64 {
+func bucketMiddle(i int) time.Duration {
 	if i < 16 {
-		return uint64(i)
+		return time.Duration(i) * time.Microsecond
 	}
 	shift := i/8 - 1
-	return uint64(8+i%8)<<shift + 1<<shift/2
+	return time.Duration(8+i%8)<<shift*time.Microsecond + 1<<shift*time.Microsecond/2
 }

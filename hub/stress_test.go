@@ -11,10 +11,9 @@ import (
 	"freshet/hub"
 )
 
-// Subscribers come and go on a window of a few events while publishing goes on: each
-// resumes at the cursor that it left with, so a cursor must never have passed an event
-// that was not handed out.
-func TestCursorsNeverPassWhatWasNotHandedOut(t *testing.T) {
+// Subscribers come and go on a window of a few events during publishing. Each resumes at the cursor of the one before,
+// so a cursor must never pass an event that was not returned.
+func TestCursorsNeverPassAnEventThatWasNotReturned(t *testing.T) {
 	const total = 60_000
 	log := eventlogtest.NewMemory()
 	h := start(t, log, hub.Config{WindowBytes: 3000, Replays: 2})
@@ -38,8 +37,7 @@ func TestCursorsNeverPassWhatWasNotHandedOut(t *testing.T) {
 	<-published
 }
 
-// While nothing is due, the cursor of one who is due everything is at the last event that
-// it was handed.
+// When nothing is due, the cursor of a subscriber to all events is at the last event that it got.
 func TestTheCursorOfAnIdleSubscriber(t *testing.T) {
 	const total = 100_000
 	log := eventlogtest.NewMemory()
@@ -59,20 +57,20 @@ func TestTheCursorOfAnIdleSubscriber(t *testing.T) {
 			last = entries[n-1].Event.ID().Seq()
 		}
 		if cursor := s.Cursor().Seq(); cursor != last && len(entries) == 0 {
-			t.Fatalf("cursor %d, handed out up to %d", cursor, last)
+			t.Fatalf("cursor %d, last event %d", cursor, last)
 		}
 	}
 }
 
-// comeAndGo follows the pattern up to the sequence with many subscribers, one after the other.
+// comeAndGo reads the pattern up to the sequence with many subscribers, one after the other.
 func comeAndGo(t *testing.T, h *hub.Hub, pattern string, total uint64) error {
 	patterns := eventlogtest.Patterns(t, pattern)
-	// checked is up to where every event that matches has been handed out once.
+	// Every event that matches was returned once up to checked.
 	checked := uint64(0)
 	check := func(upto uint64) error {
 		for checked++; checked < upto; checked++ {
 			if patterns.Match(topic(t, topicOf(int(checked-1)))) {
-				return errors.New(pattern + ": passed over " + strconv.FormatUint(checked, 10))
+				return errors.New(pattern + ": missed " + strconv.FormatUint(checked, 10))
 			}
 		}
 		return nil
@@ -109,7 +107,7 @@ func comeAndGo(t *testing.T, h *hub.Hub, pattern string, total uint64) error {
 			}
 			select {
 			case <-ready:
-			case <-time.After(time.Millisecond): // now and then look at the cursor while idle
+			case <-time.After(time.Millisecond): // look at the cursor now and then
 			}
 		}
 		if cursor := s.Cursor().Seq(); cursor > checked {
@@ -123,8 +121,8 @@ func comeAndGo(t *testing.T, h *hub.Hub, pattern string, total uint64) error {
 	return nil
 }
 
-// A reader that asks for the newest of each topic then misses and repeats nothing, although
-// topics go on while the newest are handed out.
+// A reader that begins with the newest event of each topic misses and repeats nothing, although publishing goes on
+// meanwhile.
 func TestTheNewestOfEachTopicWhilePublishing(t *testing.T) {
 	log := eventlogtest.NewMemory()
 	for i := range 3000 { // more topics than one piece
@@ -137,7 +135,7 @@ func TestTheNewestOfEachTopicWhilePublishing(t *testing.T) {
 	for _, topic := range []string{"t.0", "t.2999", "t.0", "new"} {
 		log.Publish(t, topic, "")
 	}
-	all := append(first, r.readN(3000-1+4-len(first))...) // t.2999 was not handed out before it had a newer one
+	all := append(first, r.readN(3000-1+4-len(first))...) // t.2999 was published again before its newest event was read
 	seen := map[uint64]bool{}
 	for _, e := range all {
 		if seq := e.Event.ID().Seq(); seen[seq] {

@@ -8,100 +8,108 @@ import (
 	"freshet/event"
 )
 
-// Request says what a subscriber wants and where it begins.
+// Request says which events a subscriber gets, and where it begins.
 type Request struct {
 	Patterns event.Patterns // what it selects; none: nothing
-	// LastEventID is where the reader left off, as it sent it; it beats Since. Whatever it
-	// holds is no error: a reader that cannot be resumed is told so by a gap event.
+	// LastEventID is the client's last event ID as the client sent it; it beats Since. An invalid or unknown ID is no
+	// error: the subscriber gets a gap event.
 	LastEventID string
 	Since       event.Since
 	Format      event.Format
-	// Wake is called when there is more to read. It must not block nor call the hub.
+	// Wake is called when there is more to read. It must not block or call the hub.
 	Wake func()
 }
 
-// Subscribe returns a subscriber, and has called its Wake. The error is the log's. The
-// caller closes the subscriber.
+// Subscribe returns a subscriber, after it has called Wake. The error is the log's. The caller closes the subscriber.
 func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
-	s := &Subscriber{hub: h, format: r.Format, wake: r.Wake}
+	s := &Subscriber{hub: h, format: r.Format, wake: r.Wake, subscribedAt: h.matched.Load()}
 	for i, p := range r.Patterns {
 		if !slices.Contains(r.Patterns[:i], p) {
-			// A copy: what the caller's was cut from may be large.
-			s.patterns = append(s.patterns, unique.Make(p).Value())
+			s.patterns = append(s.patterns, unique.Make(p).Value()) // a copy: the caller's may keep a large request in memory
 		}
 	}
-	if err := s.place(ctx, r); err != nil {
+	if err := s.findCursor(ctx, r); err != nil {
 		return nil, err
 	}
-	// Marked before it is in the matcher: what comes in between is above the mark, and what
-	// came before the cursor is read on the first Next.
-	s.mark.Store(s.cursor + 1)
+	// Set dueFrom before the matcher has the subscriber: the first Next then reads from the cursor, and so finds the
+	// events that arrive between.
+	s.dueFrom.Store(s.cursor + 1)
 	for _, p := range s.patterns {
 		if err := h.matcher.Insert(p.String(), s); err != nil {
 			return nil, err
 		}
 	}
-	h.counters.subscribers.Add(1)
-	if s.format == event.Lines {
-		h.lines.Add(1)
-	}
+	s.count(1)
 	s.wake()
 	return s, nil
 }
 
-// place finds the subscriber's cursor.
-func (s *Subscriber) place(ctx context.Context, r Request) (err error) {
+// Close ends the subscription. A last call of Wake may still come while Close runs.
+func (s *Subscriber) Close() {
+	for _, p := range s.patterns {
+		_ = s.hub.matcher.Remove(p.String(), s) // Subscribe has inserted it
+	}
+	s.count(-1)
+}
+
+func (s *Subscriber) count(n int64) {
+	s.hub.counters.subscribers.Add(n)
+	if s.format == event.Lines {
+		s.hub.lines.Add(n)
+	}
+}
+
+// findCursor sets the cursor where the request begins.
+func (s *Subscriber) findCursor(ctx context.Context, r Request) (err error) {
 	requested, since := r.LastEventID, r.Since
 	if requested == "" && !since.ID.IsZero() {
 		requested = since.ID.String()
 	}
-	now := s.hub.settled.Load()
-	s.joined = now
+	s.cursor = s.subscribedAt
 	switch {
-	case len(s.patterns) == 0: // nothing is due, so nothing can be missing
-		s.cursor = now
+	case len(s.patterns) == 0 || requested == "" && since == event.Since{}: // from now on
 		return nil
 	case requested != "":
-		return s.resume(ctx, requested, now)
+		return s.resume(ctx, requested)
 	case since.Last:
-		_, last, err := s.hub.log.Bounds(ctx)
-		s.cursor, s.lastUpto = last, last
+		_, s.cursor, err = s.hub.log.Bounds(ctx)
+		s.perTopicUpto = s.cursor
 		return err
-	case since == event.Since{}:
-		s.cursor = now
-	default:
-		if err := s.hub.enterLog(ctx); err != nil {
-			return err
-		}
-		defer s.hub.leaveLog()
-		s.cursor, err = s.hub.log.Seek(ctx, since, s.patterns)
 	}
+	if err := s.hub.acquireReplay(ctx); err != nil {
+		return err
+	}
+	defer s.hub.releaseReplay()
+	s.cursor, err = s.hub.log.Seek(ctx, since, s.patterns)
 	return err
 }
 
-// resume finds the place behind the requested ID, or the nearest one and a gap to tell.
-// What has expired is found when the log is read.
-func (s *Subscriber) resume(ctx context.Context, requested string, now uint64) error {
+// resume sets the cursor to the requested ID. If the log does not have that ID, it sets the nearest cursor and a gap.
+// Replay finds out whether the events after the ID have expired.
+func (s *Subscriber) resume(ctx context.Context, requested string) error {
 	id, err := event.ParseID(requested)
-	if err == nil && id.Epoch() == s.hub.log.Epoch() && id.Seq() <= now {
+	known := err == nil && id.Epoch() == s.hub.log.Epoch()
+	if known && id.Seq() <= s.cursor {
 		s.cursor = id.Seq()
 		return nil
 	}
 	first, last, errBounds := s.hub.log.Bounds(ctx)
-	switch {
-	case errBounds != nil:
+	if errBounds != nil {
 		return errBounds
-	case err == nil && id.Epoch() == s.hub.log.Epoch() && id.Seq() <= last:
-		s.cursor = id.Seq() // another node saw it before this one
+	}
+	if known && id.Seq() <= last {
+		s.cursor = id.Seq() // another node has delivered it before this node's tail had it
 		return nil
 	}
-	gap := event.Gap{Requested: requested, First: s.hub.id(first), Reason: event.GapUnknown}
-	s.cursor = now
-	if err == nil && id.Epoch() != s.hub.log.Epoch() {
-		gap.Reason = event.GapEpoch
-		s.cursor = first - 1
+	reason := event.GapUnknown
+	if err == nil && !known {
+		s.cursor, reason = first-1, event.GapEpoch
 	}
-	gap.Resumed = s.hub.id(s.cursor)
-	s.opening = newEntry(gap.Event(), s.format)
+	s.gap = s.newGap(requested, first, s.cursor, reason)
 	return nil
+}
+
+func (s *Subscriber) newGap(requested string, first, resumed uint64, reason event.GapReason) *Entry {
+	g := event.Gap{Requested: requested, First: s.hub.id(first), Resumed: s.hub.id(resumed), Reason: reason}
+	return newEntry(g.Event(), s.format)
 }

@@ -8,61 +8,56 @@ import (
 	"freshet/event"
 )
 
-// ErrBehind says that what a subscriber is due next has left the window: read it from
-// the log with [Subscriber.Replay].
+// ErrBehind says that the next event of a subscriber has left the window: call [Subscriber.Replay].
 var ErrBehind = errors.New("hub: the subscriber is behind the window")
 
-// How much [Subscriber.Next] and [Subscriber.Replay] hand out at once. Memory that a
-// replay holds is bounded by the second.
+// Limits of one call of [Subscriber.Next] or [Subscriber.Replay]. They bound the memory that a replay holds.
 const (
 	batchEvents = 1024
 	batchBytes  = 256 << 10
-	batchScan   = 16 * batchEvents // looked at, whether they match or not
+	batchScan   = 16 * batchEvents // sequences that Next looks at, whether they match or not
 )
 
-// Subscriber is a cursor into the log for some patterns. It belongs to one reader at a time.
+// Subscriber is a cursor into the log for some patterns. One reader at a time uses it, except for the methods that
+// say otherwise.
 type Subscriber struct {
-	hub      *Hub
-	patterns event.Patterns
-	format   event.Format
-	wake     func()
-	joined   uint64 // the hub's newest event when the subscriber came
+	hub          *Hub
+	patterns     event.Patterns
+	format       event.Format
+	wake         func()
+	subscribedAt uint64 // the hub's newest event at Subscribe
 
-	sent atomic.Uint64 // entries delivered
+	sent atomic.Uint64
 
-	// mark is 0 while the subscriber has been handed all that it is due; else no event
-	// below it is due. The hub sets it from 0, the reader takes it back to 0.
-	mark atomic.Uint64
+	// dueFrom is 0 if nothing is due, else no event below it is due. The hub changes it from 0 to the first event that
+	// matches. The reader sets it back to 0.
+	dueFrom atomic.Uint64
 
 	// The reader's.
-	cursor   uint64 // everything due up to here has been handed out
-	opening  *Entry // a gap to tell first
-	lastFrom uint64 // how far the newest of each topic have been handed out,
-	lastUpto uint64 // of those up to here; 0 if they were not asked for
+	cursor uint64 // everything due up to here has been returned
+	gap    *Entry // to return first
+	// For Since.Last: the newest event of each topic is still to be returned, if it is after the first and up to the
+	// second of these. The second is 0 when all have been returned.
+	perTopicAfter, perTopicUpto uint64
 }
 
-// Next appends to dst what the subscriber is due from the window, at most about a
-// thousand entries or 256 KiB. Once all has been handed out, wake is called, once, when
-// there is more; when Next leaves something for the next call, it calls wake itself. The
-// error is [ErrBehind] or nil.
+// Next appends to dst the next due events of the window, at most about a thousand or 256 KiB. If more is left, it calls
+// Wake itself. If nothing is left, the hub calls Wake once when there is more. The error is [ErrBehind] or nil.
 func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
-	if s.opening != nil {
-		dst = append(dst, s.opening)
-		s.opening = nil
+	if s.gap != nil {
+		dst = append(dst, s.gap)
+		s.gap = nil
 		s.wake()
 		return dst, nil
 	}
-	if s.lastUpto > 0 {
+	if s.perTopicUpto > 0 || s.cursor+1 < s.hub.lostUntil.Load() {
 		return dst, ErrBehind
 	}
-	if s.cursor+1 < s.hub.overtaken.Load() {
-		return dst, ErrBehind // the log knows whether anything is missing
-	}
-	// In this order: a mark that is gone was for an event up to settled, or is set again.
-	settled := s.hub.settled.Load()
-	from := s.mark.Swap(0)
+	// Load matched first: if dueFrom is 0 afterwards, nothing up to matched is due.
+	matched := s.hub.matched.Load()
+	from := s.dueFrom.Swap(0)
 	if from == 0 {
-		s.cursor = max(s.cursor, settled)
+		s.cursor = max(s.cursor, matched)
 		return dst, nil
 	}
 	from = max(from, s.cursor+1)
@@ -71,8 +66,7 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 		e, covered := s.hub.window.at(seq)
 		full := len(dst)-n >= batchEvents || size >= batchBytes || seq-from >= batchScan
 		if !covered || full {
-			s.cursor = seq - 1
-			s.mark.Store(seq) // below any mark that the hub may have set meanwhile
+			s.setCursor(seq - 1)
 			if covered || len(dst) > n {
 				s.wake()
 				return dst, nil
@@ -88,39 +82,41 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 	return dst, nil
 }
 
-// Patterns are what the subscriber selects, each once.
+// setCursor moves the cursor. Events behind it may be due, even if the hub has set a higher dueFrom meanwhile.
+func (s *Subscriber) setCursor(seq uint64) {
+	s.cursor = seq
+	s.dueFrom.Store(seq + 1)
+}
+
+// Patterns returns what the subscriber selects, without duplicates.
 func (s *Subscriber) Patterns() event.Patterns { return s.patterns }
 
-// Pending reports whether Next may have something to return. It may be called from anywhere.
-func (s *Subscriber) Pending() bool { return s.mark.Load() != 0 }
+// Pending reports whether Next may return something. Any goroutine may call it.
+func (s *Subscriber) Pending() bool { return s.dueFrom.Load() != 0 }
 
-// Sent is how many entries have been delivered. It may be called from anywhere.
+// Sent is how many events have been delivered. Any goroutine may call it.
 func (s *Subscriber) Sent() uint64 { return s.sent.Load() }
 
-// Lag is about how many events of the log, whatever their topics, the reader has not been
-// handed that it may be due. It may be called from anywhere.
+// Lag is about how many events of the log, of any topic, the subscriber has not looked at yet. Any goroutine may call
+// it.
 func (s *Subscriber) Lag() uint64 {
-	mark, head := s.mark.Load(), s.hub.window.head.Load()
-	if mark == 0 || mark > head {
+	from, head := s.dueFrom.Load(), s.hub.window.head.Load()
+	if from == 0 || from > head {
 		return 0
 	}
-	return head - mark + 1
+	return head - from + 1
 }
 
-// Return gives back an entry that Next has handed out, and those behind it: the next Next
-// hands them out again. Nothing is waked.
-func (s *Subscriber) Return(e *Entry) {
-	s.cursor = e.seq() - 1
-	s.mark.Store(e.seq()) // below any mark that the hub may have set meanwhile
-}
+// Return gives back an entry of the last Next, and all entries after it: the following Next returns them again. It does
+// not call Wake.
+func (s *Subscriber) Return(e *Entry) { s.setCursor(e.seq() - 1) }
 
-// Replay returns what the subscriber is due next from the log, at most about a thousand
-// entries or 256 KiB, none at the log's end. Go on with [Subscriber.Next]. It waits for
-// its turn among the hub's replays and for the log, but never while its caller writes, so
-// a slow reader holds up no other. The error is the log's, or ctx's.
+// Replay reads the next due events from the log, at most about a thousand or 256 KiB, none at the log's end. Then call
+// [Subscriber.Next] again. Replay waits for a free place among the hub's replays, and for the log. It holds no place
+// while its caller writes, so slow clients do not delay others. The error is the log's, or ctx's.
 func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
 	for {
-		// Each piece waits for its turn, so that one who finds little holds up nobody.
+		// Each piece waits for a place again, so that a long search without matches does not delay others.
 		entries, more, err := s.replayPiece(ctx)
 		if len(entries) > 0 || err != nil || !more {
 			return entries, err
@@ -129,32 +125,32 @@ func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
 }
 
 func (s *Subscriber) replayPiece(ctx context.Context) (entries []*Entry, more bool, err error) {
-	if err := s.hub.enterLog(ctx); err != nil {
+	if err := s.hub.acquireReplay(ctx); err != nil {
 		return nil, false, err
 	}
-	defer s.hub.leaveLog()
-	if s.lastUpto > 0 {
-		entries, err = s.replayLast(ctx)
+	defer s.hub.releaseReplay()
+	if s.perTopicUpto > 0 {
+		entries, err = s.replayPerTopic(ctx)
 		return entries, true, err
 	}
 	start := s.cursor
-	read, upto, err := s.collect(ctx, s.hub.log.Read, start)
+	read, upto, err := s.read(ctx, s.hub.log.Read, start)
 	if err != nil {
 		return nil, false, err
 	}
 	first, last := start+1, upto+1
 	if uint64(len(read)) < max(upto-start, 1) { // else no sequence is missing
-		// Looked at after the read: retention may have overtaken it.
+		// Ask after the read, because retention may delete events during the read.
 		if first, last, err = s.hub.log.Bounds(ctx); err != nil {
 			return nil, false, err
 		}
 	}
-	if s.opening != nil {
-		entries, s.opening = append(entries, s.opening), nil
+	if s.gap != nil {
+		entries, s.gap = append(entries, s.gap), nil
 	}
 	if start+1 < first {
-		// Between those that retention has taken since, others may be missing already: the
-		// gap is over all of them, and behind it is everything.
+		// Events below first were read while retention deleted their neighbours. The gap covers them too, so that
+		// nothing is missing after it.
 		for len(read) > 0 && read[0].seq() < first {
 			read = read[1:]
 		}
@@ -163,39 +159,36 @@ func (s *Subscriber) replayPiece(ctx context.Context) (entries []*Entry, more bo
 		if len(read) > 0 {
 			resumed = read[0].seq() - 1
 		}
-		entries = append(entries, s.expired(first, resumed))
+		entries = append(entries, s.newGap(s.hub.id(start).String(), first, resumed, event.GapExpired))
 	}
-	s.cursor = upto
-	s.mark.Store(upto + 1)
+	s.setCursor(upto)
 	return append(entries, read...), start < upto && upto < last, nil
 }
 
-// replayLast hands out the newest event of each topic up to where the subscriber began.
-// What came later is due anyway.
-func (s *Subscriber) replayLast(ctx context.Context) ([]*Entry, error) {
-	read, upto, err := s.collect(ctx, s.hub.log.ReadLast, s.lastFrom)
+// replayPerTopic returns the newest event of each topic, up to where the subscriber began. Later events are due anyway.
+func (s *Subscriber) replayPerTopic(ctx context.Context) ([]*Entry, error) {
+	read, upto, err := s.read(ctx, s.hub.log.ReadLast, s.perTopicAfter)
 	if err != nil {
 		return nil, err
 	}
-	for len(read) > 0 && read[len(read)-1].seq() > s.lastUpto {
+	for len(read) > 0 && read[len(read)-1].seq() > s.perTopicUpto {
 		read = read[:len(read)-1]
 	}
-	if s.lastFrom = upto; upto >= s.lastUpto {
-		s.lastUpto = 0
+	if s.perTopicAfter = upto; upto >= s.perTopicUpto {
+		s.perTopicUpto = 0
 	}
 	return read, nil
 }
 
 type readFunc func(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (uint64, error)
 
-func (s *Subscriber) collect(ctx context.Context, read readFunc, after uint64) (entries []*Entry, upto uint64, err error) {
+func (s *Subscriber) read(ctx context.Context, read readFunc, after uint64) (entries []*Entry, upto uint64, err error) {
 	full, size := errors.New("full"), 0
 	upto, err = read(ctx, after, s.patterns, batchEvents, func(e event.Event) error {
 		if size >= batchBytes {
 			return full
 		}
-		entry := newEntry(e, s.format)
-		entries = append(entries, entry)
+		entries = append(entries, newEntry(e, s.format))
 		size += len(e.Data())
 		return nil
 	})
@@ -205,32 +198,11 @@ func (s *Subscriber) collect(ctx context.Context, read readFunc, after uint64) (
 	return entries, upto, err
 }
 
-func (s *Subscriber) expired(first, resumed uint64) *Entry {
-	return newEntry(event.Gap{
-		Requested: s.hub.id(s.cursor).String(),
-		First:     s.hub.id(first),
-		Resumed:   s.hub.id(resumed),
-		Reason:    event.GapExpired,
-	}.Event(), s.format)
-}
-
-// Cursor returns the ID behind which the subscriber has not been handed anything: what a
-// reader that is cut off now should resume from. It is the zero ID while there is no such
-// place, as long as the newest of each topic are being handed out.
+// Cursor returns the ID that a client which disconnects now should resume from. It is the zero ID while the newest
+// events of each topic are not all returned: then there is no such ID.
 func (s *Subscriber) Cursor() event.ID {
-	if s.lastUpto > 0 {
+	if s.perTopicUpto > 0 {
 		return event.ID{}
 	}
 	return s.hub.id(s.cursor)
-}
-
-// Close ends the subscription. wake may still be called once while Close runs.
-func (s *Subscriber) Close() {
-	for _, p := range s.patterns {
-		_ = s.hub.matcher.Remove(p.String(), s) // it is there: subscribe put it there
-	}
-	s.hub.counters.subscribers.Add(-1)
-	if s.format == event.Lines {
-		s.hub.lines.Add(-1)
-	}
 }

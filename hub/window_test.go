@@ -7,9 +7,9 @@ import (
 	"freshet/event"
 )
 
-// At the window's old end an entry is either there or behind: a reader never takes one that
-// is just being let go for a hole. (Within the package: no door leads to this moment.)
-func TestAnEntryThatIsLetGoIsNoHole(t *testing.T) {
+// A reader of the oldest entry gets it, or learns that it is behind. It never takes an entry that is being removed for a
+// hole in the log. (Tested inside the package, because no exported function reaches this moment.)
+func TestAnEntryThatIsRemovedIsNoHole(t *testing.T) {
 	w := newWindow(2000, 0) // a handful of entries
 	var done atomic.Bool
 	go func() {
