@@ -21,15 +21,15 @@ type Nodes struct {
 // Nodes returns this node's access to the others, under a unique name.
 func (l *Log) Nodes() *Nodes { return &Nodes{l.nc.Conn, nuid.Next()} }
 
-// Tell sends data to every node that listens now, itself included. It does not block; while
+// Publish sends data to every node that listens now, itself included. It does not block; while
 // the connection is lost, nothing is sent.
-func (n *Nodes) Tell(data []byte) {
+func (n *Nodes) Publish(data []byte) {
 	_ = n.nc.Publish(nodesSubject+n.name, data) // senders repeat themselves, so a message may be lost
 }
 
-// Hear calls fn, one call at a time, with each message and its sender's name, until ctx is
+// Subscribe calls fn, one call at a time, with each message and its sender's name, until ctx is
 // done. It fails if the connection is closed.
-func (n *Nodes) Hear(ctx context.Context, fn func(name string, data []byte)) error {
+func (n *Nodes) Subscribe(ctx context.Context, fn func(name string, data []byte)) error {
 	subscription, err := n.nc.Subscribe(nodesSubject+"*", func(m *nats.Msg) {
 		fn(strings.TrimPrefix(m.Subject, nodesSubject), m.Data)
 	})

@@ -24,7 +24,7 @@ func TestNodesHearOfOneAnother(t *testing.T) {
 		n := open(t, eventlog.Config{NATS: url}).Nodes()
 		nodes = append(nodes, n)
 		go func() {
-			ended <- n.Hear(ctx, func(name string, data []byte) {
+			ended <- n.Subscribe(ctx, func(name string, data []byte) {
 				select {
 				case heard <- told{i, name, string(data)}:
 				case <-ctx.Done():
@@ -38,8 +38,8 @@ func TestNodesHearOfOneAnother(t *testing.T) {
 		case x := <-heard:
 			all[x] = true
 		case <-again.C: // messages sent before a node listens are lost
-			nodes[0].Tell([]byte("a"))
-			nodes[1].Tell([]byte("b"))
+			nodes[0].Publish([]byte("a"))
+			nodes[1].Publish([]byte("b"))
 		}
 	}
 	names := map[string]string{}

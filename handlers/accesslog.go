@@ -6,12 +6,12 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// accessLog is the request's record in the access log. Middleware that writes one puts it under the gin.Context's key "access_log".
+// accessLog is the record of the request in the access log. Middleware stores it in the gin.Context as "access_log".
 type accessLog interface {
 	// Add adds attributes to the record.
 	Add(attrs ...slog.Attr)
-	// Detach leaves the record to finish, which is called once when the stream ends, after its handler has returned. The
-	// attributes of finish replace those of Add.
+	// Detach makes finish write the record. Finish is called once, when the stream ends, which is after its handler has
+	// returned. Its attributes replace those of Add.
 	Detach() (finish func(bytes int, attrs ...slog.Attr))
 }
 

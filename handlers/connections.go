@@ -12,15 +12,15 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// connectionJSON is how an open stream is shown.
+// connectionJSON describes an open stream.
 type connectionJSON struct {
 	ID      string   `json:"id"`
 	Topics  []string `json:"topics"`
-	Since   string   `json:"since"`   // the cursor that it started from; empty if it started with the newest event of each topic
-	Events  uint64   `json:"events"`  // sent, without the server's own
-	Lag     uint64   `json:"lag"`     // events of the log, of whatever topic, that it has still to look at
+	Since   string   `json:"since"`   // the cursor where it started; empty if it started with the newest event of each topic
+	Events  uint64   `json:"events"`  // of the log that were sent
+	Lag     uint64   `json:"lag"`     // events of the log, of any topic, that it has not looked at yet
 	State   string   `json:"state"`   //
-	Address string   `json:"address"` // the client's, or its network
+	Address string   `json:"address"` // of the client, or its network
 	Seconds float64  `json:"seconds"` // since it was opened
 	Node    string   `json:"node,omitempty"`
 }
@@ -33,14 +33,13 @@ func newConnectionJSON(s *stream.Stream, node string) connectionJSON {
 	}
 }
 
-// How many connections are shown by default, and at most.
+// Connections in a list.
 const (
 	defaultConnections = 100
 	maxConnections     = 1000
 )
 
-// listConnections serves GET /connections: the newest open streams of this node, and the
-// figures of every node.
+// listConnections serves GET /connections: the newest open streams of this node, and the stats of every node.
 func (h *Handlers) listConnections(c *gin.Context) {
 	if err := operator(c); err != nil {
 		fail(c, err)
@@ -50,7 +49,7 @@ func (h *Handlers) listConnections(c *gin.Context) {
 	if text := c.Query("limit"); text != "" {
 		var err error
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxConnections {
-			fail(c, fmt.Errorf("%w: limit must be 1 to %d", errRequest, maxConnections))
+			fail(c, fmt.Errorf("%w: limit must be from 1 to %d", errRequest, maxConnections))
 			return
 		}
 	}
@@ -62,7 +61,7 @@ func (h *Handlers) listConnections(c *gin.Context) {
 	c.PureJSON(http.StatusOK, gin.H{"total": h.streams.Len(), "connections": connections, "nodes": h.nodes.all()})
 }
 
-// endConnection serves DELETE /connections/{id}. The client is told to come back, as at a drain.
+// endConnection serves DELETE /connections/{id}. The client gets the event drain and reconnects.
 func (h *Handlers) endConnection(c *gin.Context) {
 	if err := operator(c); err != nil {
 		fail(c, err)
@@ -86,7 +85,7 @@ func operator(c *gin.Context) error {
 	case caller.Operator():
 		return nil
 	case caller.Subject() == "":
-		return fmt.Errorf(`%w: for this, send "Authorization: Bearer <publish token>"`, auth.ErrUnauthenticated)
+		return fmt.Errorf(`%w: send "Authorization: Bearer <publish token>"`, auth.ErrUnauthenticated)
 	}
-	return fmt.Errorf("%w: this is for the publish token alone", auth.ErrForbidden)
+	return fmt.Errorf("%w: only the publish token may do this", auth.ErrForbidden)
 }

@@ -62,7 +62,7 @@ type Config struct {
 	// Tickets authenticate browsers, which cannot send a token; nil: there are none.
 	Tickets *ticket.Tickets
 
-	// Nodes exchanges figures with the other nodes; nil: this node stays alone.
+	// Nodes exchanges stats with the other nodes; nil: this node stays alone.
 	Nodes Nodes
 
 	Node    string       // this server's name in stats
@@ -82,9 +82,9 @@ type Handlers struct {
 	nodes       nodes
 	assets      map[string]asset
 	publishRate *limit.Rate[publisher]
-	pages       chan struct{} // holds one token for each page of history in progress
-	// readers counts the requests for pages of each network, including the waiting ones.
-	readers *limit.Concurrency[netip.Prefix]
+	pages       chan struct{} // holds a token for each history request in progress
+	// addressPages counts the history requests of each network, including those that wait.
+	addressPages *limit.Concurrency[netip.Prefix]
 }
 
 // New returns handlers for the configuration, or an error that says what is wrong with it.
@@ -103,9 +103,9 @@ func New(cfg Config) (*Handlers, error) {
 	}
 	h := &Handlers{
 		cfg: cfg, log: cfg.Log, hub: cfg.Hub, logger: cfg.Logger,
-		publishRate: newPublishRate(cfg.PublishRate),
-		pages:       make(chan struct{}, maxPages),
-		readers:     limit.NewConcurrency[netip.Prefix](maxAddressPages),
+		publishRate:  newPublishRate(cfg.PublishRate),
+		pages:        make(chan struct{}, maxPages),
+		addressPages: limit.NewConcurrency[netip.Prefix](maxAddressPages),
 	}
 	var err error
 	if h.streams, err = stream.New(stream.Config{
@@ -164,12 +164,12 @@ func (h *Handlers) Register(r gin.IRouter) {
 // done. It returns [eventlog.ErrRenewed] if the log was replaced by another one.
 func (h *Handlers) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return h.takeStats(ctx) })
+	g.Go(func() error { return h.runStats(ctx) })
 	if h.park != nil {
 		g.Go(func() error { return h.park.Run(ctx) })
 	}
 	if h.cfg.Nodes != nil {
-		g.Go(func() error { return h.cfg.Nodes.Hear(ctx, h.nodes.hear) })
+		g.Go(func() error { return h.cfg.Nodes.Subscribe(ctx, h.nodes.receive) })
 	}
 	if h.cfg.Tickets != nil {
 		g.Go(func() error {

@@ -11,13 +11,13 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// livez serves GET /livez: the process answers.
+// livez serves GET /livez: the process responds.
 func (h *Handlers) livez(c *gin.Context) {
 	c.PureJSON(http.StatusOK, gin.H{"status": "live"})
 }
 
-// readyz serves GET /readyz: streams and publishing work. It fails while draining, and
-// while the log does not answer or cannot be written.
+// readyz serves GET /readyz: streams and publishing work. It fails during a drain, and while the log does not respond
+// or cannot be written.
 func (h *Handlers) readyz(c *gin.Context) {
 	if h.streams.Draining() {
 		fail(c, stream.ErrDraining)
@@ -26,7 +26,7 @@ func (h *Handlers) readyz(c *gin.Context) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
 	if err := h.log.Ready(ctx); err != nil {
-		fail(c, fmt.Errorf("%w: %v", errNotReady, err)) //nolint:errorlint // the answer is that of errNotReady
+		fail(c, fmt.Errorf("%w: %v", errNotReady, err)) //nolint:errorlint // the response is that of errNotReady
 		return
 	}
 	c.PureJSON(http.StatusOK, gin.H{"status": "ready"})

@@ -1,9 +1,11 @@
 package handlers
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,27 +15,26 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// How many events a page of history has.
 const (
-	pageEvents    = 100
-	maxPageEvents = 1000
-	maxPageBytes  = 1 << 20
-	// Pages answered at once, so that readers who take nothing cannot fill the memory; and
-	// those of one address, so that such a reader does not keep the others waiting.
+	defaultPageEvents = 100
+	maxPageEvents     = 1000
+	maxPageBytes      = 1 << 20
+	// maxPages bounds the memory of pages that slow clients have not read. maxAddressPages keeps one client from using
+	// them all.
 	maxPages        = 64
 	maxAddressPages = 16
-	pageWait        = 10 * time.Second // at most, to be among them
+	pageWait        = 10 * time.Second // for one of maxPages
 )
 
-// historyPage is the answer of GET /history.
+// historyPage is the response of GET /history.
 type historyPage struct {
 	Events []json.RawMessage `json:"events"`
-	Cursor event.ID          `json:"cursor"` // of the next page
-	More   bool              `json:"more"`   // the next page has events already
+	Cursor event.ID          `json:"cursor"` // where the next page begins
+	More   bool              `json:"more"`   // the next page has events now
 }
 
-// history serves GET /history: stored events, oldest first, a page at a time. A page is
-// what a stream would send, cut off; so a gap is told here too, as an event of type gap.
+// history serves GET /history: a page of stored events, oldest first. A page has the events that a stream would send,
+// including a gap.
 func (h *Handlers) history(c *gin.Context) {
 	if err := h.authenticateTicket(c); err != nil {
 		fail(c, err)
@@ -52,19 +53,19 @@ func (h *Handlers) history(c *gin.Context) {
 	if (since == event.Since{}) {
 		since.All = true
 	}
-	limit := pageEvents
+	limit := defaultPageEvents
 	if text := c.Query("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxPageEvents {
-			fail(c, &event.InvalidError{Field: "limit", Reason: "must be from 1 to " + strconv.Itoa(maxPageEvents)})
+			fail(c, &event.InvalidError{Field: "limit", Reason: fmt.Sprintf("must be from 1 to %d", maxPageEvents)})
 			return
 		}
 	}
 	address := networkOf(c)
-	if !h.readers.Acquire(address) {
-		fail(c, errPages)
+	if !h.addressPages.Acquire(address) {
+		fail(c, errAddressPages)
 		return
 	}
-	defer h.readers.Release(address)
+	defer h.addressPages.Release(address)
 	select {
 	case h.pages <- struct{}{}:
 		defer func() { <-h.pages }()
@@ -72,7 +73,7 @@ func (h *Handlers) history(c *gin.Context) {
 		fail(c, c.Request.Context().Err())
 		return
 	case <-time.After(pageWait):
-		fail(c, errHistory)
+		fail(c, errPages)
 		return
 	}
 	sub, err := h.hub.Subscribe(c.Request.Context(), hub.Request{
@@ -83,53 +84,46 @@ func (h *Handlers) history(c *gin.Context) {
 		return
 	}
 	defer sub.Close()
+	page, err := readPage(c.Request.Context(), sub, limit)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	sendPage(c, page)
+}
 
+func readPage(ctx context.Context, sub *hub.Subscriber, limit int) (historyPage, error) {
 	page, size := historyPage{Events: []json.RawMessage{}}, 0
 	for {
-		// From the log, not the window: whoever was answered 201 finds the event here.
-		entries, err := sub.Replay(c.Request.Context())
+		// Read the log, not the window, which may be behind: a publisher finds its event here after the response 201.
+		entries, err := sub.Replay(ctx)
 		if err != nil {
-			fail(c, err)
-			return
+			return page, err
 		}
 		for _, e := range entries {
 			if len(page.Events) == limit || size >= maxPageBytes {
 				page.More = true
-				break
+				return page, nil
 			}
 			line := event.Lines.AppendEvent(nil, e.Event)
 			page.Events = append(page.Events, line)
 			page.Cursor = e.Event.ID()
 			size += len(line)
 		}
-		if page.More {
-			break
-		}
 		if len(entries) == 0 {
 			page.Cursor = sub.Cursor()
-			break
+			return page, nil
 		}
 	}
-	h.sendPage(c, page)
 }
 
-// sendPage answers with the page as JSON, or as NDJSON: a line an event, then the cursor.
-func (h *Handlers) sendPage(c *gin.Context, page historyPage) {
-	c.Header("Cache-Control", "no-store") // it is for this caller, and grows
+// sendPage sends the page as JSON, or as NDJSON: a line for each event, then one for the cursor.
+func sendPage(c *gin.Context, page historyPage) {
+	c.Header("Cache-Control", "no-store")
 	if formatOf(c) == event.Lines {
-		var lines []byte
-		for _, line := range page.Events {
-			lines = append(lines, line...)
-		}
-		c.Data(http.StatusOK, "application/x-ndjson", event.Lines.AppendCursor(lines, page.Cursor, 0))
+		lines := slices.Concat(page.Events...)
+		c.Data(http.StatusOK, event.Lines.ContentType(), event.Lines.AppendCursor(lines, page.Cursor, 0))
 		return
 	}
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(page); err != nil {
-		fail(c, err)
-		return
-	}
-	c.Data(http.StatusOK, "application/json; charset=utf-8", body.Bytes())
+	c.PureJSON(http.StatusOK, page)
 }

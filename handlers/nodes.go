@@ -4,60 +4,60 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 )
 
-// Nodes is how nodes that share a log hear of one another; [eventlog.Nodes] has the rules.
+// Nodes sends messages between the nodes of a log; [eventlog.Nodes] has the rules.
 type Nodes interface {
-	Tell(data []byte)
-	Hear(ctx context.Context, fn func(name string, data []byte)) error
+	Publish(data []byte)
+	Subscribe(ctx context.Context, fn func(name string, data []byte)) error
 }
 
-// A node that has not been heard of for so long is taken to be gone.
-const nodeSilence = 4 * statsInterval
+// nodeExpiry is how long a node is listed after its last message.
+const nodeExpiry = 4 * statsInterval
 
-// nodes holds what each node of the log told last.
+// nodes has the newest stats of each node of the log.
 type nodes struct {
-	mu   sync.Mutex
-	told map[string]told // by the node's own name
+	mu     sync.Mutex
+	byName map[string]received // by the unique name of the sender, unlike nodeStats.Node
 }
 
-type told struct {
-	figures
+type received struct {
+	nodeStats
 	at time.Time
 }
 
-func (n *nodes) hear(name string, data []byte) {
-	t := told{at: time.Now()}
-	if json.Unmarshal(data, &t.figures) != nil {
-		return // of another version
+func (n *nodes) receive(name string, data []byte) {
+	r := received{at: time.Now()}
+	if json.Unmarshal(data, &r.nodeStats) != nil {
+		return // a node of another version
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.told == nil {
-		n.told = map[string]told{}
+	n.removeExpired()
+	if n.byName == nil {
+		n.byName = map[string]received{}
 	}
-	n.told[name] = t
-	for name, t := range n.told {
-		if time.Since(t.at) > nodeSilence {
-			delete(n.told, name)
-		}
-	}
+	n.byName[name] = r
 }
 
-// all are the figures of the nodes heard of lately, ordered by the nodes' names.
-func (n *nodes) all() []figures {
+func (n *nodes) removeExpired() {
+	maps.DeleteFunc(n.byName, func(_ string, r received) bool { return time.Since(r.at) > nodeExpiry })
+}
+
+// all returns the stats of the listed nodes, ordered by node.
+func (n *nodes) all() []nodeStats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all := []figures{}
-	for _, t := range n.told {
-		if time.Since(t.at) <= nodeSilence {
-			all = append(all, t.figures)
-		}
+	n.removeExpired()
+	all := []nodeStats{}
+	for _, r := range n.byName {
+		all = append(all, r.nodeStats)
 	}
-	slices.SortFunc(all, func(a, b figures) int {
+	slices.SortFunc(all, func(a, b nodeStats) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(b.Uptime, a.Uptime))
 	})
 	return all

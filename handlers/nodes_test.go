@@ -12,19 +12,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// wire is the others, seen from one node: what it tells comes back, as from the real one.
-type wire struct {
-	told  chan []byte
-	heard func(name string, data []byte)
+// fakeNodes stands for the other nodes. A node gets its own messages too, as from the real ones.
+type fakeNodes struct {
+	published chan []byte
+	receive   func(name string, data []byte)
 }
 
-func (w *wire) Tell(data []byte) { w.told <- data }
+func (n *fakeNodes) Publish(data []byte) { n.published <- data }
 
-func (w *wire) Hear(ctx context.Context, fn func(name string, data []byte)) error {
-	w.heard = fn
+func (n *fakeNodes) Subscribe(ctx context.Context, fn func(name string, data []byte)) error {
+	n.receive = fn
 	for {
 		select {
-		case data := <-w.told:
+		case data := <-n.published:
 			fn("me", data)
 		case <-ctx.Done():
 			return nil
@@ -32,11 +32,11 @@ func (w *wire) Hear(ctx context.Context, fn func(name string, data []byte)) erro
 	}
 }
 
-// The operator sees every node that is there, and for some seconds one that is gone.
-func TestFiguresOfTheNodes(t *testing.T) {
+// The operator sees every running node, and a stopped node for some seconds more.
+func TestStatsOfTheNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &wire{told: make(chan []byte, 1)}
-		s := newServer(t, func(c *handlers.Config) { c.Nodes = w })
+		others := &fakeNodes{published: make(chan []byte, 1)}
+		s := newServer(t, func(c *handlers.Config) { c.Nodes = others })
 		seen := func(want ...string) {
 			t.Helper()
 			var list struct {
@@ -59,13 +59,13 @@ func TestFiguresOfTheNodes(t *testing.T) {
 		}
 		synctest.Wait()
 		seen("n1")
-		w.heard("x", []byte(`{"node":"n2","connections":7}`))
-		w.heard("y", []byte(`{"node":"n1"}`)) // another process on the same machine
-		w.heard("z", []byte(`[]`))
+		others.receive("x", []byte(`{"node":"n2","connections":7}`))
+		others.receive("y", []byte(`{"node":"n1"}`)) // another process on the same machine
+		others.receive("z", []byte(`[]`))
 		seen("n1", "n1", "n2")
 		pass(7 * time.Second)
 		seen("n1", "n1", "n2")
-		w.heard("x", []byte(`{"node":"n2","connections":7}`))
+		others.receive("x", []byte(`{"node":"n2","connections":7}`))
 		pass(2 * time.Second)
 		seen("n1", "n2")
 		pass(7 * time.Second)

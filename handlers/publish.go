@@ -23,26 +23,25 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// bodyTimeout bounds how long a publisher may take to send its body.
+// bodyTimeout is how long a publisher may take to send its body.
 const bodyTimeout = 30 * time.Second
 
-// maxLines bounds the answer to a body of short lines, which is many times as long.
+// maxLines bounds the response, which is many times longer than a body of short lines.
 const maxLines = 100_000
 
-// published is the answer to an event that the log has.
+// published is the response for a stored event.
 type published struct {
 	ID    event.ID `json:"id"`
 	Topic string   `json:"topic"`
 }
 
-// publish serves POST /event/{topic}: the body is the data, as it stands.
+// publish serves POST /event/{topic}: the body is the data, unchanged.
 func (h *Handlers) publish(c *gin.Context) {
 	topic, err := event.ParseTopic(c.Param("topic"))
-	if err != nil {
-		fail(c, err)
-		return
+	if err == nil {
+		err = mayPublish(c, topic)
 	}
-	if err := mayPublish(c, topic); err != nil {
+	if err != nil {
 		fail(c, err)
 		return
 	}
@@ -59,17 +58,13 @@ func (h *Handlers) publish(c *gin.Context) {
 		return
 	}
 	e, err := event.New(topic, typ, string(body))
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	h.answer(c, eventlog.Entry{Event: e, Key: key})
+	h.publishOne(c, eventlog.Entry{Event: e, Key: key}, err)
 }
 
 // publishMany serves POST /event: one event as JSON, or many as NDJSON.
 func (h *Handlers) publishMany(c *gin.Context) {
 	if c.Query("type") != "" || c.GetHeader("Event-Type") != "" {
-		fail(c, &event.InvalidError{Field: "type", Reason: "belongs into the JSON here, as \"type\""})
+		fail(c, &event.InvalidError{Field: "type", Reason: `must be a field of the JSON here: {"topic","type","data"}`})
 		return
 	}
 	body, key, err := h.readPublish(c)
@@ -82,24 +77,20 @@ func (h *Handlers) publishMany(c *gin.Context) {
 		h.publishLines(c, body, key)
 		return
 	}
-	e, err := parseEvent(body)
+	e, err := parsePublishable(c, body)
+	h.publishOne(c, eventlog.Entry{Event: e, Key: key}, err)
+}
+
+// publishOne appends the entry, unless there was an error, and sends its ID.
+func (h *Handlers) publishOne(c *gin.Context, entry eventlog.Entry, err error) {
 	if err == nil {
-		err = mayPublish(c, e.Topic())
+		err = h.allowPublish(c, 1)
 	}
 	if err != nil {
 		fail(c, err)
 		return
 	}
-	h.answer(c, eventlog.Entry{Event: e, Key: key})
-}
-
-// answer appends one event and answers with its ID.
-func (h *Handlers) answer(c *gin.Context, entry eventlog.Entry) {
-	if err := h.allowPublish(c, 1); err != nil {
-		fail(c, err)
-		return
-	}
-	// The log is asked to the end even if the publisher goes away.
+	// The append goes on if the publisher disconnects.
 	receipt := h.log.Append(context.WithoutCancel(c.Request.Context()), entry)
 	if receipt.Err != nil {
 		fail(c, uncertain(receipt.Err))
@@ -112,7 +103,7 @@ func (h *Handlers) answer(c *gin.Context, entry eventlog.Entry) {
 	c.PureJSON(status, published{receipt.ID, entry.Event.Topic().String()})
 }
 
-// uncertain tells a publisher what a log that does not answer means for the event.
+// uncertain makes an unavailable log errUncertain: the log may have stored the event.
 func uncertain(err error) error {
 	if errors.Is(err, eventlog.ErrUnavailable) {
 		return fmt.Errorf("%w: %w", errUncertain, err)
@@ -120,23 +111,19 @@ func uncertain(err error) error {
 	return err
 }
 
-// publishLines appends the lines that are valid, in their order, and answers each line
-// with a line: what published holds, or an error.
+// publishLines appends the valid lines in order, and responds to each line with a line: published or an error.
 func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 	var (
 		entries []eventlog.Entry
-		errs    []error // of every line; nil for those in entries
+		errs    []error // one for each line; nil for the lines in entries
 	)
 	body = bytes.TrimRight(body, "\r\n")
 	if n := bytes.Count(body, []byte{'\n'}) + 1; n > maxLines {
-		fail(c, fmt.Errorf("%w: %d lines; send at most %d at once", errBulk, n, maxLines))
+		fail(c, fmt.Errorf("%w: %d lines; send at most %d in one request", errBulk, n, maxLines))
 		return
 	}
 	for n, line := range bytes.Split(body, []byte{'\n'}) {
-		e, err := parseEvent(line)
-		if err == nil {
-			err = mayPublish(c, e.Topic())
-		}
+		e, err := parsePublishable(c, line)
 		if errors.Is(err, auth.ErrUnauthenticated) {
 			fail(c, err)
 			return
@@ -146,7 +133,7 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 		}
 		entry := eventlog.Entry{Event: e}
 		if key != "" {
-			entry.Key = key + "\t" + strconv.Itoa(n) // no key that is sent has a tab
+			entry.Key = key + "\t" + strconv.Itoa(n) // a key of a client has no tab, so the lines' keys are unique
 		}
 		entries = append(entries, entry)
 	}
@@ -156,8 +143,8 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 	}
 	receipts := h.log.AppendAll(context.WithoutCancel(c.Request.Context()), entries)
 
-	var answer bytes.Buffer
-	lines := json.NewEncoder(&answer)
+	var response bytes.Buffer
+	lines := json.NewEncoder(&response)
 	lines.SetEscapeHTML(false)
 	for _, err := range errs {
 		var result any
@@ -178,52 +165,51 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 			return
 		}
 	}
-	c.Data(http.StatusOK, "application/x-ndjson", answer.Bytes())
+	c.Data(http.StatusOK, event.Lines.ContentType(), response.Bytes())
 }
 
-// readPublish reads the body and the idempotency key, once the caller is known to be one
-// who may publish at all.
+// readPublish reads the body and the idempotency key. It refuses callers without any right to publish first.
 func (h *Handlers) readPublish(c *gin.Context) (body []byte, key string, err error) {
 	if err := mayPublish(c, event.Topic{}); err != nil {
 		return nil, "", err
 	}
 	key = c.GetHeader("Idempotency-Key")
-	if len(key) > 200 || !printableASCII(key) {
+	if len(key) > 200 || strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return nil, "", &event.InvalidError{Field: "Idempotency-Key", Reason: "must be at most 200 printable ASCII characters"}
 	}
-	// A publisher that dawdles is cut off; where there is no deadline, the transport has its own.
+	// The deadline stops a slow publisher. A transport without this deadline has its own.
 	control := http.NewResponseController(c.Writer)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, err = io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, h.cfg.MaxBody))
-	if err == nil { // else it holds for the rest of the body, which the server still reads
+	if err == nil { // else the deadline is also for the rest of the body, which net/http reads
 		_ = control.SetReadDeadline(time.Time{})
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = errSlow
 	} else if err != nil && !errors.As(err, &tooLarge) {
-		err = fmt.Errorf("%w: the body did not arrive whole", errRequest)
+		err = fmt.Errorf("%w: the body is incomplete; send it again", errRequest)
 	}
 	return body, key, err
-}
-
-func printableASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
 }
 
 func mayPublish(c *gin.Context, topic event.Topic) error {
 	return auth.FromContext(c.Request.Context()).MayPublish(topic.String())
 }
 
-// parseEvent reads {"topic","type","data"}: data a string, or any other JSON, which is
-// sent compact; the type is the topic's name if it is left out.
+// parsePublishable parses an event that the caller may publish.
+func parsePublishable(c *gin.Context, text []byte) (event.Event, error) {
+	e, err := parseEvent(text)
+	if err == nil {
+		err = mayPublish(c, e.Topic())
+	}
+	return e, err
+}
+
+// parseEvent parses {"topic","type","data"}. Data is a string, or any other JSON, which becomes compact JSON text. The
+// default type is the topic's name.
 func parseEvent(text []byte) (event.Event, error) {
-	if !utf8.Valid(text) { // the decoder would mend it in silence
+	if !utf8.Valid(text) { // the decoder would replace the bad bytes
 		return event.Event{}, &event.InvalidError{Field: "data", Reason: "must be UTF-8"}
 	}
 	var in struct {
@@ -234,14 +220,14 @@ func parseEvent(text []byte) (event.Event, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&in); err != nil {
-		why := "" // what the decoder says of anything else is for programmers in Go
+		why := "" // the decoder's other errors speak of Go types
 		if text, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
-			why = ": no field " + text
+			why = ": unknown field " + text
 		}
-		return event.Event{}, fmt.Errorf(`%w%s: expected one JSON object {"topic","type","data"}; to send text as it stands, POST it to /event/{topic}`, errRequest, why)
+		return event.Event{}, fmt.Errorf(`%w%s: send one JSON object {"topic","type","data"}, or POST plain text to /event/{topic}`, errRequest, why)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return event.Event{}, fmt.Errorf("%w: more than one JSON value; send many as NDJSON with Content-Type: application/x-ndjson", errRequest)
+		return event.Event{}, fmt.Errorf("%w: it has more than one JSON value; to publish many events, send NDJSON with Content-Type: application/x-ndjson", errRequest)
 	}
 	topic, err := event.ParseTopic(in.Topic)
 	if err != nil {
@@ -265,7 +251,7 @@ func dataOf(raw json.RawMessage) (string, error) {
 		return "", &event.InvalidError{Field: "data", Reason: "is missing"}
 	}
 	if raw[0] == '"' {
-		if plain := raw[1 : len(raw)-1]; bytes.IndexByte(plain, '\\') < 0 { // the decoder has seen that it is well-formed
+		if plain := raw[1 : len(raw)-1]; bytes.IndexByte(plain, '\\') < 0 { // valid, because the decoder has accepted it
 			return string(plain), nil
 		}
 		var text string

@@ -12,18 +12,18 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// publisher is the key of the publish rate: the subject of a token, or the client's network where a token is for all publishers.
+// publisher is the key of the publish rate: the subject of a token, or the client's network if many share the token.
 type publisher struct {
 	subject string
 	network netip.Prefix
 }
 
-// newPublishRate lets each publisher save up ten seconds' worth of events.
+// newPublishRate allows bursts of ten seconds' worth of events.
 func newPublishRate(perSecond int) *limit.Rate[publisher] {
 	return limit.NewRate[publisher](float64(perSecond), min(perSecond, math.MaxInt/10)*10)
 }
 
-// allowPublish takes n events from what the publisher may publish now: all, or none with an error.
+// allowPublish counts n events of the publisher: all, or none and an error.
 func (h *Handlers) allowPublish(c *gin.Context, n int) error {
 	key := publisher{network: networkOf(c)}
 	if caller := auth.FromContext(c.Request.Context()); !caller.Operator() && caller.Subject() != "" {
@@ -34,7 +34,7 @@ func (h *Handlers) allowPublish(c *gin.Context, n int) error {
 	case ok:
 		return nil
 	case wait == limit.Never:
-		return fmt.Errorf("%w: %d events, and --publish-rate allows %d; send fewer at a time", errBulk, n, h.publishRate.Burst())
+		return fmt.Errorf("%w: %d events, but --publish-rate allows %d; send fewer at once", errBulk, n, h.publishRate.Burst())
 	}
 	return &rateError{wait}
 }
@@ -46,8 +46,9 @@ func (e *rateError) Error() string { return errRate.Error() }
 
 func (e *rateError) Unwrap() error { return errRate }
 
-// networkOf is what a client is counted by: the network of its address, which gin takes from a trusted proxy's header.
+// networkOf returns the network of the client's address, the key of its limits. Gin reads the address from the header
+// of a trusted proxy.
 func networkOf(c *gin.Context) netip.Prefix {
-	address, _ := netip.ParseAddr(c.ClientIP()) // a client of a Unix socket has none
+	address, _ := netip.ParseAddr(c.ClientIP()) // a client on a Unix socket has none
 	return limit.Network(address)
 }

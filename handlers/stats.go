@@ -16,15 +16,15 @@ import (
 	"freshet/stream"
 )
 
-// statsInterval is how often stats are taken and sent.
+// statsInterval is the time between two stats events.
 const statsInterval = 2 * time.Second
 
-// figures are the data of a stats event.
-type figures struct {
+// nodeStats is the data of a stats event.
+type nodeStats struct {
 	Node       string   `json:"node"`
 	Uptime     float64  `json:"uptime_s"`
 	Streams    int      `json:"connections"`     // open streams
-	Published  uint64   `json:"published"`       // events that the log took since the start
+	Published  uint64   `json:"published"`       // events stored since the start
 	PublishedR float64  `json:"published_per_s"` // over the last interval, like all rates
 	Delivered  uint64   `json:"delivered"`       // events written to streams since the start
 	DeliveredR float64  `json:"delivered_per_s"` //
@@ -32,18 +32,17 @@ type figures struct {
 	P99        *float64 `json:"latency_p99_ms"`  //
 	LogBytes   uint64   `json:"log_bytes"`       // on disk
 	LogEvents  uint64   `json:"log_events"`      //
-	Memory     uint64   `json:"memory_bytes"`    // that the Go runtime holds of the system
-	Parked     int      `json:"parked"`          // of the connections, those without a goroutine
+	Memory     uint64   `json:"memory_bytes"`    // that the Go runtime has from the system
+	Parked     int      `json:"parked"`          // connections without a goroutine
 	Goroutines int      `json:"goroutines"`      //
-	Stalled    uint64   `json:"stalled"`         // streams closed since the start because their readers took nothing
+	Stalled    uint64   `json:"stalled"`         // streams closed since the start because their clients read nothing
 }
 
-// stats holds the event that streams of the topic stats send.
+// stats has the newest event of the topic stats.
 type stats struct{ latest atomic.Pointer[event.Event] }
 
-// takeStats takes the figures at each interval. It returns [eventlog.ErrRenewed] if the log
-// was replaced by another one.
-func (h *Handlers) takeStats(ctx context.Context) error {
+// runStats makes a stats event at each interval. It returns [eventlog.ErrRenewed] if the log was replaced by a new one.
+func (h *Handlers) runStats(ctx context.Context) error {
 	started, before := time.Now(), hub.Stats{}
 	ticker := time.NewTicker(statsInterval)
 	defer ticker.Stop()
@@ -51,7 +50,7 @@ func (h *Handlers) takeStats(ctx context.Context) error {
 		now := h.hub.Stats()
 		latency := now.Latency.Since(before.Latency)
 		elapsed := time.Since(last).Seconds()
-		f := figures{
+		f := nodeStats{
 			Node:      h.cfg.Node,
 			Uptime:    time.Since(started).Round(time.Millisecond).Seconds(),
 			Streams:   h.streams.Len(),
@@ -71,7 +70,7 @@ func (h *Handlers) takeStats(ctx context.Context) error {
 		}
 		state, err := h.log.State(ctx)
 		if errors.Is(err, eventlog.ErrRenewed) {
-			return fmt.Errorf("%w while the server ran: start it again", err)
+			return fmt.Errorf("%w while the server was running: start the server again", err)
 		}
 		if err == nil {
 			f.LogBytes, f.LogEvents = state.Bytes, state.Events
@@ -83,7 +82,7 @@ func (h *Handlers) takeStats(ctx context.Context) error {
 		e := event.Stats(text)
 		h.stats.latest.Store(&e)
 		if h.cfg.Nodes != nil {
-			h.cfg.Nodes.Tell(text)
+			h.cfg.Nodes.Publish(text)
 		}
 		before, last = now, time.Now()
 		select {
@@ -103,7 +102,7 @@ func percentile(l hub.Latency, p uint64) *float64 {
 	return &ms
 }
 
-// memory is what the runtime holds of the system and has not given back.
+// memory is how many bytes the Go runtime has from the system and has not returned.
 func memory() uint64 {
 	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(samples)

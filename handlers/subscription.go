@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 	"time"
 
@@ -11,9 +12,9 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// parseTopics reads the route's topic and the query's: patterns into the log, and whether
-// the built-in topics are asked for by name. The caller may read all of them. A request
-// without topics asks for everything that the caller may read, and the counter.
+// parseTopics parses the topics of the path and the query: patterns into the log, and whether the built-in topics are
+// among them. It refuses topics that the caller may not read. Without topics, the request is for everything that the
+// caller may read, and the counter.
 func (h *Handlers) parseTopics(c *gin.Context) (patterns event.Patterns, counter, stats bool, err error) {
 	caller := auth.FromContext(c.Request.Context())
 	names := c.QueryArray("topic")
@@ -21,7 +22,7 @@ func (h *Handlers) parseTopics(c *gin.Context) (patterns event.Patterns, counter
 		names = append(names, name)
 	}
 	if most := h.cfg.MaxTopics; most > 0 && len(names) > most {
-		return nil, false, false, &event.InvalidError{Field: "topic", Reason: "too many topics; subscribe to a pattern like orders.* instead"}
+		return nil, false, false, &event.InvalidError{Field: "topic", Reason: fmt.Sprintf("may be at most %d topics; use a pattern like orders.* instead", most)}
 	}
 	if err := caller.MayReadAnything(); err != nil {
 		return nil, false, false, err
@@ -48,8 +49,7 @@ func (h *Handlers) parseTopics(c *gin.Context) (patterns event.Patterns, counter
 	return patterns, counter, stats, nil
 }
 
-// parsePosition reads where a client starts: its last event ID, in any of the ways that
-// clients send it, and since.
+// parsePosition parses where a stream starts: the last event ID, under any name that clients use, and since.
 func parsePosition(c *gin.Context) (lastEventID string, since event.Since, err error) {
 	lastEventID = c.GetHeader("Last-Event-ID")
 	for _, name := range []string{"last_event_id", "lastEventId", "lastEventID", "Last-Event-ID"} {
@@ -59,7 +59,7 @@ func parsePosition(c *gin.Context) (lastEventID string, since event.Since, err e
 	return lastEventID, since, err
 }
 
-// formatOf is the format that the request accepts.
+// formatOf returns the format that the request accepts.
 func formatOf(c *gin.Context) event.Format {
 	if strings.Contains(c.GetHeader("Accept"), event.Lines.ContentType()) {
 		return event.Lines
