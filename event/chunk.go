@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// Encoded is what is written to a connection at once. It is never changed, so connections
-// share it.
+// Encoded is a piece of output. It never changes, so connections share it.
 type Encoded struct {
 	Bytes []byte
 	Chunk []byte // Bytes as one chunk of a chunked response (RFC 9112, 7.1)
@@ -15,17 +14,16 @@ type Encoded struct {
 // LastChunk ends a chunked response.
 const LastChunk = "0\r\n\r\n"
 
-// chunkHead is room for a chunk's size in hexadecimal digits and a line end.
+// chunkHead is the room for a chunk's size in hexadecimal digits and a line end.
 const chunkHead = 10
 
-// Builder encodes several events and cursors into one [Encoded]. The zero value is not
-// ready: call Reset.
+// Builder encodes several events and cursors into one [Encoded]. Call Reset before its first use.
 type Builder struct {
 	format Format
 	buf    []byte
 }
 
-// Reset starts again in the format. It reuses the memory of what was built before.
+// Reset starts a new piece in the format. It reuses the memory of the last one.
 func (b *Builder) Reset(f Format) {
 	var room [chunkHead]byte
 	b.format, b.buf = f, append(b.buf[:0], room[:]...)
@@ -39,7 +37,7 @@ func (b *Builder) Cursor(cursor ID, retry time.Duration) {
 	b.buf = b.format.AppendCursor(b.buf, cursor, retry)
 }
 
-// Encoded returns what was added. It is valid until the next Reset.
+// Encoded returns everything that was added. It is valid until the next Reset.
 func (b *Builder) Encoded() Encoded {
 	var digits [chunkHead]byte
 	end := len(b.buf)

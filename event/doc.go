@@ -1,18 +1,16 @@
-// Package event holds the words of an event stream and their wire form.
+// Package event has the terms of an event stream as types, and its wire formats.
 //
-// The words are [Event], [ID], [Topic], [Pattern] and [Type]. Each is made only by a
-// constructor that validates, so a value that exists can be written: nothing in a
-// payload, type or topic can begin a field or a frame of its own. The wire is the
-// event stream format of the WHATWG HTML standard, section 9.2: [AppendFrame] writes
-// it, [Scanner] reads it back. [AppendLine] writes the same events as NDJSON.
-//
-// Everything here is a value or a pure function; nothing blocks but [Scanner.Scan],
-// which reads from its reader.
+//   - Types: [Event], [ID], [Topic], [Pattern], [Type] and [Since] come only from constructors that validate. So every
+//     value can be written: no payload, type or topic can begin a field or a frame.
+//   - Formats: [Frames] is the event stream format of the WHATWG HTML standard, section 9.2. [Lines] is NDJSON with the
+//     same events. [Scanner] reads frames of any server.
+//   - Blocking: everything is a value or a pure function, except [Scanner.Scan], which waits for its reader.
+//   - Errors: an [InvalidError] names the field and what is allowed there.
 package event
 
 import "fmt"
 
-// InvalidError says which part of an event was refused and what is allowed there.
+// InvalidError says which field was refused, and what is allowed there.
 type InvalidError struct {
 	Field  string // "topic", "type", "data", "id" or "since"
 	Reason string // what is allowed, in a few words

@@ -6,8 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Event is what is published to a topic and dispatched in the browser. It does not
-// change once made.
+// Event is published to a topic and dispatched in the browser. It never changes.
 type Event struct {
 	id    ID
 	topic Topic
@@ -16,10 +15,9 @@ type Event struct {
 	time  time.Time
 }
 
-// New returns an event as a publisher may send it: it has no ID or time until the log
-// has stored it. Data is UTF-8; its lines end with CR, LF or CRLF and reach the browser
-// ended by LF. The error is an [InvalidError]: a topic or type that is the server's own,
-// or data that is not UTF-8.
+// New returns an event for publishing. It has no ID or time until the log stores it. Data is UTF-8, with lines that end
+// in CR, LF or CRLF; the browser gets LF. The error is an [InvalidError]: the topic or type is reserved, or the data is
+// not UTF-8.
 func New(topic Topic, typ Type, data string) (Event, error) {
 	switch {
 	case topic.name == "":
@@ -34,7 +32,7 @@ func New(topic Topic, typ Type, data string) (Event, error) {
 	return Event{topic: topic, typ: typ, data: data}, nil
 }
 
-// Stored returns the event as the log holds it: with its ID and the time of its append.
+// Stored returns the event with its ID in the log and the time of its append.
 func (e Event) Stored(id ID, at time.Time) Event {
 	e.id, e.time = id, at
 	return e
@@ -43,7 +41,7 @@ func (e Event) Stored(id ID, at time.Time) Event {
 // ID returns the event's ID; the zero ID if the event is not in the log.
 func (e Event) ID() ID { return e.id }
 
-// Topic returns what the event was published to.
+// Topic returns the topic that the event was published to.
 func (e Event) Topic() Topic { return e.topic }
 
 // Type returns the event type.

@@ -48,7 +48,7 @@ func TestPatternsMatchLikeNATSSubjects(t *testing.T) {
 	}
 	for _, s := range []string{"", "a.>.b", ">.a", "a*", "a.b>", "**", "a..*"} {
 		if _, err := event.ParsePattern(s); err == nil {
-			t.Errorf("ParsePattern(%q) took it", s)
+			t.Errorf("ParsePattern(%q) has no error", s)
 		}
 	}
 	if (event.Pattern{}).Match(topic(t, "a")) || event.All.Match(event.Topic{}) {
@@ -88,7 +88,7 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-func TestPublishersCannotSendWhatIsTheServersOwn(t *testing.T) {
+func TestPublishersCannotSendReservedEvents(t *testing.T) {
 	news := topic(t, "news")
 	for _, c := range []struct {
 		topic event.Topic
@@ -157,7 +157,7 @@ func TestGapNamesTheCursorThatFollows(t *testing.T) {
 	}
 }
 
-// What reads as an ID is written the same, and is what a cross-origin reader may send back without a preflight.
+// An ID that parses has the same text again, and a cross-origin client may send it without a preflight.
 func FuzzID(f *testing.F) {
 	for _, s := range []string{"10-7", "mwrzeraj-1842", "3w5e11264sgsf-18446744073709551615", "3w5e11264sgsg-1", "1-18446744073709551616", "01-1", "1--1", "-", "0-1", "A-1", "1-1\n"} {
 		f.Add(s, uint64(36), uint64(7))
@@ -171,7 +171,7 @@ func FuzzID(f *testing.F) {
 				t.Errorf("%q is an ID", s)
 			}
 		} else if !id.IsZero() {
-			t.Errorf("%q is refused and reads as %v", s, id)
+			t.Errorf("%q is refused but reads as %v", s, id)
 		}
 		id := event.NewID(max(epoch, 1), seq)
 		if back, err := event.ParseID(id.String()); err != nil || back != id {
@@ -180,7 +180,7 @@ func FuzzID(f *testing.F) {
 	})
 }
 
-// A name that is taken is written as it stands, in one printable line; a topic is a pattern and a type too.
+// An accepted name is one printable line and stays unchanged. A topic is also a pattern and a type.
 func FuzzName(f *testing.F) {
 	for _, s := range []string{"news", "orders.*.created", "orders.>", ">", "größe.日本", "message", "counter", "gap", " a", "a b", "a..b", "a.", "a\u202eb", "a\u009b31m", "a\x7f", "a\xff", "\ufeffa", "a\u0301", strings.Repeat("ü", 101)} {
 		f.Add(s)
@@ -195,7 +195,7 @@ func FuzzName(f *testing.F) {
 		}{{"topic", topic.String(), errTopic}, {"topic", pattern.String(), errPattern}, {"type", typ.String(), errType}} {
 			if name.err == nil {
 				if name.text != s || s == "" || len(s) > 200 || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-					t.Errorf("%q is taken as the %s %q", s, name.field, name.text)
+					t.Errorf("%q is accepted as the %s %q", s, name.field, name.text)
 				}
 				continue
 			}

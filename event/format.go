@@ -2,8 +2,7 @@ package event
 
 import "time"
 
-// Format is how events are written to a connection. A new format is a new value here, with
-// a case in each method.
+// Format is how events are written to a connection. A new format is a new value here, with a case in each method.
 type Format uint8
 
 const (
@@ -31,9 +30,9 @@ func (f Format) AppendEvent(dst []byte, e Event) []byte {
 	return appendFrame(dst, e)
 }
 
-// AppendCursor appends what moves the client's last event ID to the cursor and, unless
-// retry is 0, sets its reconnection time, in whole milliseconds. It dispatches nothing. With
-// neither it only keeps the connection in use.
+// AppendCursor appends a frame or line that sets the client's last event ID to the cursor, unless that is zero, and its
+// reconnection time to retry in whole milliseconds, unless that is 0. It dispatches no event. With neither, it is a
+// heartbeat.
 func (f Format) AppendCursor(dst []byte, cursor ID, retry time.Duration) []byte {
 	if f == Lines {
 		return appendCursorLine(dst, cursor, retry)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// appendFrame appends the event as one frame of an event stream (WHATWG HTML, 9.2.5): the
-// event field unless the type is message, one data field for each line, the id field last.
-// A client that is cut off within the frame then does not take the ID.
+// appendFrame appends the event as one frame of an event stream (WHATWG HTML, 9.2.5): the event field unless the type is
+// message, one data field for each line, the id field last. A client that gets only a part of the frame then does not
+// use the ID.
 func appendFrame(dst []byte, e Event) []byte {
 	if e.typ.name != "" {
 		dst = append(dst, "event: "...)
@@ -26,7 +26,7 @@ func appendFrame(dst []byte, e Event) []byte {
 	return append(dst, '\n')
 }
 
-// appendCursorFrame is [Format.AppendCursor]; with neither it appends an empty comment.
+// appendCursorFrame is [Format.AppendCursor]. Without cursor and retry, it appends an empty comment.
 func appendCursorFrame(dst []byte, cursor ID, retry time.Duration) []byte {
 	if cursor.IsZero() && retry == 0 {
 		return append(dst, ":\n\n"...)

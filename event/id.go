@@ -5,18 +5,16 @@ import (
 	"strings"
 )
 
-// ID is an event ID: the epoch of the log that holds the event and the event's sequence
-// there. Written <epoch>-<sequence>, the epoch in base 36, under 40 bytes of lower-case
-// letters, digits and one dash: what a cross-origin reader may send back as
-// Last-Event-ID without a preflight. As a cursor it stands just behind the event, and
-// sequence 0 before the first. The zero value is no ID.
+// ID is an event ID: the epoch of the log that has the event, and the event's sequence there. Its text is
+// <epoch>-<sequence>, the epoch in base 36: under 40 bytes of lower-case letters, digits and one dash, so a cross-origin
+// client can send it as Last-Event-ID without a preflight. As a cursor, an ID is just after its event, and sequence 0 is
+// before the first event. The zero value is no ID.
 type ID struct{ epoch, seq uint64 }
 
 // NewID returns the ID of a sequence in the epoch. An epoch is never 0.
 func NewID(epoch, seq uint64) ID { return ID{epoch, seq} }
 
-// ParseID returns the ID written s, or an [InvalidError] for the field "id". Only the
-// form that [ID.String] writes is accepted.
+// ParseID parses the text of [ID.String], and nothing else. The error is an [InvalidError] for the field "id".
 func ParseID(s string) (ID, error) {
 	epochText, seqText, _ := strings.Cut(s, "-")
 	epoch, errEpoch := strconv.ParseUint(epochText, 36, 64)
@@ -34,13 +32,13 @@ func (id ID) Epoch() uint64 { return id.epoch }
 // Seq returns the sequence within the epoch.
 func (id ID) Seq() uint64 { return id.seq }
 
-// IsZero reports whether there is no ID.
+// IsZero reports whether it is no ID.
 func (id ID) IsZero() bool { return id.epoch == 0 }
 
-// String returns the ID as it is written on the wire, "" for no ID.
+// String returns the ID's text, "" for no ID.
 func (id ID) String() string { return string(id.append(nil)) }
 
-// MarshalText returns what String returns.
+// MarshalText returns the same as String.
 func (id ID) MarshalText() ([]byte, error) { return id.append(nil), nil }
 
 // UnmarshalText reads what MarshalText returns: an ID as [ParseID] does, or no ID.

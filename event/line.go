@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// line is the JSON form of an event and of a cursor. Fields without a value are left out,
-// but an event always has data.
+// line is the JSON form of an event and of a cursor. Fields without a value are omitted, but an event always has data.
 type line struct {
 	ID    string     `json:"id,omitempty"`
 	Topic string     `json:"topic,omitempty"`
@@ -17,8 +16,8 @@ type line struct {
 	Retry int64      `json:"retry,omitempty"` // milliseconds
 }
 
-// MarshalJSON returns {"id","topic","type","time","data"}: data is a string, whatever it
-// holds; id and time are left out of events that the log does not hold.
+// MarshalJSON returns {"id","topic","type","time","data"}. Data is always a string. An event that is not in the log has
+// no id and time.
 func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.line()) }
 
 func (e Event) line() line {
@@ -33,8 +32,7 @@ func (e Event) line() line {
 // appendLine appends the event as one line of NDJSON, in the form of [Event.MarshalJSON].
 func appendLine(dst []byte, e Event) []byte { return appendJSON(dst, e.line()) }
 
-// appendCursorLine is [Format.AppendCursor]: {"id","retry"}, without the ones that have no
-// value.
+// appendCursorLine is [Format.AppendCursor]: {"id","retry"}.
 func appendCursorLine(dst []byte, cursor ID, retry time.Duration) []byte {
 	return appendJSON(dst, line{ID: cursor.String(), Retry: retry.Milliseconds()})
 }
@@ -43,7 +41,7 @@ func appendJSON(dst []byte, l line) []byte {
 	buf := bytes.NewBuffer(dst)
 	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(l); err != nil { // strings and numbers always encode
+	if err := enc.Encode(l); err != nil { // cannot happen with strings and numbers
 		return dst
 	}
 	return buf.Bytes()

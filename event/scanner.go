@@ -10,44 +10,41 @@ import (
 	"time"
 )
 
-// ErrFrameTooLong is what [Scanner.Err] returns for a frame larger than the scanner takes.
+// ErrFrameTooLong is the error of a scanner that meets a frame above its limit.
 var ErrFrameTooLong = errors.New("event: frame too long")
 
-// Frame is one frame of an event stream as it was read: any server's, so its type and ID
-// are plain text.
+// Frame is one frame of an event stream. It may be of any server, so its type and ID are plain text.
 type Frame struct {
-	Type    string        // "message" where the frame names none
-	Data    string        // lines joined by LF
+	Type    string        // "message" if the frame has none
+	Data    string        // lines separated by LF
 	HasData bool          // false: the frame dispatches nothing
-	ID      string        // the last event ID once the frame is read; earlier frames' IDs last
+	ID      string        // the last event ID after this frame, which may be an earlier frame's
 	Retry   time.Duration // the reconnection time that the frame sets
-	// HasRetry tells a reconnection time of 0 from none.
+	// HasRetry distinguishes a reconnection time of 0 from none.
 	HasRetry bool
 }
 
-// Scanner reads an event stream frame by frame, as WHATWG HTML 9.2.6 interprets it. A
-// frame is handed out as soon as its last line end is read, a lone CR included, and a
-// frame that the stream's end cuts off never is.
+// Scanner reads an event stream frame by frame, by the rules of WHATWG HTML 9.2.6. It returns a frame as soon as it has
+// read its last line end, which may be a single CR. It never returns a frame that is incomplete at the stream's end.
 type Scanner struct {
-	r      *bufio.Reader
-	max    int
-	frame  Frame
-	lastID string
-	typ    string // the last type, as types come again and again
-	data   []byte // of the frame that is being read
-	line   []byte // of which the reader's buffer holds a part only
-	begun  bool   // the byte order mark, if any, is behind us
-	skipLF bool   // the last line ended with CR: a LF that follows belongs to it
-	err    error
+	r       *bufio.Reader
+	max     int
+	frame   Frame
+	lastID  string
+	typ     string // the last type; types repeat, so this saves allocations
+	data    []byte // of the current frame
+	line    []byte // a line that is longer than the buffered part
+	started bool   // the first line, which may have a byte order mark, was read
+	skipLF  bool   // the last line ended with CR, so a LF after it belongs to it
+	err     error
 }
 
-// NewScanner returns a scanner of r that refuses frames of more than maxFrame bytes.
+// NewScanner returns a scanner of r. It fails at a frame of more than maxFrame bytes.
 func NewScanner(r io.Reader, maxFrame int) *Scanner {
 	return &Scanner{r: bufio.NewReader(r), max: maxFrame}
 }
 
-// Scan reads up to the next frame that holds a data, id or retry field. It returns false
-// at the stream's end and on an error.
+// Scan reads the next frame that has a data, id or retry field. It returns false at the stream's end and on an error.
 func (s *Scanner) Scan() bool {
 	if s.err != nil {
 		return false
@@ -101,11 +98,10 @@ func (s *Scanner) Scan() bool {
 	}
 }
 
-// Frame returns what the last call of [Scanner.Scan] read.
+// Frame returns the frame that the last [Scanner.Scan] read.
 func (s *Scanner) Frame() Frame { return s.frame }
 
-// Err returns what ended the scan: nil at the end of the stream, [ErrFrameTooLong], or
-// the reader's error.
+// Err returns nil at the end of the stream, else [ErrFrameTooLong] or the reader's error.
 func (s *Scanner) Err() error {
 	if errors.Is(s.err, io.EOF) {
 		return nil
@@ -113,19 +109,19 @@ func (s *Scanner) Err() error {
 	return s.err
 }
 
-// readLine reads a line of at most limit bytes without its end; it is valid until the next
-// call. A line that the end of the stream cuts off is dropped with it.
+// readLine reads a line of at most limit bytes, and returns it without its end. It is valid until the next call. The
+// error is io.EOF if the stream ends within the line.
 func (s *Scanner) readLine(limit int) ([]byte, error) {
 	s.line = s.line[:0]
 	for {
 		if _, err := s.r.Peek(1); err != nil {
 			return nil, err
 		}
-		text, _ := s.r.Peek(s.r.Buffered()) // as much as there is
+		text, _ := s.r.Peek(s.r.Buffered()) // all that is buffered
 		if s.skipLF {
 			s.skipLF = false
 			if text[0] == '\n' {
-				_, _ = s.r.Discard(1) // it is there
+				_, _ = s.r.Discard(1) // cannot fail: it is buffered
 				continue
 			}
 		}
@@ -150,8 +146,8 @@ func (s *Scanner) readLine(limit int) ([]byte, error) {
 			text = s.line
 		}
 		_, _ = s.r.Discard(end + 1)
-		if !s.begun {
-			s.begun = true
+		if !s.started {
+			s.started = true
 			text = bytes.TrimPrefix(text, []byte("\ufeff"))
 		}
 		return text, nil

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestScannerReadsWhatTheStandardSays(t *testing.T) {
+func TestScannerKeepsToTheStandard(t *testing.T) {
 	for name, c := range map[string]struct {
 		in   string
 		want []event.Frame
@@ -41,8 +41,8 @@ func TestScannerReadsWhatTheStandardSays(t *testing.T) {
 	}
 }
 
-// A frame must not wait for the byte after its last CR: on a quiet stream none comes.
-func TestScannerHandsOutAFrameAtItsLastLineEnd(t *testing.T) {
+// The scanner must not wait for the byte after the last CR: on a quiet stream there is none.
+func TestScannerReturnsAFrameAtItsLastLineEnd(t *testing.T) {
 	r, w := io.Pipe()
 	go func() { _, _ = w.Write([]byte("data: a\r\r")) }() // the pipe stays open
 	s := event.NewScanner(r, 100)
@@ -60,7 +60,7 @@ func TestScannerRefusesFramesThatAreTooLong(t *testing.T) {
 	}
 }
 
-// Whatever is published arrives as one frame with just its type, its lines and its ID.
+// Every event arrives as one frame with exactly its type, its lines and its ID.
 func FuzzFrameRoundTrip(f *testing.F) {
 	f.Add("news", "news", "hello", uint64(36), uint64(7))
 	f.Add("a.b", "message", "a\r\nb\rc\n\nid: 1\n\ndata: x", uint64(1), uint64(0))
@@ -104,7 +104,7 @@ func FuzzFrameRoundTrip(f *testing.F) {
 	})
 }
 
-// Any bytes at all: the scanner ends, and what it read, written again, reads the same.
+// With any bytes, the scanner ends, and its frames have no line end within a field.
 func FuzzScanner(f *testing.F) {
 	f.Add([]byte("retry: 10\nid: 1\n\nevent: a\ndata: b\ndata\n\n:c\n\n"))
 	f.Add([]byte("\ufeffdata: a\r\rdata: b\r\n\r\n"))

@@ -9,19 +9,18 @@ import (
 // MaxNewest is the largest count that a [Since] may name.
 const MaxNewest = 100_000
 
-// Since says where in the log a reader begins. The zero value is now: only what is
-// published from here on.
+// Since says where in the log a reader begins. The zero value is now: only events that are published later.
 type Since struct {
 	// At most one is set.
 	ID     ID        // after this cursor
-	All    bool      // from the first event that is kept
+	All    bool      // from the first event that the log has
 	Last   bool      // with the newest event of each matching topic
 	Time   time.Time // with the first event that the log stored at this time or later
-	Newest int       // with the newest so many matching events
+	Newest int       // with this many of the newest matching events
 }
 
-// ParseSince reads an ID, "all", "last", a duration back from now ("10m"), an RFC 3339
-// time or a count ("-20"). The error is an [InvalidError] for the field "since".
+// ParseSince parses an ID, "all", "last", a duration before now ("10m"), an RFC 3339 time or a count ("-20"). The error
+// is an [InvalidError] for the field "since".
 func ParseSince(s string, now time.Time) (Since, error) {
 	switch s {
 	case "":
@@ -40,9 +39,9 @@ func ParseSince(s string, now time.Time) (Since, error) {
 	if d, err := time.ParseDuration(s); err == nil && s[0] != '-' {
 		return Since{Time: now.Add(-d)}, nil
 	}
-	// In a URL an unescaped + is a space.
+	// A + that is not escaped in a URL arrives as a space.
 	if at, err := time.Parse(time.RFC3339, strings.Replace(s, " ", "+", 1)); err == nil {
-		// Nanoseconds since 1970 do not hold every year.
+		// The log's times are nanoseconds since 1970, which cannot express every year.
 		if at.Year() < 1970 {
 			return Since{All: true}, nil
 		}

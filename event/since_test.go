@@ -23,7 +23,7 @@ func TestSince(t *testing.T) {
 		"0001-01-01T00:00:00Z": {All: true},
 		"1500-01-01T00:00:00Z": {All: true},
 		"9999-01-01T00:00:00Z": {Time: now},
-		// as it comes out of a URL whose + was not escaped
+		// from a URL whose + was not escaped
 		"2026-11-22T12:00:00 02:00": {Time: time.Date(2026, 11, 22, 12, 0, 0, 0, time.FixedZone("", 7200))},
 	} {
 		got, err := event.ParseSince(s, now)

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,14 +10,13 @@ import (
 // MaxTopic is the longest topic or pattern, in bytes.
 const MaxTopic = 200
 
-// Topic names what an event is about: 1 to [MaxTopic] bytes, tokens of printable UTF-8
-// parted by dots; a token is not empty and has no space, '*', '>' or '/'. The zero
-// value is no topic; it matches nothing.
+// Topic names what an event is about: 1 to [MaxTopic] bytes, in segments of printable UTF-8 that are separated by dots.
+// A segment is not empty and has no space, '*', '>' or '/'. The zero value is no topic and matches nothing.
 type Topic struct{ name string }
 
-// ParseTopic returns the topic named s, or an [InvalidError] for the field "topic".
+// ParseTopic returns the topic s, or an [InvalidError] for the field "topic".
 func ParseTopic(s string) (Topic, error) {
-	if err := checkTokens(s, false); err != nil {
+	if err := checkSegments(s, false); err != nil {
 		return Topic{}, err
 	}
 	return Topic{s}, nil
@@ -25,32 +25,31 @@ func ParseTopic(s string) (Topic, error) {
 // String returns the topic's name.
 func (t Topic) String() string { return t.name }
 
-// Reserved reports whether the topic is one that the server itself fills: counter, stats.
+// Reserved reports whether only the server may publish to the topic.
 func (t Topic) Reserved() bool { return t == TopicCounter || t == TopicStats }
 
-// Pattern selects topics as NATS subjects do: a token '*' stands for any one token, a
-// last token '>' for one or more. A topic is a pattern that selects itself. The zero
-// value selects nothing.
+// Pattern selects topics as NATS subjects do: a segment '*' matches any one segment, a last segment '>' matches one or
+// more. A topic is a pattern that selects itself. The zero value selects nothing.
 type Pattern struct{ text string }
 
 // All selects every topic.
 var All = Pattern{">"}
 
-// ParsePattern returns the pattern written s, or an [InvalidError] for the field "topic".
+// ParsePattern returns the pattern s, or an [InvalidError] for the field "topic".
 func ParsePattern(s string) (Pattern, error) {
-	if err := checkTokens(s, true); err != nil {
+	if err := checkSegments(s, true); err != nil {
 		return Pattern{}, err
 	}
 	return Pattern{s}, nil
 }
 
-// String returns the pattern as it was written.
+// String returns the pattern's text.
 func (p Pattern) String() string { return p.text }
 
 // Match reports whether the pattern selects the topic.
 func (p Pattern) Match(t Topic) bool { return p.Covers(Pattern{t.name}) }
 
-// Covers reports whether the pattern selects every topic that the other one selects.
+// Covers reports whether the pattern selects every topic that the other pattern selects.
 func (p Pattern) Covers(other Pattern) bool {
 	wide, narrow := p.text, other.text
 	for wide != "" && narrow != "" {
@@ -67,20 +66,15 @@ func (p Pattern) Covers(other Pattern) bool {
 	return wide == "" && narrow == "" && p.text != ""
 }
 
-// Patterns selects what any of its members selects.
+// Patterns selects the topics that any of its patterns selects.
 type Patterns []Pattern
 
 // Match reports whether any of the patterns selects the topic.
 func (ps Patterns) Match(t Topic) bool {
-	for _, p := range ps {
-		if p.Match(t) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ps, func(p Pattern) bool { return p.Match(t) })
 }
 
-func checkTokens(s string, wildcards bool) error {
+func checkSegments(s string, wildcards bool) error {
 	switch {
 	case s == "":
 		return invalid("topic", "must not be empty")
@@ -90,17 +84,17 @@ func checkTokens(s string, wildcards bool) error {
 		return invalid("topic", "must be UTF-8")
 	}
 	for rest, more := s, true; more; {
-		var token string
-		token, rest, more = strings.Cut(rest, ".")
-		if token == "" {
-			return invalid("topic", "must not have an empty token: no dot at either end, no two in a row")
+		var segment string
+		segment, rest, more = strings.Cut(rest, ".")
+		if segment == "" {
+			return invalid("topic", "must not have an empty segment: no dot at either end, no two dots in a row")
 		}
-		if wildcards && (token == "*" || token == ">" && !more) {
+		if wildcards && (segment == "*" || segment == ">" && !more) {
 			continue
 		}
-		for _, r := range token {
+		for _, r := range segment {
 			if r == ' ' || r == '*' || r == '>' || r == '/' || !unicode.IsPrint(r) {
-				return invalid("topic", "%q is not allowed in a token", r)
+				return invalid("topic", "must not have %q in a segment", r)
 			}
 		}
 	}

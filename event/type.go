@@ -9,12 +9,11 @@ import (
 // MaxType is the longest event type, in bytes.
 const MaxType = MaxTopic
 
-// Type is an event type: what a browser listens for with addEventListener. 1 to
-// [MaxType] bytes of printable UTF-8 without a space at either end. The zero value is
-// the type "message", which the wire leaves unnamed.
+// Type is an event type, the name that a browser passes to addEventListener: 1 to [MaxType] bytes of printable UTF-8
+// without a space at either end. The zero value is the type "message", which the wire omits.
 type Type struct{ name string }
 
-// Types that the server itself sends. The first three are reserved: publishing one is refused.
+// Types of the server's own events. The first three are reserved: nobody can publish them.
 var (
 	TypeGap         = Type{"gap"}
 	TypeDrain       = Type{"drain"}
@@ -22,7 +21,7 @@ var (
 	TypeStats       = Type{"stats"}
 )
 
-// ParseType returns the type named s, or an [InvalidError] for the field "type".
+// ParseType returns the type s, or an [InvalidError] for the field "type".
 func ParseType(s string) (Type, error) {
 	switch {
 	case s == "message":
@@ -38,14 +37,13 @@ func ParseType(s string) (Type, error) {
 	}
 	for _, r := range s {
 		if !unicode.IsPrint(r) {
-			return Type{}, invalid("type", "%q is not allowed", r)
+			return Type{}, invalid("type", "must not have %q", r)
 		}
 	}
 	return Type{s}, nil
 }
 
-// TypeOf returns the type that an event of the topic has when its publisher names none:
-// the topic's name.
+// TypeOf returns the default type of the topic's events: the topic's name.
 func TypeOf(t Topic) Type {
 	if t.name == "message" {
 		return Type{}
