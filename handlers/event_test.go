@@ -204,7 +204,7 @@ func TestAGapIsTold(t *testing.T) {
 func TestStatsAreForThoseWhoAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, nil)
-		pass(time.Second) // stats are taken at even seconds, and sent to this stream at odd ones
+		pass(time.Second) // the server makes stats at even seconds, and this stream gets them at odd ones
 		stream := ssetest.Get(t, s, "/event?topic=stats&topic=news")
 		synctest.Wait()
 		s.log.Publish(t, "news", "x")
@@ -230,6 +230,11 @@ func TestStatsAreForThoseWhoAsk(t *testing.T) {
 		}
 		if f.ID != "10-1" {
 			t.Errorf("stats moved the last event ID to %s", f.ID)
+		}
+		pass(2 * time.Second) // an interval without deliveries
+		if f := stream.NextEvent(); !strings.Contains(f.Data, `"latency_p50_ms":null,"latency_p99_ms":null`) ||
+			!strings.Contains(f.Data, `"delivered":1,"delivered_per_s":0,`) {
+			t.Errorf("the latency must be that of the last interval, and the total of all: %s", f.Data)
 		}
 	})
 }

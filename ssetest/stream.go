@@ -1,8 +1,8 @@
-// Package ssetest reads the event streams of any handler in tests, without a network, and
-// so in fake time too (testing/synctest).
+// Package ssetest reads event streams of any HTTP handler in tests. It needs no network, so it works in fake time too
+// (testing/synctest).
 //
-// A stream's bytes arrive when the handler flushes them or returns, as they would for a
-// browser. Whoever opens a stream closes it; the test ends it otherwise.
+// As in a browser, bytes arrive when the handler flushes them or returns. The end of the test closes streams that are
+// still open.
 package ssetest
 
 import (
@@ -21,16 +21,16 @@ import (
 // maxFrame is the largest frame that a stream may have.
 const maxFrame = 64 << 20
 
-// Stream is an answer that is being read while the handler runs.
+// Stream is a response that the test reads while the handler runs.
 type Stream struct {
-	t       testing.TB
-	scanner *event.Scanner
-	answer  *answer
-	cancel  context.CancelFunc
-	done    chan struct{} // closed when the handler has returned
+	t        testing.TB
+	scanner  *event.Scanner
+	response *response
+	cancel   context.CancelFunc
+	done     chan struct{} // closed when the handler has returned
 }
 
-// Get opens a stream by a GET request to the handler. Headers are pairs of name and value.
+// Get opens a stream with a GET request to the handler. Headers are pairs of name and value.
 func Get(t testing.TB, handler http.Handler, target string, headers ...string) *Stream {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, target, nil)
@@ -41,26 +41,24 @@ func Get(t testing.TB, handler http.Handler, target string, headers ...string) *
 	return Open(t, handler, r)
 }
 
-// Open sends the request to the handler, which runs until the stream is closed, the test
-// ends or it returns by itself, and waits for the answer's first bytes: what happens from
-// then on, the stream hears.
+// Open sends the request to the handler and waits for the first flush. The handler runs until it returns, or until the
+// stream is closed, which cancels the request.
 func Open(t testing.TB, handler http.Handler, r *http.Request) *Stream {
 	t.Helper()
 	ctx, cancel := context.WithCancel(r.Context())
-	s := &Stream{t: t, answer: newAnswer(), cancel: cancel, done: make(chan struct{})}
-	s.scanner = event.NewScanner(s.answer, maxFrame)
+	s := &Stream{t: t, response: newResponse(), cancel: cancel, done: make(chan struct{})}
+	s.scanner = event.NewScanner(s.response, maxFrame)
 	go func() {
 		defer close(s.done)
-		defer s.answer.finish()
-		handler.ServeHTTP(s.answer, r.WithContext(ctx))
+		defer s.response.finish()
+		handler.ServeHTTP(s.response, r.WithContext(ctx))
 	}()
 	t.Cleanup(s.Close)
-	s.answer.head()
+	s.response.waitFlush()
 	return s
 }
 
-// Next returns the next frame, one that only moves the cursor included. It fails the test
-// if the stream ends before.
+// Next returns the next frame, including a frame without data. It fails the test if the stream ends.
 func (s *Stream) Next() event.Frame {
 	s.t.Helper()
 	if !s.scanner.Scan() {
@@ -79,7 +77,7 @@ func (s *Stream) NextEvent() event.Frame {
 	}
 }
 
-// Rest waits for the stream's end and returns the frames up to there.
+// Rest waits for the stream's end and returns the remaining frames.
 func (s *Stream) Rest() (frames []event.Frame) {
 	s.t.Helper()
 	for s.scanner.Scan() {
@@ -92,24 +90,23 @@ func (s *Stream) Rest() (frames []event.Frame) {
 	return frames
 }
 
-// Body waits for the answer's end and returns what has not been read of it.
+// Body waits for the response's end and returns the bytes that were not read.
 func (s *Stream) Body() string {
 	s.t.Helper()
-	body, err := io.ReadAll(s.answer)
+	body, err := io.ReadAll(s.response)
 	if err != nil {
-		s.t.Errorf("the answer broke: %v", err)
+		s.t.Errorf("the response broke: %v", err)
 	}
 	return string(body)
 }
 
-// Line returns the answer's next line as it stands. It is for answers that are no event
-// stream; do not mix it with Next.
+// Line returns the response's next line. It is for responses that are not event streams; do not mix it with Next.
 func (s *Stream) Line() string {
 	s.t.Helper()
 	var line []byte
 	for c := make([]byte, 1); ; {
-		if _, err := s.answer.Read(c); err != nil {
-			s.t.Fatalf("the answer ended after %q: %v", line, err)
+		if _, err := s.response.Read(c); err != nil {
+			s.t.Fatalf("the response ended after %q: %v", line, err)
 		}
 		if c[0] == '\n' {
 			return string(line)
@@ -118,111 +115,105 @@ func (s *Stream) Line() string {
 	}
 }
 
-// Pending returns how many bytes have arrived that were not read.
+// Pending returns how many bytes have arrived but were not read.
 func (s *Stream) Pending() int {
-	s.answer.mu.Lock()
-	defer s.answer.mu.Unlock()
-	return s.answer.arrived.Len()
+	s.response.mu.Lock()
+	defer s.response.mu.Unlock()
+	return s.response.arrived.Len()
 }
 
-// Status returns the answer's status.
-func (s *Stream) Status() int { return s.answer.head().status }
+// Status returns the response's status.
+func (s *Stream) Status() int { return s.response.status }
 
-// Header returns the answer's headers.
-func (s *Stream) Header() http.Header { return s.answer.head().sent }
+// Header returns the response's headers.
+func (s *Stream) Header() http.Header { return s.response.sent }
 
-// Close does what a reader does that goes away, and waits for the handler to return.
+// Close disconnects the client, and waits for the handler to return.
 func (s *Stream) Close() {
 	s.cancel()
 	<-s.done
 }
 
-// answer is a ResponseWriter on one side and a reader on the other.
-type answer struct {
+// response is the ResponseWriter of the handler and the reader of the test.
+type response struct {
 	header http.Header // the handler's
 
 	mu      sync.Mutex
 	changed *sync.Cond
 	status  int
 	sent    http.Header  // the headers as they were when the status was written
-	written bytes.Buffer // not yet flushed
+	written bytes.Buffer // not flushed yet
 	arrived bytes.Buffer
-	begun   bool // something has arrived
+	flushed bool
 	ended   bool
 }
 
-func newAnswer() *answer {
-	a := &answer{header: http.Header{}}
-	a.changed = sync.NewCond(&a.mu)
-	return a
+func newResponse() *response {
+	r := &response{header: http.Header{}}
+	r.changed = sync.NewCond(&r.mu)
+	return r
 }
 
-func (a *answer) Header() http.Header { return a.header }
+func (r *response) Header() http.Header { return r.header }
 
-func (a *answer) WriteHeader(status int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.writeHeader(status)
+func (r *response) WriteHeader(status int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.writeHeader(status)
 }
 
-func (a *answer) writeHeader(status int) {
-	if a.status == 0 {
-		a.status, a.sent = status, a.header.Clone()
+func (r *response) writeHeader(status int) {
+	if r.status == 0 {
+		r.status, r.sent = status, r.header.Clone()
 	}
 }
 
-func (a *answer) Write(p []byte) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ended {
+func (r *response) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
 		return 0, errors.New("write after the handler returned")
 	}
-	a.writeHeader(http.StatusOK)
-	return a.written.Write(p)
+	r.writeHeader(http.StatusOK)
+	return r.written.Write(p)
 }
 
-// Flush lets what was written arrive.
-func (a *answer) Flush() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.writeHeader(http.StatusOK)
-	_, _ = a.written.WriteTo(&a.arrived) // between two buffers
-	a.begun = true
-	a.changed.Broadcast()
+// Flush makes the written bytes arrive.
+func (r *response) Flush() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.writeHeader(http.StatusOK)
+	_, _ = r.written.WriteTo(&r.arrived) // cannot fail between buffers
+	r.flushed = true
+	r.changed.Broadcast()
 }
 
-func (a *answer) finish() {
-	a.Flush()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.ended = true
-	a.changed.Broadcast()
+func (r *response) finish() {
+	r.Flush()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	r.changed.Broadcast()
 }
 
-// Read waits for what arrives.
-func (a *answer) Read(p []byte) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for a.arrived.Len() == 0 && !a.ended {
-		a.changed.Wait()
+// Read waits for bytes to arrive.
+func (r *response) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.arrived.Len() == 0 && !r.ended {
+		r.changed.Wait()
 	}
-	if a.arrived.Len() == 0 {
+	if r.arrived.Len() == 0 {
 		return 0, io.EOF
 	}
-	return a.arrived.Read(p)
+	return r.arrived.Read(p)
 }
 
-type head struct {
-	status int
-	sent   http.Header
-}
-
-// head waits for the first flush, or the end.
-func (a *answer) head() head {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for !a.begun {
-		a.changed.Wait()
+// waitFlush waits for the first flush. The status and the headers do not change after it.
+func (r *response) waitFlush() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.flushed {
+		r.changed.Wait()
 	}
-	return head{a.status, a.sent}
 }
