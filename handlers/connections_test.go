@@ -42,7 +42,7 @@ func opened(t *testing.T, r *tcpReader) string {
 	return f.ID
 }
 
-// An operator sees every stream, parked or not, and may end one: its reader is told to come back.
+// An operator sees every stream, parked or not, and can end one: its client gets the event drain.
 func TestConnections(t *testing.T) {
 	onBothPaths(t, 0, func(ctx context.Context, t *testing.T, s *tcpServer) {
 		first := s.open(ctx, t, "/event?topic=a&topic=stats", 0)
@@ -98,7 +98,7 @@ func TestConnections(t *testing.T) {
 		if f, err := second.Next(); err == nil {
 			t.Errorf("after its end: %+v", f)
 		}
-		s.log.Publish(t, "a", "three") // the other goes on
+		s.log.Publish(t, "a", "three") // for the other stream, which is still open
 		if f := next(t, first, "a"); f.Data != "three" {
 			t.Errorf("read %q", f.Data)
 		}
@@ -128,7 +128,7 @@ func TestConnections(t *testing.T) {
 	})
 }
 
-// One that takes nothing is ended too, at once when it is parked.
+// A stream whose client reads nothing can be ended too, immediately if it is parked.
 func TestEndingAConnectionThatTakesNothing(t *testing.T) {
 	onBothPaths(t, 0, func(ctx context.Context, t *testing.T, s *tcpServer) {
 		if !strings.HasSuffix(t.Name(), "parked_true") {
@@ -156,16 +156,16 @@ func TestEndingAConnectionThatTakesNothing(t *testing.T) {
 	})
 }
 
-// Whoever is no operator sees nobody.
+// Only operators see connections.
 func TestConnectionsAreForOperators(t *testing.T) {
 	s := newServer(t, nil)
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
 		path := map[string]string{http.MethodGet: "/connections", http.MethodDelete: "/connections/1"}[method]
 		if w := s.as(method, path); w.Code != http.StatusUnauthorized {
-			t.Errorf("%s %s by nobody: %d %s", method, path, w.Code, w.Body)
+			t.Errorf("%s %s without a token: %d %s", method, path, w.Code, w.Body)
 		}
 	}
 	if w := s.do(http.MethodGet, "/connections", ""); w.Code != http.StatusOK || strings.TrimSpace(w.Body.String()) != `{"connections":[],"nodes":[],"total":0}` {
-		t.Errorf("nobody is connected: %d %s", w.Code, w.Body)
+		t.Errorf("an operator without connections: %d %s", w.Code, w.Body)
 	}
 }

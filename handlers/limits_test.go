@@ -13,7 +13,7 @@ import (
 	"freshet/ssetest"
 )
 
-// The router of the tests trusts everybody, as Gin does, so this header makes the address.
+// The tests' router trusts every proxy, as Gin does by default, so this header sets the client's address.
 const forwarded = "X-Forwarded-For"
 
 func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
@@ -33,7 +33,7 @@ func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
 				t.Fatalf("a browser at %s: %d %+v", address.again, refused.Status(), f)
 			}
 			if more := refused.Rest(); len(more) > 0 {
-				t.Errorf("a refused stream goes on: %+v", more)
+				t.Errorf("a refused stream continues: %+v", more)
 			}
 			w := s.do("GET", "/event/n", "", forwarded, address.again, "Accept", "application/x-ndjson")
 			if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "5" || !strings.Contains(w.Body.String(), "too_many_connections") {
@@ -41,7 +41,7 @@ func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
 			}
 			ssetest.Get(t, s, "/event/n", forwarded, address.neighbour).Next()
 
-			// One leaves, one comes, and no more than one.
+			// When one stream ends, exactly one more is admitted.
 			first.Close()
 			ssetest.Get(t, s, "/event/n", forwarded, address.first).Next()
 			if f := ssetest.Get(t, s, "/event/n", forwarded, address.first).Next(); f.ID != "" {
@@ -51,7 +51,7 @@ func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
 	})
 }
 
-// Those whose address the server does not know are one client.
+// All clients without a known address count as one.
 func TestConnectionsWithoutAnAddressAreLimited(t *testing.T) {
 	s := newServer(t, func(cfg *handlers.Config) { cfg.MaxConnectionsPerAddress = 1 })
 	open := func(remote string) *ssetest.Stream {
@@ -100,7 +100,7 @@ func TestPublishRate(t *testing.T) {
 		want(many(other, 21), 413, "too_many_events", "", 0)
 		want(many(other, 0), 200, "malformed", "", 0)
 
-		// What was refused has used up nothing, and Retry-After is the truth.
+		// Refused requests do not count, and Retry-After is exact.
 		pass(7 * time.Second)
 		want(many(wild, 15), 429, "rate_limited", "1", 0)
 		pass(time.Second)
@@ -108,7 +108,7 @@ func TestPublishRate(t *testing.T) {
 		want(single(wild), 201, "id", "", 1)
 		want(single(wild), 429, "rate_limited", "1", 0)
 
-		// However many addresses there are, one that has used up its own gets no more.
+		// The limit of an address holds, however many other addresses there are.
 		for i := range 3000 {
 			want(single(fmt.Sprintf("2001:db8:1:%x::1", i)), 201, "id", "", 1)
 		}
@@ -119,7 +119,7 @@ func TestPublishRate(t *testing.T) {
 	})
 }
 
-// Readers who take nothing of their pages of history make nobody wait but themselves.
+// Clients that do not read their history responses delay only themselves.
 func TestPagesOfHistoryOfOneAddressAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, nil)
@@ -143,7 +143,7 @@ func TestPagesOfHistoryOfOneAddressAreLimited(t *testing.T) {
 		if w := s.do("GET", "/history", "", forwarded, "203.0.113.8"); w.Code != http.StatusOK {
 			t.Errorf("another reader: %d %s", w.Code, w.Body)
 		}
-		// A conspiracy of four is felt, but all are told.
+		// Four such clients together use all places; every other client gets an error.
 		for _, address := range []string{"203.0.113.9", "203.0.113.10", "203.0.113.11"} {
 			stick(address)
 		}
@@ -160,7 +160,7 @@ func TestPagesOfHistoryOfOneAddressAreLimited(t *testing.T) {
 	})
 }
 
-// stuckWriter is the connection of a reader who takes nothing before taken is closed.
+// stuckWriter is the connection of a client that reads nothing before taken is closed.
 type stuckWriter struct {
 	*httptest.ResponseRecorder
 	taken chan struct{}

@@ -77,7 +77,7 @@ func TestPublish(t *testing.T) {
 		}
 	}
 	if n := stream.Pending(); n != 0 {
-		t.Errorf("%d bytes more: something was published that was refused", n)
+		t.Errorf("%d bytes more: a refused event was published", n)
 	}
 }
 
@@ -106,7 +106,7 @@ func TestPublishNDJSON(t *testing.T) {
 	if err != nil || state.Events != 3 {
 		t.Errorf("%d events are stored, %v", state.Events, err)
 	}
-	// A single event's key is another one than that of any line.
+	// The key of a single event differs from the keys of all lines.
 	for _, key := range []string{"k", "k 0", "k0"} {
 		if w := s.do("POST", "/event/a", "single", "Idempotency-Key", key); w.Code != http.StatusCreated {
 			t.Errorf("key %q: %d %s", key, w.Code, w.Body)

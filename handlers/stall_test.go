@@ -18,7 +18,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// A reader that takes nothing for half a minute is closed, and costs the others nothing.
+// A stream whose client reads nothing for half a minute is closed, and does not delay others.
 func TestAReaderThatTakesNothingIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = 0 })
@@ -34,7 +34,7 @@ func TestAReaderThatTakesNothingIsClosed(t *testing.T) {
 		stuck, healthy := open(t, listener), open(t, listener)
 		payload := strings.Repeat("x", 1000)
 		began := time.Now()
-		for i := range 100 { // more than any buffer on the way takes
+		for i := range 100 { // more than all buffers hold
 			s.log.Publish(t, "n", fmt.Sprint(i, payload))
 			for f := healthy.next(t); f.Data != fmt.Sprint(i, payload); f = healthy.next(t) {
 				if f.HasData {
@@ -55,11 +55,11 @@ func TestAReaderThatTakesNothingIsClosed(t *testing.T) {
 		if n := s.hub.Stats().Subscribers; n != 1 {
 			t.Errorf("%d subscribers are left, want the healthy one", n)
 		}
-		pass(2 * time.Second) // until stats are taken
+		pass(2 * time.Second) // until the next stats
 		if f := ssetest.Get(t, s, "/event/stats").NextEvent(); !strings.Contains(f.Data, `"stalled":1}`) {
 			t.Errorf("stats %s", f.Data)
 		}
-		// Deadlines of the stream must not end one that is merely quiet.
+		// The write deadline must not end a quiet stream.
 		s.log.Publish(t, "n", "later")
 		f := healthy.next(t)
 		for ; !f.HasData; f = healthy.next(t) { // heartbeats
@@ -76,7 +76,7 @@ func TestAReaderThatTakesNothingIsClosed(t *testing.T) {
 	})
 }
 
-// One that is slow but takes what it can gets an event of any size.
+// A slow client that keeps reading gets an event of any size.
 func TestASlowReaderGetsALargeEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval, cfg.Heartbeat = 0, 0 })
@@ -93,7 +93,7 @@ func TestASlowReaderGetsALargeEvent(t *testing.T) {
 			t.Errorf("an event of %d bytes", len(f.Data))
 		}
 		if took := time.Since(began); took < 50*time.Second {
-			t.Errorf("it took %v: the reader was not slow", took)
+			t.Errorf("it took only %v: the client was not slow", took)
 		}
 		must(t, errors.Join(stream.Close(), server.Close()))
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
