@@ -1,12 +1,13 @@
 package app_test
 
 import (
-	"freshet/app"
-	"freshet/app/apptest"
-	"freshet/certificate"
 	"log/slog"
 	"net"
 	"testing"
+
+	"freshet/app"
+	"freshet/app/apptest"
+	"freshet/certificate"
 )
 
 // What is printed first can be opened.

@@ -97,7 +97,7 @@ func (c *Client) authorize(r *http.Request) error {
 
 // do sends the request. Its error does not contain the URL, which may contain a ticket.
 func do(client *http.Client, r *http.Request) (*http.Response, error) {
-	response, err := client.Do(r) //nolint:gosec // to the server that the caller names
+	response, err := client.Do(r)
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = fmt.Errorf("freshet: %s: %w", r.URL.Host, wrapped.Err)
 	}

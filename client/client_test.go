@@ -42,7 +42,9 @@ func connect(t *testing.T, handler http.HandlerFunc, cfg client.Config) (_ *clie
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	}
 }
 

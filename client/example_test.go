@@ -50,11 +50,11 @@ func Example() {
 func someServer() (url string, end func()) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
-			fmt.Fprintln(w, `{"id":"mq3x1-1","topic":"orders.new"}`)
+			write(w, `{"id":"mq3x1-1","topic":"orders.new"}`+"\n")
 			return
 		}
 		w.Header().Set("Content-Type", "application/x-ndjson")
-		fmt.Fprintln(w, `{"id":"mq3x1-1","topic":"orders.new","type":"orders.new","data":"42"}`)
+		write(w, `{"id":"mq3x1-1","topic":"orders.new","type":"orders.new","data":"42"}`+"\n")
 	}))
 	return s.URL, s.Close
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,14 +21,16 @@ import (
 )
 
 // stored answers as the server does.
-func stored(w io.Writer, seq int) { fmt.Fprintf(w, `{"id":"e-%d","topic":"news"}`+"\n", seq) }
+func stored(w io.Writer, seq int) { write(w, fmt.Sprintf(`{"id":"e-%d","topic":"news"}`+"\n", seq)) }
+
+func write(w io.Writer, text string) { fmt.Fprint(w, text) }
 
 func refuse(w http.ResponseWriter, status int, code, retryAfter string) {
 	if retryAfter != "" {
 		w.Header().Set("Retry-After", retryAfter)
 	}
 	w.WriteHeader(status)
-	fmt.Fprintf(w, `{"error":{"code":%q,"message":"no"}}`, code)
+	write(w, `{"error":{"code":"`+code+`","message":"no"}}`)
 }
 
 func TestPublish(t *testing.T) {
@@ -196,7 +199,7 @@ func TestPublishAll(t *testing.T) {
 				t.Error(err)
 			}
 			if m.Data == "forbidden" {
-				fmt.Fprintln(w, `{"error":{"code":"forbidden","message":"no"}}`)
+				write(w, `{"error":{"code":"forbidden","message":"no"}}`+"\n")
 				continue
 			}
 			seq++
@@ -243,7 +246,7 @@ func TestPublishAllRetriesLines(t *testing.T) {
 			keys[r.Header.Get("Idempotency-Key")] = true
 			stored(w, 1)
 			if n++; n < 3 {
-				fmt.Fprintln(w, `{"error":{"code":"log_unavailable","message":"no"}}`)
+				write(w, `{"error":{"code":"log_unavailable","message":"no"}}`+"\n")
 				return
 			}
 			stored(w, 2)
@@ -267,13 +270,9 @@ func TestPublishAllThatFails(t *testing.T) {
 		stored(w, n)
 	}, client.Config{MaxBody: 1})
 	defer closeAll()
-	results, err := c.PublishAll(t.Context(), make4())
+	results, err := c.PublishAll(t.Context(), slices.Repeat([]client.Message{{Topic: "a"}}, 4))
 	var refused *client.Error
 	if !errors.As(err, &refused) || refused.Code != "log_full" || len(results) != 2 || results[1].ID.Seq() != 2 {
 		t.Errorf("%+v, %v", results, err)
 	}
-}
-
-func make4() []client.Message {
-	return []client.Message{{Topic: "a"}, {Topic: "a"}, {Topic: "a"}, {Topic: "a"}}
 }

@@ -91,7 +91,7 @@ func (c *Client) open(ctx context.Context, s Subscription, ticket string) (_ *Re
 			return nil, err
 		}
 	}
-	response, err := do(c.streams, request)
+	response, err := do(c.streams, request) //nolint:bodyclose // Close does it
 	if err != nil {
 		return nil, err
 	}

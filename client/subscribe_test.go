@@ -45,7 +45,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func stream(text string) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprint(w, text)
+		write(w, text)
 	}
 }
 
@@ -139,7 +139,7 @@ func TestSubscribeResumes(t *testing.T) {
 		},
 		"from a page of something else": {
 			answers: []func(http.ResponseWriter, *http.Request){
-				func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<p>Back soon.") },
+				func(w http.ResponseWriter, _ *http.Request) { write(w, "<p>Back soon.") },
 			},
 			asked: []string{"0s", "1s"},
 		},
@@ -189,13 +189,12 @@ func checkAsked(t *testing.T, want, got []string) {
 func TestSubscribeRenewsTickets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		expiring := func(w http.ResponseWriter, r *http.Request) {
-			hanging2 := stream("retry: 1000\ndata: a\nid: e-1\n\n")
-			hanging2(w, r)
+			stream("retry: 1000\ndata: a\nid: e-1\n\n")(w, r)
 			_ = http.NewResponseController(w).Flush()
 			timer := time.NewTimer(30 * time.Second)
 			defer timer.Stop()
 			<-timer.C
-			fmt.Fprint(w, "event: auth-expired\ndata: {}\n\n")
+			write(w, "event: auth-expired\ndata: {}\n\n")
 		}
 		s := &script{answers: []func(http.ResponseWriter, *http.Request){status(401), expiring, stream("data: b\n\n"), status(403), status(403)}}
 		n := 0
@@ -227,13 +226,13 @@ func TestSubscribeTellsGapsAndTopics(t *testing.T) {
 				t.Errorf("asked for %s", r.URL)
 			}
 			w.Header().Set("Content-Type", "application/x-ndjson")
-			fmt.Fprintln(w, `{"id":"e-4","retry":1000}`)
-			fmt.Fprintln(w, `{"id":"e-9","type":"gap","data":"{\"requested\":\"e-4\",\"first\":\"e-10\",\"resumed\":\"e-9\",\"reason\":\"expired\"}"}`)
-			fmt.Fprintln(w, `{"id":"e-10","topic":"a.x","type":"t","time":"2026-01-02T03:04:05Z","data":""}`)
-			fmt.Fprintln(w, `{"topic":"counter","type":"message","data":"1"}`)
-			fmt.Fprintln(w, `{"id":"e-12"}`)
-			fmt.Fprintln(w, `{"id":"e-13","topic":"b","type":"drain","data":"published"}`)
-			fmt.Fprint(w, `{"id":"e-14","topic":"b","typ`)
+			write(w, `{"id":"e-4","retry":1000}`+"\n")
+			write(w, `{"id":"e-9","type":"gap","data":"{\"requested\":\"e-4\",\"first\":\"e-10\",\"resumed\":\"e-9\",\"reason\":\"expired\"}"}`+"\n")
+			write(w, `{"id":"e-10","topic":"a.x","type":"t","time":"2026-01-02T03:04:05Z","data":""}`+"\n")
+			write(w, `{"topic":"counter","type":"message","data":"1"}`+"\n")
+			write(w, `{"id":"e-12"}`+"\n")
+			write(w, `{"id":"e-13","topic":"b","type":"drain","data":"published"}`+"\n")
+			write(w, `{"id":"e-14","topic":"b","typ`)
 		}
 		s := &script{answers: []func(http.ResponseWriter, *http.Request){answer}}
 		c, closeAll := connect(t, s.ServeHTTP, client.Config{})

@@ -158,7 +158,7 @@ func (p *Process) Get(ctx context.Context, path string) ([]byte, error) {
 		return nil, err
 	}
 	r.Header.Set("Authorization", "Bearer "+p.Token)
-	response, err := http.DefaultClient.Do(r) //nolint:gosec // to the process that was started
+	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func WireLogger(t testing.TB, logger *slog.Logger, args ...string) Wired {
 // Do serves one request; headers are names and values in turn, of which empty values are
 // left out.
 func (w Wired) Do(method, target, body string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(context.Background(), method, target, strings.NewReader(body))
 	for i := 0; i+1 < len(headers); i += 2 {
 		if headers[i+1] != "" {
 			r.Header.Set(headers[i], headers[i+1])
