@@ -133,10 +133,6 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, logger *slog.
 	if err != nil {
 		return nil, err
 	}
-	files, err := assets.Files()
-	if err != nil {
-		return nil, err
-	}
 	node, err := os.Hostname()
 	if err != nil {
 		return nil, err
@@ -153,7 +149,7 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, logger *slog.
 		Log:                      a.log,
 		Hub:                      a.hub,
 		Page:                     page,
-		Assets:                   files,
+		Assets:                   assets.Files(),
 		CounterInterval:          cfg.CounterInterval,
 		Heartbeat:                cfg.Heartbeat,
 		RetryMin:                 cfg.Retry.Min,

@@ -81,7 +81,7 @@ func TestSecretsAreNotTold(t *testing.T) {
 	for _, route := range []string{
 		"GET /", "GET /event", "GET /event/news", "GET /event/secret", "POST /event", "POST /event/news", "POST /ticket", "DELETE /ticket/SECRET",
 		"POST /ticket/SECRET", "GET /history", "GET /history?topic=secret", "GET /connections", "GET /metrics", "GET /livez", "GET /readyz",
-		"GET /assets/page.js", "GET /nowhere", "PUT /event", "OPTIONS /event",
+		"GET /assets/freshet.js", "GET /nowhere", "PUT /event", "OPTIONS /event",
 	} {
 		for _, secret := range []string{good, old, forged, publish, guess} {
 			for _, place := range []string{"Authorization", "Cookie", "query", "both"} {

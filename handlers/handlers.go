@@ -80,7 +80,8 @@ type Handlers struct {
 	park        *park.Park // nil: streams stay with their goroutines
 	stats       stats
 	nodes       nodes
-	assets      map[string]asset
+	page        file // GET /
+	assets      map[string]file
 	publishRate *limit.Rate[publisher]
 	pages       chan struct{} // holds a token for each history request in progress
 	// addressPages counts the history requests of each network, including those that wait.
@@ -127,6 +128,11 @@ func New(cfg Config) (*Handlers, error) {
 			return nil, err
 		}
 	}
+	if cfg.Page != nil {
+		if h.page, err = renderPage(cfg.Page, cfg.Version); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Assets != nil {
 		if h.assets, err = loadAssets(cfg.Assets); err != nil {
 			return nil, err
@@ -153,10 +159,10 @@ func (h *Handlers) Register(r gin.IRouter) {
 		r.DELETE("/ticket/:id", h.revokeTicket)
 	}
 	if h.cfg.Page != nil {
-		r.Match(reads, "/", h.page)
+		r.Match(reads, "/", h.servePage)
 	}
 	if h.assets != nil {
-		r.Match(reads, "/assets/*name", h.asset)
+		r.Match(reads, "/assets/*name", h.serveAsset)
 	}
 }
 

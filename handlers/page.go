@@ -2,44 +2,129 @@ package handlers
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"html/template"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/andybalholm/brotli"
 	"github.com/gin-gonic/gin"
-	"github.com/gin-gonic/gin/render"
 )
 
 // policy lets the page load and reach nothing but its own server.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// page serves GET /.
-func (h *Handlers) page(c *gin.Context) {
-	c.Header("Content-Security-Policy", policy)
-	c.Header("Cache-Control", "no-cache")
-	c.Render(http.StatusOK, render.HTML{Template: h.cfg.Page, Name: "index.html", Data: struct{ Version string }{h.cfg.Version}})
+// contentTypes come before the system's table, where .ts can be a video.
+var contentTypes = map[string]string{
+	".css":  "text/css; charset=utf-8",
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".svg":  "image/svg+xml",
+	".ts":   "application/typescript; charset=utf-8",
 }
 
-type asset struct {
+// file is a file for browsers, by content coding: "br", "gzip", or "" for its bytes as they are. A file is compressed when a
+// client first asks for it, because the best compression takes a quarter of a second for all files.
+type file struct {
+	name     string
+	variants map[string]func() variant
+}
+
+type variant struct {
 	content []byte
 	etag    string
 }
 
-func loadAssets(files fs.FS) (map[string]asset, error) {
-	assets := map[string]asset{}
+func newFile(name string, content []byte) file {
+	return file{name, map[string]func() variant{
+		"": sync.OnceValue(func() variant { return newVariant(content) }),
+		"gzip": sync.OnceValue(func() variant {
+			return newVariant(compress(content, func(w io.Writer) io.WriteCloser {
+				z, _ := gzip.NewWriterLevel(w, gzip.BestCompression) // the error is about the level
+				return z
+			}))
+		}),
+		"br": sync.OnceValue(func() variant {
+			return newVariant(compress(content, func(w io.Writer) io.WriteCloser {
+				return brotli.NewWriterLevel(w, brotli.BestCompression)
+			}))
+		}),
+	}}
+}
+
+func newVariant(content []byte) variant {
+	sum := sha256.Sum256(content)
+	return variant{content, `"` + hex.EncodeToString(sum[:8]) + `"`}
+}
+
+func compress(content []byte, writer func(io.Writer) io.WriteCloser) []byte {
+	var compressed bytes.Buffer // never fails, so a writer into it does not fail either
+	w := writer(&compressed)
+	_, _ = w.Write(content)
+	_ = w.Close()
+	return compressed.Bytes()
+}
+
+// serve answers with the smallest variant that the client accepts. Browsers keep a copy and ask whether it is still valid.
+func (f file) serve(c *gin.Context) {
+	coding := acceptedCoding(c.Request.Header.Values("Accept-Encoding"))
+	v := f.variants[coding]()
+	header := c.Writer.Header()
+	header.Add("Vary", "Accept-Encoding")
+	header.Set("ETag", v.etag)
+	header.Set("Cache-Control", "no-cache")
+	if contentType, ok := contentTypes[path.Ext(f.name)]; ok {
+		header.Set("Content-Type", contentType)
+	}
+	if coding != "" {
+		header.Set("Content-Encoding", coding)
+		header.Set("Content-Length", strconv.Itoa(len(v.content))) // ServeContent leaves it out of encoded answers
+	}
+	http.ServeContent(c.Writer, c.Request, f.name, time.Time{}, bytes.NewReader(v.content))
+}
+
+// acceptedCoding returns the best coding that the values of Accept-Encoding name, or "".
+func acceptedCoding(accept []string) string {
+	for _, coding := range []string{"br", "gzip"} {
+		for offer := range strings.SplitSeq(strings.Join(accept, ","), ",") {
+			name, weight, weighted := strings.Cut(offer, ";")
+			refused := weighted && strings.Trim(weight, " q=0.") == ""
+			if strings.EqualFold(strings.TrimSpace(name), coding) && !refused {
+				return coding
+			}
+		}
+	}
+	return ""
+}
+
+// renderPage returns index.html, which is the same for every request.
+func renderPage(page *template.Template, version string) (file, error) {
+	const name = "index.html"
+	var text bytes.Buffer
+	if err := page.ExecuteTemplate(&text, name, struct{ Version string }{version}); err != nil {
+		return file{}, fmt.Errorf("handlers: render the page: %w", err)
+	}
+	return newFile(name, text.Bytes()), nil
+}
+
+func loadAssets(files fs.FS) (map[string]file, error) {
+	assets := map[string]file{}
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		content, err := fs.ReadFile(files, name)
-		sum := sha256.Sum256(content)
-		assets[name] = asset{content, `"` + hex.EncodeToString(sum[:8]) + `"`}
+		assets[name] = newFile(name, content)
 		return err
 	})
 	if err != nil {
@@ -48,22 +133,18 @@ func loadAssets(files fs.FS) (map[string]asset, error) {
 	return assets, nil
 }
 
-// asset serves GET /assets/{name}. Browsers keep a copy and ask whether it still holds.
-func (h *Handlers) asset(c *gin.Context) {
-	name := strings.TrimPrefix(c.Param("name"), "/")
-	a, ok := h.assets[name]
+// servePage serves GET /.
+func (h *Handlers) servePage(c *gin.Context) {
+	c.Header("Content-Security-Policy", policy)
+	h.page.serve(c)
+}
+
+// serveAsset serves GET /assets/{name}.
+func (h *Handlers) serveAsset(c *gin.Context) {
+	f, ok := h.assets[strings.TrimPrefix(c.Param("name"), "/")]
 	if !ok {
 		fail(c, errNotFound)
 		return
 	}
-	c.Header("ETag", a.etag)
-	c.Header("Cache-Control", "no-cache")
-	// Not as the system's table has them: to some, .ts is video.
-	switch path.Ext(name) {
-	case ".js":
-		c.Header("Content-Type", "text/javascript; charset=utf-8")
-	case ".ts":
-		c.Header("Content-Type", "application/typescript; charset=utf-8")
-	}
-	http.ServeContent(c.Writer, c.Request, path.Base(name), time.Time{}, bytes.NewReader(a.content))
+	f.serve(c)
 }

@@ -7,10 +7,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"freshet/eventlog"
-	"freshet/handlers"
 	"freshet/ssetest"
 
 	"github.com/google/go-cmp/cmp"
@@ -214,29 +212,4 @@ func linesData(t *testing.T, body string) string {
 		out = append(out, string(e.Data))
 	}
 	return strings.Join(out, " ")
-}
-
-func TestAssetsAreRevalidated(t *testing.T) {
-	s := newServer(t, func(cfg *handlers.Config) {
-		cfg.Assets = fstest.MapFS{"page.js": {Data: []byte("export {}")}, "a/b.css": {Data: []byte("x")}, "page.d.ts": {Data: []byte("export {}")}}
-	})
-	w := s.do("GET", "/assets/page.js", "")
-	etag := w.Header().Get("ETag")
-	if w.Code != 200 || w.Body.String() != "export {}" || etag == "" || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/javascript") {
-		t.Errorf("%d %v", w.Code, w.Header())
-	}
-	if w := s.do("GET", "/assets/page.d.ts", ""); w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), "application/typescript") {
-		t.Errorf("types: %d %v", w.Code, w.Header())
-	}
-	if w := s.do("GET", "/assets/page.js", "", "If-None-Match", etag); w.Code != http.StatusNotModified {
-		t.Errorf("with the ETag: %d", w.Code)
-	}
-	for _, name := range []string{"/assets/", "/assets/none.js", "/assets/../go.mod", "/assets/a"} {
-		if w := s.do("GET", name, ""); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "not_found") {
-			t.Errorf("%s: %d %s", name, w.Code, w.Body)
-		}
-	}
-	if w := s.do("GET", "/", ""); w.Code != http.StatusNotFound {
-		t.Errorf("a page that was not configured: %d", w.Code)
-	}
 }

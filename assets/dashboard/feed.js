@@ -1,7 +1,7 @@
 // The feed: the newest events on top, bounded, drawn once a frame however many arrive.
 
 import { element } from './dom.js';
-import { matches } from './freshet.js';
+import { matches } from '../freshet.js';
 import { detail, dress, noteRow } from './row.js';
 
 const mostRows = 500;

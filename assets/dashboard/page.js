@@ -1,6 +1,6 @@
 // Wires the page: one stream of the client module brings all that it shows.
 
-import { connect } from './freshet.js';
+import { connect } from '../freshet.js';
 import { Connections } from './connections.js';
 import { $, copy, copyBy, element, stored, write } from './dom.js';
 import { Feed } from './feed.js';

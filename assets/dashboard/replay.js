@@ -1,6 +1,6 @@
 // A part of the log in place of the newest events, read by a stream of its own.
 
-import { connect } from './freshet.js';
+import { connect } from '../freshet.js';
 
 const most = 500; // events at a time
 const quiet = 300; // ms without another one: that was all
