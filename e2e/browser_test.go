@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 )
 
@@ -158,8 +158,10 @@ func TestBrowserPublishingFromAnotherOrigin(t *testing.T) {
 func TestBrowserManyStreamsOverHTTP2(t *testing.T) {
 	identity := apptest.Certificate(t)
 	s := apptest.Start(t, t.TempDir(), "", identity...)
-	// The tests of HTTP/2 look at the certificate; a browser would ask its user.
-	tab := openBrowser(t, chromedp.Flag("ignore-certificate-errors", true))
+	tab := openBrowser(t)
+	// The tests of HTTP/2 check the certificate; a browser would ask its user.
+	_, err := chromedp.Call(tab, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true})
+	must(t, err)
 	do(tab, t, chromedp.Navigate(s.URL)) // its policy lets it connect
 	const n = 20
 	evaluate[chromedp.Void](tab, t, fmt.Sprintf(`(() => {
@@ -200,26 +202,6 @@ func serveOrigin(t *testing.T, html string) (origin string) {
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
-}
-
-// openBrowser starts a browser with an empty profile, which lives until the test ends,
-// and returns the context of its tab.
-func openBrowser(t *testing.T, options ...chromedp.ExecAllocatorOption) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	tab, end, err := openChromium(ctx, options...)
-	if errors.Is(err, errNoChromium) {
-		cancel()
-		lacking(t, "FRESHET_REQUIRE_BROWSER", "%v", err)
-	}
-	must(t, err)
-	t.Cleanup(func() {
-		if err := end(); err != nil {
-			t.Errorf("end the browser: %v", err)
-		}
-		cancel()
-	})
-	return tab
 }
 
 func do(tab context.Context, t *testing.T, steps ...chromedp.Action[chromedp.Void]) {

@@ -4,40 +4,46 @@ import (
 	"context"
 	"errors"
 	"os/exec"
-	"slices"
+	"sync"
+	"testing"
 
 	"github.com/chromedp/chromedp"
 )
 
-var errNoChromium = errors.New("no Chromium in PATH: install it, on Debian the package chromium")
+var errNoBrowser = errors.New("no Chromium in PATH: install it, on Debian the package chromium")
 
-// openChromium starts a browser with an empty profile and returns the context of its tab, which
-// ends with ctx, and a function that ends the browser and waits for its end. The error may be errNoChromium.
-func openChromium(ctx context.Context, options ...chromedp.ExecAllocatorOption) (tab context.Context, end func() error, err error) {
-	path, err := findChromium()
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, free := chromedp.NewExecAllocator(ctx, slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox, // a container may not have one
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-domain-reliability", true),
-		// No name outside this machine resolves.
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
-		chromedp.WindowSize(1280, 900),
-	}, options)...)
-	tab, _ = chromedp.NewContext(ctx) // ended by Cancel, which waits for the browser
-	end = func() error {
-		err := chromedp.Cancel(tab)
-		free()
-		return err
-	}
-	if err := chromedp.Do(tab); err != nil {
-		return nil, nil, errors.Join(err, end())
-	}
-	return tab, end, nil
+// browser is one Chromium for all tests.
+type browser struct {
+	start func() (context.Context, error) // starts it once
+	end   func() error                    // waits until it has ended
+}
+
+func newBrowser() *browser {
+	b := &browser{end: func() error { return nil }}
+	b.start = sync.OnceValues(func() (context.Context, error) {
+		path, err := findChromium()
+		if err != nil {
+			return nil, err
+		}
+		options := append(chromedp.DefaultExecAllocatorOptions[:],
+			chromedp.ExecPath(path),
+			chromedp.NoSandbox, // a container may not have one
+			chromedp.DisableGPU,
+			chromedp.Flag("disable-component-update", true),
+			chromedp.Flag("disable-domain-reliability", true),
+			// No host outside this machine has an address.
+			chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+			chromedp.WindowSize(1280, 900))
+		allocator, free := chromedp.NewExecAllocator(context.Background(), options...)
+		ctx, _ := chromedp.NewContext(allocator) // Cancel ends it, and waits for the browser
+		b.end = func() error {
+			err := chromedp.Cancel(ctx)
+			free()
+			return err
+		}
+		return ctx, chromedp.Do(ctx)
+	})
+	return b
 }
 
 func findChromium() (string, error) {
@@ -46,5 +52,33 @@ func findChromium() (string, error) {
 			return path, nil
 		}
 	}
-	return "", errNoChromium
+	return "", errNoBrowser
+}
+
+// openBrowser returns a tab with an empty profile of its own, which lives until the test ends.
+func openBrowser(t *testing.T) context.Context {
+	t.Helper()
+	chrome, err := sharedBrowser.start()
+	if errors.Is(err, errNoBrowser) {
+		lacking(t, "FRESHET_REQUIRE_BROWSER", "%v", err)
+	}
+	must(t, err)
+	ctx, cancel := context.WithTimeout(chrome, patience)
+	tab, _ := chromedp.NewContext(ctx, chromedp.WithNewBrowserContext())
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(tab); err != nil {
+			t.Errorf("close the tab: %v", err)
+		}
+		cancel()
+	})
+	do(tab, t)
+	return tab
+}
+
+// openTab returns another tab with the profile of this one.
+func openTab(tab context.Context, t *testing.T) context.Context {
+	t.Helper()
+	other, cancel := chromedp.NewContext(tab)
+	t.Cleanup(cancel)
+	return other
 }

@@ -304,12 +304,7 @@ func readNode(modules, kind string) reader {
 // and returns the folder node_modules.
 func installNodeModules(t *testing.T) string {
 	t.Helper()
-	const variable = "FRESHET_REQUIRE_NODE"
-	for _, name := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(name); err != nil {
-			lacking(t, variable, "%v: install Node.js 20 or newer with npm, on Debian the packages nodejs and npm", err)
-		}
-	}
+	requireNode(t, "node", "npm")
 	manifest, err := os.ReadFile(filepath.Join("interop", "package.json"))
 	must(t, err)
 	cache, err := os.UserCacheDir()
@@ -335,7 +330,7 @@ func installNodeModules(t *testing.T) string {
 	npm := exec.CommandContext(ctx, "npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
 	npm.Dir = temp
 	if output, err := npm.CombinedOutput(); err != nil {
-		lacking(t, variable, "npm could not install the packages of interop/package.json: %v\n%s", err, output)
+		lacking(t, nodeVariable, "npm could not install the packages of interop/package.json: %v\n%s", err, output)
 	}
 	if err := os.Rename(temp, dir); err != nil {
 		if _, err := os.Stat(modules); err != nil { // else another run was first
@@ -343,6 +338,24 @@ func installNodeModules(t *testing.T) string {
 		}
 	}
 	return modules
+}
+
+const nodeVariable = "FRESHET_REQUIRE_NODE"
+
+// requireNode ends the test unless the programs are there, and node is new enough.
+func requireNode(t *testing.T, programs ...string) {
+	t.Helper()
+	const install = "install Node.js 20 or newer with npm, on Debian the packages nodejs and npm"
+	for _, name := range programs {
+		if _, err := exec.LookPath(name); err != nil {
+			lacking(t, nodeVariable, "%v: "+install, err)
+		}
+	}
+	version, err := exec.CommandContext(t.Context(), "node", "--version").Output()
+	must(t, err)
+	if major, err := strconv.Atoi(strings.TrimPrefix(strings.Split(string(version), ".")[0], "v")); err != nil || major < 20 {
+		lacking(t, nodeVariable, "Node.js %s is too old: "+install, version)
+	}
 }
 
 // lacking ends a test for want of a program: it is skipped, aloud, or fails where the

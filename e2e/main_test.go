@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -17,9 +18,16 @@ const patience = time.Minute
 
 var discard = slog.New(slog.DiscardHandler)
 
+var sharedBrowser = newBrowser()
+
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.TestMode)
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := sharedBrowser.end(); err != nil {
+		fmt.Fprintln(os.Stderr, "end the browser:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
 }
 
 func must(t testing.TB, err error) {
