@@ -24,6 +24,7 @@ import (
 // A page of another origin counts, gets every event and comes back by itself, with
 // nothing but what the standard gives it.
 func TestBrowserPageOfAnotherOrigin(t *testing.T) {
+	t.Parallel()
 	tab := openBrowser(t)
 	interoperate(t, func(t *testing.T, url string, types []string) <-chan arrival {
 		out := make(chan arrival, unread)
@@ -65,6 +66,7 @@ for (const type of %s) {
 
 // The page at / counts, publishes, and shows what it must not run.
 func TestBrowserBuiltInPage(t *testing.T) {
+	t.Parallel()
 	s := apptest.Start(t, t.TempDir(), "")
 	tab := openBrowser(t)
 	complaints := listenForComplaints(tab, t)
@@ -103,6 +105,7 @@ func TestBrowserBuiltInPage(t *testing.T) {
 
 // Holding the token is not enough: the operator says which pages publish.
 func TestBrowserPublishingFromAnotherOrigin(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		listed bool
 		answer string
@@ -156,6 +159,7 @@ func TestBrowserPublishingFromAnotherOrigin(t *testing.T) {
 // HTTP/1.1 has six connections to an origin in all tabs together; HTTP/2 has one for all of
 // them, and so as many streams as a page likes.
 func TestBrowserManyStreamsOverHTTP2(t *testing.T) {
+	t.Parallel()
 	identity := apptest.Certificate(t)
 	s := apptest.Start(t, t.TempDir(), "", identity...)
 	tab := openBrowser(t)

@@ -19,6 +19,7 @@ import (
 // A page of another origin gets a ticket through its own back end, which alone has a token. It
 // loses its connection twice, and goes on without missing an event or getting one twice.
 func TestBrowserWithATicket(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := apptest.Start(t, dir, "")
 	const html = `<!doctype html>
@@ -100,6 +101,7 @@ fetch('/ticket', { method: 'POST' }).then((answer) => answer.json()).then((ticke
 // A page of the server's own origin, for which browsers send no Origin, has a ticket too; with
 // it, a page of another origin gets nothing.
 func TestBrowserWithATicketOfTheServersOwnOrigin(t *testing.T) {
+	t.Parallel()
 	s := apptest.Start(t, t.TempDir(), "", "--anonymous", "none")
 	ticket, err := ticketOf(t.Context(), s, s.URL, "numbers")
 	must(t, err)

@@ -10,6 +10,7 @@ import (
 
 // What the types say is what TypeScript's compiler takes, in its strictest form.
 func TestClientTypes(t *testing.T) {
+	t.Parallel()
 	modules := installNodeModules(t)
 	dir := t.TempDir()
 	types, err := os.ReadFile(filepath.Join("..", "assets", "freshet.d.ts"))

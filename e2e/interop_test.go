@@ -24,15 +24,25 @@ import (
 
 // What others wrote to read event streams reads ours.
 
-func TestInteropLaunchDarkly(t *testing.T) { interoperate(t, readLaunchDarkly, true) }
+func TestInteropLaunchDarkly(t *testing.T) {
+	t.Parallel()
+	interoperate(t, readLaunchDarkly, true)
+}
 
-func TestInteropGoSSE(t *testing.T) { interoperate(t, readGoSSE, true) }
+func TestInteropGoSSE(t *testing.T) {
+	t.Parallel()
+	interoperate(t, readGoSSE, true)
+}
 
 func TestInteropNode(t *testing.T) {
+	t.Parallel()
 	modules := installNodeModules(t)
 	for _, kind := range []string{"eventsource", "eventsource-parser"} {
 		// The parser of both takes an ID only from a frame with data.
-		t.Run(kind, func(t *testing.T) { interoperate(t, readNode(modules, kind), false) })
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			interoperate(t, readNode(modules, kind), false)
+		})
 	}
 }
 

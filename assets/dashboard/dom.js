@@ -1,9 +1,9 @@
-// The page's few words for elements. Text only: a payload never becomes markup.
+// Helpers for elements. They write text only, so that a payload never becomes markup.
 
 /** $ finds an element by its id. */
 export const $ = (id) => document.getElementById(id);
 
-/** element makes one. */
+/** element makes an element. */
 export function element(name, className = '', ...content) {
 	const made = document.createElement(name);
 	if (className) made.className = className;
@@ -11,32 +11,32 @@ export function element(name, className = '', ...content) {
 	return made;
 }
 
-/** button makes one that looks like a word. */
+/** button makes a button that looks like a link. */
 export function button(words, onClick) {
 	const made = element('button', 'quiet', words);
 	made.addEventListener('click', () => onClick(made));
 	return made;
 }
 
-/** write sets an element's text where it differs. */
+/** write sets an element's text, if it differs. */
 export function write(at, text) {
 	if (at.textContent !== text) at.textContent = text;
 }
 
-/** figure writes digits and their unit. */
-export function figure(at, [digits, unit]) {
+/** writeFigure writes digits and their unit. */
+export function writeFigure(at, [digits, unit]) {
 	if (at.dataset.text === digits + unit) return;
 	at.dataset.text = digits + unit;
 	at.replaceChildren(digits, ' ', element('small', '', unit));
 }
 
-/** copy puts the text on the clipboard and returns how that went, in words. */
+/** copy puts the text on the clipboard and returns the result in words. */
 export async function copy(text) {
 	try {
 		await navigator.clipboard.writeText(text);
 		return 'copied';
 	} catch {
-		// Only https and localhost have the clipboard; this is older, and everywhere.
+		// Browsers offer the clipboard to https and localhost only. This older way works everywhere.
 		const from = document.activeElement, area = element('textarea', 'unseen', text);
 		document.body.append(area);
 		area.select();
@@ -47,20 +47,20 @@ export async function copy(text) {
 	}
 }
 
-/** copyBy is copy for a button, which tells how it went. */
-export async function copyBy(at, text) {
+/** copyByButton copies, and shows the result on the button. */
+export async function copyByButton(at, text) {
 	const words = at.dataset.words ??= at.textContent;
 	at.textContent = await copy(text);
 	setTimeout(() => { at.textContent = words; }, 2000);
 }
 
-/** stored reads or, given a value, writes a key of a storage, which the browser may have turned off. */
+/** stored reads a key of a storage, or writes it if there is a value. */
 export function stored(storage, key, value) {
 	try {
 		if (value === undefined) return window[storage].getItem(key);
 		window[storage].setItem(key, value);
 	} catch {
-		// Off: what was to be kept lasts as long as the page.
+		// The browser has turned the storage off: the value lasts as long as the page.
 	}
 	return null;
 }

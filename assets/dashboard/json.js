@@ -1,15 +1,14 @@
-// JSON as it was written, coloured and folded. Nothing is parsed and written anew, so
-// numbers too long for JavaScript and keys that come twice stay what they are.
+// JSON as its publisher wrote it, coloured and folded. It is not parsed and written again, so that long numbers and repeated keys stay.
 
 import { element } from './dom.js';
 
 const lexeme = /"(?:[^"\\]|\\.)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g;
-const most = 5000; // lexemes: what is longer is shown as text
-const little = 400; // characters: what is shorter is not folded
+const maxTokens = 5000; // longer JSON is shown as text
+const unfoldedUpTo = 400; // characters
 
 const kind = (text, key) => (key ? 'key' : text[0] === '"' ? 'string' : '');
 
-/** coloured returns nodes for one line of text that looks like JSON, or else the text. */
+/** coloured returns nodes for text that looks like JSON, or the text itself. */
 export function coloured(text) {
 	if (!/^\s*[[{]/.test(text)) return [text];
 	const out = [];
@@ -22,7 +21,7 @@ export function coloured(text) {
 	return [...out, text.slice(at)];
 }
 
-/** tree returns an element with the JSON's parts to fold, or null where the text is none. */
+/** tree returns an element that folds the parts of the JSON, or null if the text is not JSON. */
 export function tree(text) {
 	if (text.length > 1 << 18 || !/^\s*[[{]/.test(text)) return null;
 	try {
@@ -31,7 +30,7 @@ export function tree(text) {
 		return null;
 	}
 	const tokens = text.match(lexeme);
-	if (tokens.length > most) return null;
+	if (tokens.length > maxTokens) return null;
 	let i = 0;
 	const value = (depth) => {
 		const open = tokens[i++];
@@ -52,7 +51,7 @@ export function tree(text) {
 			inside.append(row);
 		}
 		const box = element('details', 'json');
-		box.open = depth === 0 || text.length < little;
+		box.open = depth === 0 || text.length < unfoldedUpTo;
 		box.append(element('summary', '', open, element('span', 'folded', ` ${n} ${close}`)), inside, close + comma());
 		return box;
 	};

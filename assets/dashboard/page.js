@@ -1,38 +1,37 @@
-// Wires the page: one stream of the client module brings all that it shows.
+// Wires the page. One stream of the client module brings everything that it shows.
 
 import { connect } from '../freshet.js';
-import { Connections } from './connections.js';
-import { $, copy, copyBy, element, stored, write } from './dom.js';
+import { $, copy, copyByButton, element, stored, write } from './dom.js';
 import { Feed } from './feed.js';
 import { drawPlots, showStats } from './figures.js';
 import { curl, group, plural } from './format.js';
-import { publishing } from './publish.js';
+import { wirePublishing } from './publish.js';
 import { replay } from './replay.js';
 import { gapSentence } from './row.js';
 import { snippets } from './snippets.js';
-import { token, watch } from './token.js';
+import { onTokenChange, token } from './token.js';
 import { Topics } from './topics.js';
 
 const root = document.documentElement;
-const settled = 400; // ms in which a stream that opened sends what was before
+const catchUpTime = 400; // ms in which a stream that opened sends older events
 
 let stream, opened = Infinity, withToken = false;
-let missed = 0; // events that came since the stream was resumed
+let missed = 0; // events that the last reconnection caught up
 
 function open() {
 	stream = connect({ topics: ['>', 'counter', 'stats'], since: stream?.lastEventId || '-50', ...(withToken && { token: token() }) });
 	stream.on('counter', (e) => writeCount(e.data));
 	stream.on('stats', (e) => showStats(e.json()));
 	stream.on('>', ({ id, topic, type, time, data }) => {
-		const live = performance.now() - opened > settled;
-		topics.seen({ topic, type, time }, live);
+		const isLive = performance.now() - opened > catchUpTime;
+		topics.count({ topic, type, time }, isLive);
 		feed.add({ id, topic, type, time, data });
 	});
 	stream.on('open', () => { opened = performance.now(); });
 	stream.on('gap', (e) => feed.add({ note: gapSentence(e.json()), time: new Date() }));
 	stream.on('drain', () => feed.add({ note: 'The server is closing this stream.', time: new Date() }));
 	stream.on('state', (change) => {
-		// Who may not read without one shows the token; nobody else needs to.
+		// The page reads without the token where it can.
 		if (change.state === 'closed' && [401, 403].includes(change.status) && !withToken && token()) {
 			withToken = true;
 			return open();
@@ -42,12 +41,12 @@ function open() {
 			feed.add({ note: `Resumed, ${plural(missed, 'event')} caught up.`, time: new Date() });
 			missed = 0;
 		}
-		tellState(true);
+		showState(true);
 	});
 }
 
-// The state in plain words, and what it is to be taken for.
-function words() {
+// Returns the state in plain words, and the kind of state that the style sheet shows.
+function describeState() {
 	const { state, detail } = stream, wait = Math.ceil((detail.until - Date.now()) / 1000);
 	switch (state) {
 	case 'connecting': return ['connecting…', 'connecting'];
@@ -60,38 +59,37 @@ function words() {
 	return ['live', 'live'];
 }
 
-function tellState(changed) {
-	const [text, kind] = words();
+function showState(changed) {
+	const [text, kind] = describeState();
 	write($('state'), text);
 	$('state').dataset.state = root.dataset.state = kind;
-	// Spoken once for each state, not once a second.
-	if (changed) write($('said'), stream.state === 'reconnecting' ? 'reconnecting' : text);
+	// A screen reader speaks this: once for each state, not once a second.
+	if (changed) write($('announcer'), stream.state === 'reconnecting' ? 'reconnecting' : text);
 }
 
-// The element's text stays the plain count; the space in the thousands is the style sheet's.
+// The element's text is the plain count. The style sheet puts space between the thousands.
 function writeCount(data) {
 	$('cnt').replaceChildren(...data.split(/\B(?=(?:\d{3})+$)/).map((digits) => element('span', '', digits)));
 }
 
-const does = {
-	curl: async (event, button) => (button ? copyBy(button, curl(event)) : say(`${await copy(curl(event))} as curl`)),
-	replay: (id) => replay(feed, id, stream.lastEventId, withToken ? token() : '', tellFeed),
+const actions = {
+	curl: async (event, button) => (button ? copyByButton(button, curl(event)) : showNote(`${await copy(curl(event))} as curl`)),
+	replay: (id) => replay(feed, id, stream.lastEventId, withToken ? token() : '', showFeedState),
 };
-const feed = new Feed($('rows'), $('row'), tellFeed, does);
-const topics = new Topics(choose);
-const choosing = snippets((matches) => topics.typesOf(matches));
-const connections = new Connections();
+const feed = new Feed($('rows'), $('row'), showFeedState, actions);
+const topics = new Topics(choosePattern);
+const showSnippets = snippets((matches) => topics.typesOf(matches));
 
 let note = '', noteUntil = 0;
 
-// A word that passes.
-function say(words) {
+// Shows a note for three seconds.
+function showNote(words) {
 	[note, noteUntil] = [words, performance.now() + 3000];
-	write($('said'), words);
-	tellFeed();
+	write($('announcer'), words);
+	showFeedState();
 }
 
-function tellFeed() {
+function showFeedState() {
 	let text = '';
 	if (feed.replaying) text = replay.words;
 	else if (feed.paused) text = `paused, ${group(feed.waiting)} waiting`;
@@ -107,45 +105,47 @@ function tellFeed() {
 	$('topics-empty').hidden = topics.size > 0;
 }
 
-function choose(pattern) {
+function choosePattern(pattern) {
 	$('pattern').value = pattern;
 	topics.choose(pattern);
-	choosing(pattern);
+	showSnippets(pattern);
 	feed.filter({ pattern });
 }
 
-const pause = () => (feed.paused ? feed.resume() : feed.pause());
-$('pause').addEventListener('click', pause);
-$('more').addEventListener('click', () => does.replay(replay.next));
-$('pattern').addEventListener('input', () => choose($('pattern').value.trim()));
+const togglePause = () => (feed.paused ? feed.resume() : feed.pause());
+$('pause').addEventListener('click', togglePause);
+$('more').addEventListener('click', () => actions.replay(replay.next));
+$('pattern').addEventListener('input', () => choosePattern($('pattern').value.trim()));
 $('filter').addEventListener('input', () => feed.filter({ text: $('filter').value }));
 $('only').addEventListener('click', () => {
 	$('filter').value = '';
-	choose('');
+	choosePattern('');
 	feed.filter({ text: '' });
 	$('filter').focus();
 });
 $('feed').addEventListener('keydown', (e) => {
-	const typing = e.target.matches('input');
-	if (e.key === 'Escape' && typing) $('only').click();
+	const isTyping = e.target.matches('input');
+	if (e.key === 'Escape' && isTyping) $('only').click();
 	else if (e.key === 'Escape' && feed.paused) feed.resume();
-	else if (typing || e.ctrlKey || e.metaKey || e.altKey) return;
-	else if (e.key === 'p') pause();
+	else if (isTyping || e.ctrlKey || e.metaKey || e.altKey) return;
+	else if (e.key === 'p') togglePause();
 	else if (e.key === '/') $('filter').focus();
 	else return;
 	e.preventDefault();
 });
 
-// The views in place of the feed.
+// The feed, and the views that replace it. Most visitors never open the connections.
+let connections = null; // a promise, once the view has been opened
 const tabs = [...document.querySelectorAll('[role=tab]')];
-function show(tab) {
+async function show(tab) {
 	for (const other of tabs) {
 		other.setAttribute('aria-selected', String(other === tab));
 		other.tabIndex = other === tab ? 0 : -1;
 		$(other.getAttribute('aria-controls')).hidden = other !== tab;
 	}
-	connections.see(tab.id === 'tab-connections');
-	if (tab.id === 'tab-connect') choosing();
+	if (tab.id === 'tab-connect') showSnippets();
+	if (tab.id === 'tab-connections') connections ??= import('./connections.js').then((module) => new module.Connections());
+	(await connections)?.setVisible(!$('connections').hidden);
 }
 for (const [i, tab] of tabs.entries()) {
 	tab.addEventListener('click', () => show(tab));
@@ -157,13 +157,13 @@ for (const [i, tab] of tabs.entries()) {
 	});
 }
 
-// What changes too often to be drawn as it comes is drawn four times a second.
+// These values change too often to draw each of them.
 setInterval(() => {
 	write($('last-id'), stream.lastEventId || '–');
 	write($('topics-seen'), topics.size ? plural(topics.size, 'topic') : 'no topics yet');
-	tellState(false);
+	showState(false);
 	drawPlots();
-	tellFeed();
+	showFeedState();
 }, 250);
 
 const themes = ['system', 'light', 'dark'];
@@ -177,17 +177,17 @@ $('theme').addEventListener('click', () => {
 });
 
 const wide = matchMedia('(min-width: 900px)');
-const unfold = () => {
+const foldPublish = () => {
 	$('publish').open = wide.matches;
-	$('publish').firstElementChild.tabIndex = wide.matches ? -1 : 0; // nothing to fold there
+	$('publish').firstElementChild.tabIndex = wide.matches ? -1 : 0; // a wide page does not fold it
 };
-wide.addEventListener('change', unfold);
-unfold();
-publishing();
-watch(() => {
+wide.addEventListener('change', foldPublish);
+foldPublish();
+wirePublishing();
+onTokenChange(() => {
 	if (stream.state !== 'closed') return;
 	withToken = token() !== '';
 	open();
 });
 open();
-tellState(false);
+showState(false);

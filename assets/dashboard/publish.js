@@ -1,57 +1,57 @@
-// The form that publishes one event, and the line to paste that does the same.
+// The form that publishes one event, and the command that does the same.
 
-import { $, copyBy, write } from './dom.js';
+import { $, copyByButton, write } from './dom.js';
 import { curl, here } from './format.js';
-import { keep, token, watch } from './token.js';
+import { onTokenChange, setToken, token } from './token.js';
 
 const example = { topic: 'news', data: 'hello' };
-const patience = 10_000; // ms for an answer
+const timeout = 10_000; // ms
 
-/** publishing wires the forms, the words about the token and the line to paste. */
-export function publishing() {
-	const form = $('publish-form'), said = $('published'), { topic, type, data } = form.elements;
-	const say = (words, wrong) => {
-		said.textContent = words;
-		said.classList.toggle('wrong', wrong);
+/** wirePublishing wires the forms, the texts about the token and the command. */
+export function wirePublishing() {
+	const form = $('publish-form'), result = $('published'), { topic, type, data } = form.elements;
+	const showResult = (words, wrong) => {
+		result.textContent = words;
+		result.classList.toggle('wrong', wrong);
 	};
 
-	function tell() {
+	function showToken() {
 		$('token-form').hidden = token() !== '';
 		$('token-kept').hidden = token() === '';
 		$('paste-line').textContent = curl(example, token() ? '••••••••' : 'TOKEN');
 	}
 	$('token-form').addEventListener('submit', (e) => {
 		e.preventDefault();
-		keep(e.target.elements.token.value.trim());
+		setToken(e.target.elements.token.value.trim());
 		e.target.reset();
 	});
-	$('forget').addEventListener('click', () => keep(''));
-	watch(() => { tell(); say('', false); });
-	tell();
-	$('copy').addEventListener('click', () => copyBy($('copy'), curl(example, token() || 'TOKEN')));
+	$('forget').addEventListener('click', () => setToken(''));
+	onTokenChange(() => { showToken(); showResult('', false); });
+	showToken();
+	$('copy').addEventListener('click', () => copyByButton($('copy'), curl(example, token() || 'TOKEN')));
 
 	form.addEventListener('submit', async (e) => {
 		e.preventDefault();
-		if (!token()) return say('not sent: publishing needs the token', true);
+		if (!token()) return showResult('not sent: publishing needs the token', true);
 		const button = form.querySelector('button');
 		button.disabled = true;
 		const [words, ok] = await send(topic.value.trim(), type.value.trim(), data.value);
 		button.disabled = false;
-		say(words, !ok);
+		showResult(words, !ok);
 	});
 	data.addEventListener('keydown', (e) => {
 		if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) form.requestSubmit();
 	});
-	const look = () => {
+	const showCheck = () => {
 		const [words, doubtful] = check(data.value);
 		write($('check'), words);
 		$('check').classList.toggle('doubtful', doubtful);
 	};
-	form.addEventListener('input', () => { look(); say('', false); });
-	form.addEventListener('reset', () => setTimeout(look));
+	form.addEventListener('input', () => { showCheck(); showResult('', false); });
+	form.addEventListener('reset', () => setTimeout(showCheck));
 }
 
-// What the data is. Text is as good as JSON; what begins as JSON is meant to be.
+// Says what the data is. Data that begins like JSON is probably meant to be JSON.
 function check(text) {
 	if (!/^\s*[[{]/.test(text)) return ['text', false];
 	try {
@@ -65,16 +65,16 @@ function check(text) {
 }
 
 async function send(topic, type, data) {
-	// A path of dots would be resolved away before it reached the server.
-	if (/^\.*$/.test(topic)) return ['topic: dots stand between names, as in orders.new', false];
+	// The browser would remove a path of dots from the URL.
+	if (/^\.*$/.test(topic)) return ['topic: dots separate names, as in orders.new', false];
 	const url = here(`event/${encodeURIComponent(topic)}${type ? `?type=${encodeURIComponent(type)}` : ''}`);
 	const headers = { 'Content-Type': 'text/plain; charset=utf-8', Authorization: `Bearer ${token()}` };
 	let answer, body;
 	try {
-		answer = await fetch(url, { method: 'POST', headers, body: data, signal: AbortSignal.timeout(patience) });
+		answer = await fetch(url, { method: 'POST', headers, body: data, signal: AbortSignal.timeout(timeout) });
 		body = await answer.json();
 	} catch (error) {
-		if (error.name === 'TimeoutError') return ['no answer: the browser has six connections for all windows of this page', false];
+		if (error.name === 'TimeoutError') return ['no answer: perhaps this browser has no connection left; it opens six to a server', false];
 		if (!answer) return ['not sent: the server cannot be reached', false];
 	}
 	if (answer.ok) return [`published, id ${body?.id}`, true];

@@ -1,11 +1,11 @@
-// A part of the log in place of the newest events, read by a stream of its own.
+// Shows a part of the log in place of the newest events. It is read by a stream of its own.
 
 import { connect } from '../freshet.js';
 
-const most = 500; // events at a time
-const quiet = 300; // ms without another one: that was all
+const maxEvents = 500;
+const endedAfter = 300; // ms without another event
 
-/** replay shows the events of the feed's topics from the one with the ID on. */
+/** replay shows the events of the feed's topics, beginning with the ID. */
 export function replay(feed, id, last, token, onChange) {
 	const number = (id) => Number(id.split('-')[1]);
 	const [epoch] = id.split('-');
@@ -19,14 +19,14 @@ export function replay(feed, id, last, token, onChange) {
 	};
 	const show = () => {
 		replay.stop();
-		replay.next = events.length === most ? events.at(-1).id : '';
+		replay.next = events.length === maxEvents ? events.at(-1).id : '';
 		replay.words = `replay from ${id}`;
 		feed.show(events);
 		onChange();
 	};
 	const wait = () => {
 		clearTimeout(timer);
-		timer = setTimeout(show, quiet);
+		timer = setTimeout(show, endedAfter);
 	};
 	stream.on('open', wait);
 	stream.on('error', ({ reason, status }) => {
@@ -36,7 +36,7 @@ export function replay(feed, id, last, token, onChange) {
 	});
 	stream.on('>', ({ id, topic, type, time, data }) => {
 		events.push({ id, topic, type, time, data, size: data.length + 200 });
-		if (events.length < most && number(id) < number(last)) wait();
+		if (events.length < maxEvents && number(id) < number(last)) wait();
 		else show();
 	});
 }

@@ -1,51 +1,51 @@
-// A row of the feed, what opens beneath it, and sentences between the rows.
+// A row of the feed, its details, and notices between rows.
 
-import { button, copyBy, element } from './dom.js';
+import { button, copyByButton, element } from './dom.js';
 import { clock, group } from './format.js';
 import { coloured, tree } from './json.js';
 
-const mostShown = 400; // characters of a payload on its line
+const maxLine = 400; // characters of a payload
 
-/** dress fills a row for the event; colour costs, so rows that rush past go without. */
-export function dress(li, item, today, calm) {
+/** fillRow shows the event in the row. Colour costs time, so rows of a busy feed have none. */
+export function fillRow(li, item, today, coloursJSON) {
 	const line = li.firstElementChild;
 	const [time, topic, type, data, id] = line.querySelectorAll('.t');
-	const text = item.data.slice(0, mostShown);
+	const text = item.data.slice(0, maxLine);
 	time.textContent = clock(item.time, today);
 	topic.textContent = item.topic;
 	if (item.type !== item.topic) type.textContent = item.type;
-	if (calm) data.append(...coloured(text));
+	if (coloursJSON) data.append(...coloured(text));
 	else data.textContent = text;
 	id.textContent = item.id;
 	line.item = item;
 	return li;
 }
 
-/** noteRow is a sentence; with from, it offers the replay. */
-export function noteRow({ note, time, from }, today, does) {
-	const li = element('li', 'said', element('time', '', clock(time, today)), ' ', element('span', '', note));
-	if (from) li.lastChild.append(' ', button('replay them', () => does.replay(from)));
+/** noticeRow shows a sentence. If it has an ID from, it offers to replay from there. */
+export function noticeRow({ note, time, from }, today, actions) {
+	const li = element('li', 'notice', element('time', '', clock(time, today)), ' ', element('span', '', note));
+	if (from) li.lastChild.append(' ', button('replay them', () => actions.replay(from)));
 	return li;
 }
 
-/** detail is what opens beneath a row. */
-export function detail(item, does) {
+/** details opens beneath a row. */
+export function details(item, actions) {
 	const { id, topic, type, time, data } = item;
 	const payload = element('pre', '', tree(data) ?? (data || '(no data)'));
 	payload.tabIndex = 0;
 	payload.setAttribute('aria-label', 'data');
 	payload.setAttribute('role', 'group');
-	// Isolated, as names may be written from right to left.
+	// Isolated, because names may be written from right to left.
 	const facts = element('p', '', `id ${id} · topic `, element('bdi', '', topic), ' · type ', element('bdi', '', type));
 	if (time) facts.append(` · ${time.toISOString()}`);
-	const acts = element('p', 'acts',
-		button('replay from here', () => does.replay(id)), ' ',
-		button('copy as curl', (b) => does.curl(item, b)), ' ',
-		button('copy data', (b) => copyBy(b, data)));
-	return element('div', 'detail', payload, facts, acts);
+	const buttons = element('p', 'acts',
+		button('replay from here', () => actions.replay(id)), ' ',
+		button('copy as curl', (b) => actions.curl(item, b)), ' ',
+		button('copy data', (b) => copyByButton(b, data)));
+	return element('div', 'detail', payload, facts, buttons);
 }
 
-/** gapSentence says what is missing, as exactly as the gap tells. */
+/** gapSentence says which events are missing, as exactly as the gap does. */
 export function gapSentence(gap) {
 	if (gap.reason === 'epoch') return 'The server has a new log: events of the one before it are gone.';
 	if (gap.reason === 'unknown') return 'The place to resume from is unknown: events may be missing here.';

@@ -1,6 +1,6 @@
-// What reads the chosen topics from this server, ready to paste.
+// Code that reads the chosen topics from this server, ready to paste.
 
-import { $, button, copyBy, element, write } from './dom.js';
+import { $, button, copyByButton, element, write } from './dom.js';
 import { here, quote } from './format.js';
 import { matches } from '../freshet.js';
 
@@ -34,28 +34,28 @@ const kinds = {
 	],
 };
 
-/** snippets fills the view; typesOf knows what types the topics have. Returns what chooses topics. */
+/** snippets fills the view. typesOf returns the types of matching topics. The result is a function that shows other topics. */
 export function snippets(typesOf) {
 	const texts = Object.keys(kinds).map((kind) => {
 		const text = element('pre');
 		text.tabIndex = 0;
 		text.setAttribute('role', 'group');
 		text.setAttribute('aria-label', kind);
-		const copies = button('copy', (b) => copyBy(b, text.textContent));
-		copies.setAttribute('aria-label', `copy: ${kind}`);
-		$('snippets').append(element('section', '', element('div', 'head', element('h3', '', kind), copies), text));
+		const copyButton = button('copy', (b) => copyByButton(b, text.textContent));
+		copyButton.setAttribute('aria-label', `copy: ${kind}`);
+		$('snippets').append(element('section', '', element('div', 'head', element('h3', '', kind), copyButton), text));
 		return [kind, text];
 	});
-	const tell = () => {
+	const update = () => {
 		const topics = $('chosen').value.split(/[\s,]+/).filter(Boolean);
 		const query = topics.map((topic) => `topic=${encodeURIComponent(topic).replaceAll('%3E', '>')}`).join('&');
 		const types = topics.flatMap((topic) => (/[*>]/.test(topic) ? typesOf((seen) => matches(topic, seen)) : [topic]));
 		const chosen = { topics, url: here(`event${query && `?${query}`}`), types: types.length ? types : topics.length ? ['news'] : [...typesOf(() => true), 'message'] };
 		for (const [kind, text] of texts) write(text, kinds[kind](chosen).join('\n'));
 	};
-	$('chosen').addEventListener('input', tell);
+	$('chosen').addEventListener('input', update);
 	return (topics = $('chosen').value) => {
 		$('chosen').value = topics;
-		tell();
+		update();
 	};
 }

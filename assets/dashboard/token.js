@@ -1,38 +1,38 @@
-// The token that publishing needs. It comes in the URL's fragment, which reaches no server
-// and no log, is stripped from the URL at once and kept for the life of the tab.
+// The publish token. It comes in the URL's fragment, which browsers send to no server. The page removes it from the URL at once and
+// keeps it for the life of the tab.
 
 import { stored } from './dom.js';
 
 const key = 'freshet.token';
-let kept = stored('sessionStorage', key) ?? '';
-const watchers = [];
+let value = stored('sessionStorage', key) ?? '';
+const listeners = [];
 
 /** token returns the token, or the empty string. */
-export const token = () => kept;
+export const token = () => value;
 
-/** keep replaces the token; the empty string forgets it. */
-export function keep(value) {
-	kept = value;
-	stored('sessionStorage', key, value);
-	for (const tell of watchers) tell();
+/** setToken replaces the token. The empty string forgets it. */
+export function setToken(token) {
+	value = token;
+	stored('sessionStorage', key, token);
+	for (const listener of listeners) listener();
 }
 
-/** watch calls tell after every change of the token. */
-export const watch = (tell) => watchers.push(tell);
+/** onTokenChange calls the listener after each change of the token. */
+export const onTokenChange = (listener) => listeners.push(listener);
 
-function take() {
-	// Not URLSearchParams: it would read the + of a token as a space.
+function readFragment() {
+	// URLSearchParams would read the + of a token as a space.
 	const found = /(?:^#|&)token=([^&]*)/.exec(location.hash);
 	if (!found) return;
 	history.replaceState(null, '', location.pathname + location.search);
-	let value = found[1];
+	let token = found[1];
 	try {
-		value = decodeURIComponent(value);
+		token = decodeURIComponent(token);
 	} catch {
-		// Not percent-encoded: taken as it is.
+		// It is not percent-encoded.
 	}
-	keep(value.trim());
+	setToken(token.trim());
 }
 
-take();
-addEventListener('hashchange', take);
+readFragment();
+addEventListener('hashchange', readFragment);

@@ -1,17 +1,17 @@
-// The topics seen, each with its rate and its last event; choosing one filters the feed.
+// The topics that the page has seen, each with its rate and the age of its last event. Choosing one filters the feed.
 
 import { $, element, write } from './dom.js';
 import { age, rate } from './format.js';
 
-const mostTopics = 500; // the ones heard last: a topic costs its publisher nothing
-const seconds = 5; // what a rate is taken over
-const remembered = 12; // seconds of the small course beside it
+const maxTopics = 500; // a publisher can make up as many as it likes
+const rateSeconds = 5;
+const historySeconds = 12; // in the bars beside the rate
 const bars = '▁▂▃▄▅▆▇█';
 
-/** Topics keeps the list; onChoose gets the topic chosen, or the empty string. */
+/** Topics keeps the list. onChoose gets the chosen topic, or the empty string. */
 export class Topics {
 	#onChoose;
-	#topics = new Map(); // in the order in which they were heard last
+	#topics = new Map(); // in the order of their last events
 	#chosen = '';
 
 	constructor(onChoose) {
@@ -21,20 +21,20 @@ export class Topics {
 
 	get size() { return this.#topics.size; }
 
-	/** typesOf returns some types that events of matching topics have had. */
+	/** typesOf returns some types of the events of matching topics. */
 	typesOf(matches) {
 		return [...new Set([...this.#topics].filter(([topic]) => matches(topic)).map(([, t]) => t.type))].slice(-3);
 	}
 
-	/** seen counts an event; one that is caught up with says nothing about the rate. */
-	seen({ topic, type, time }, live) {
-		const t = this.#topics.get(topic) ?? this.#place(topic);
+	/** count counts an event. An old one does not count for the rate. */
+	count({ topic, type, time }, isLive) {
+		const t = this.#topics.get(topic) ?? this.#addRow(topic);
 		this.#topics.delete(topic);
 		this.#topics.set(topic, t);
 		t.type = type;
-		t.last = live ? Date.now() : time?.getTime() ?? Date.now();
-		if (live) t.second++;
-		if (this.#topics.size > mostTopics) {
+		t.last = isLive ? Date.now() : time?.getTime() ?? Date.now();
+		if (isLive) t.second++;
+		if (this.#topics.size > maxTopics) {
 			const [oldest, { row }] = this.#topics.entries().next().value;
 			row.remove();
 			this.#topics.delete(oldest);
@@ -52,19 +52,19 @@ export class Topics {
 	#tick() {
 		const now = Date.now();
 		for (const t of this.#topics.values()) {
-			t.recent = [...t.recent, t.second].slice(-remembered);
+			t.recent = [...t.recent, t.second].slice(-historySeconds);
 			t.second = 0;
 			if (document.hidden) continue;
-			const most = Math.max(...t.recent, 1), sum = t.recent.slice(-seconds).reduce((a, b) => a + b);
+			const max = Math.max(...t.recent, 1), sum = t.recent.slice(-rateSeconds).reduce((a, b) => a + b);
 			t.row.classList.toggle('still', sum === 0);
-			write(t.rate, rate(sum / seconds).join(' ').replace(' /', '/'));
-			write(t.course, t.recent.map((n) => bars[Math.ceil(n / most * (bars.length - 1))]).join(''));
+			write(t.rate, rate(sum / rateSeconds).join(' ').replace(' /', '/'));
+			write(t.course, t.recent.map((n) => bars[Math.ceil(n / max * (bars.length - 1))]).join(''));
 			write(t.age, now - t.last < 2000 ? 'now' : age((now - t.last) / 1000, 1));
 		}
 	}
 
-	// Rows stand in the order of their names, so that none moves when rates change.
-	#place(topic) {
+	// Rows have the order of their names, so that they do not move when rates change.
+	#addRow(topic) {
 		const [last, flow, course] = [element('span', 'age'), element('span', 'rate', '0/s'), element('span', 'course')];
 		const row = element('li', 'still');
 		const button = element('button', '', element('span', 'name', topic), ' ', last, ' ', flow, ' ', course);
