@@ -64,7 +64,7 @@ test('waits double up to 30 seconds, half of them random, and begin again after 
 	await pass(0);
 	server.refuses = () => error(503, 'busy');
 	server.cut();
-	await pass(5 * minute);
+	await pass(5 * minute, 200);
 	assert.equal(seen.waits[0], server.retry);
 	for (const [i, wait] of seen.waits.entries()) {
 		const full = Math.min(30_000, server.retry * 2 ** i);

@@ -26,7 +26,7 @@ export function startBrowser(t, server = new Server()) {
 }
 
 /** pass lets fake time pass, and waits for all that happens until then. */
-export async function pass(ms, step = 25) {
+export async function pass(ms, step = 50) {
 	await settle();
 	for (let left = ms; left > 0; left -= step) {
 		mock.timers.tick(Math.min(step, left));
