@@ -1,32 +1,32 @@
-// Types of freshet.js. docs/client.md says what each promises.
+// Types of freshet.js. docs/client.md describes them.
 
 /** The states of a stream, in words for a page. */
 export type State = 'connecting' | 'live' | 'reconnecting' | 'resumed' | 'gap' | 'auth-expired' | 'closed';
 
-/** What a gap is about. */
+/** The data of a gap. */
 export interface Gap {
-	/** The ID that was asked for. */
+	/** The ID from which the stream should have resumed. */
 	requested: string;
-	/** The first event that is kept, or that the queue holds. */
+	/** The first event that the log or the queue still has. */
 	first: string;
 	/** The ID just before the first event that follows. */
 	resumed: string;
-	/** `overflow` is of a `for await` that was too slow; the others are the server's. */
+	/** `overflow`: a `for await` was too slow. The others are the server's. */
 	reason: 'epoch' | 'expired' | 'unknown' | 'overflow';
-	/** How many events an overflow took. */
+	/** How many events an overflow dropped. */
 	events?: number;
 }
 
-/** What belongs to a state. */
+/** More about a state. */
 export interface Detail {
-	/** reconnecting: milliseconds from then to the next attempt. */
+	/** reconnecting: milliseconds until the next attempt, when the state began. */
 	wait?: number;
-	/** reconnecting: when the next attempt is made, in milliseconds since 1970. */
+	/** reconnecting: the time of the next attempt, in milliseconds since 1970. */
 	until?: number;
-	/** resumed, gap: events that came since, until now or until no more were missed. */
+	/** resumed, gap: how many missed events have come since. */
 	events?: number;
 	gap?: Gap;
-	/** reconnecting, closed by a refusal, auth-expired: why. */
+	/** reconnecting, auth-expired, closed by the server: the reason. */
 	reason?: string;
 	/** The HTTP status of a refusal. */
 	status?: number;
@@ -36,7 +36,7 @@ export interface StateChange extends Detail {
 	state: State;
 }
 
-/** Error events say more than those of EventSource. */
+/** Error events have a reason, unlike those of EventSource. */
 export interface StreamError extends Event {
 	readonly reason: string;
 	readonly status: number;
@@ -45,34 +45,34 @@ export interface StreamError extends Event {
 export class StreamEvent extends MessageEvent<string> {
 	/** Empty for gap, drain and auth-expired. */
 	readonly topic: string;
-	/** Empty for what is not stored: counter and stats. */
+	/** Empty for counter and stats, which are not stored. */
 	readonly id: string;
-	/** When it was stored. */
+	/** The time at which the event was stored. */
 	readonly time: Date | null;
-	/** The data, parsed; a SyntaxError where it is no JSON. */
+	/** The parsed data. Throws a SyntaxError if it is not JSON. */
 	json<T = unknown>(): T;
-	/** Only the stream makes them, of a line of the server's. */
+	/** Only a stream makes events. */
 	private constructor();
 }
 
 type Secret = string | (() => string | Promise<string>);
 
 export interface Options {
-	/** Topics and patterns. None: all that may be read, and the counter. */
+	/** Topics and patterns. None: all topics that may be read, and the counter. */
 	topics?: readonly string[];
 	/** Where to begin: an ID, `all`, `last`, `-20`, `10m`, a time. */
 	since?: string;
-	/** A ticket, or a function that fetches one; called again when the server does not take it any more. */
+	/** A ticket, or a function that fetches one. It is called again before the ticket expires, and if the server refuses it. */
 	ticket?: Secret;
-	/** Goes into the header Authorization, or a function that fetches what does. */
+	/** A token for the header Authorization, or a function that fetches one, as for ticket. */
 	token?: Secret;
-	/** Whom ticket or token stand for. Only streams of one identity are shared; with neither, it need not be given. */
+	/** Who the ticket or token belongs to. Only streams with the same identity are shared. Not needed without ticket and token. */
 	identity?: string;
-	/** false: this tab reads for itself. */
+	/** false: this tab has its own connection. */
 	share?: boolean;
 	/** The server's --heartbeat in milliseconds, 15000. */
 	heartbeat?: number;
-	/** Events that a `for await` may be behind, 1000. */
+	/** How many events wait for a slow `for await`, 1000. */
 	queue?: number;
 }
 
@@ -99,23 +99,23 @@ export class Stream extends EventTarget implements AsyncIterable<StreamEvent> {
 	onmessage: ((this: Stream, e: StreamEvent) => unknown) | null;
 	onerror: ((this: Stream, e: StreamError) => unknown) | null;
 
-	/** The address that is read, but for the place and the credentials. */
+	/** The URL of the stream, without position and credentials. */
 	readonly url: string;
-	/** false: a Freshet server allows other origins no cookies. */
+	/** false: a Freshet server accepts no cookies from other origins. */
 	readonly withCredentials: false;
 	readonly readyState: 0 | 1 | 2;
 	readonly state: State;
 	readonly detail: Readonly<Detail>;
-	/** Everything up to here has been dispatched: what `since` takes, to go on later. */
+	/** All events up to this ID have been dispatched. Pass it to `since` to continue later. */
 	readonly lastEventId: string;
-	/** Whether this tab reads for itself, for others too, or is handed events. */
+	/** Whether this tab reads for itself, for other tabs too, or gets its events from the leader. */
 	readonly role: 'own' | 'leader' | 'follower';
 
-	/** By topic or pattern, or one of the stream's own events. Returns what takes fn off. */
+	/** By topic, pattern, or the name of one of the stream's own events. Returns a function that removes fn. */
 	on<K extends keyof OwnEvents>(name: K, fn: (this: Stream, e: OwnEvents[K]) => unknown): () => void;
 	on(topic: string, fn: (this: Stream, e: StreamEvent) => unknown): () => void;
 
-	/** By type, as with EventSource. */
+	/** By type, like EventSource. */
 	addEventListener(type: 'open', fn: (this: Stream, e: Event) => unknown, options?: boolean | AddEventListenerOptions): void;
 	addEventListener(type: 'error', fn: (this: Stream, e: StreamError) => unknown, options?: boolean | AddEventListenerOptions): void;
 	addEventListener(type: string, fn: (this: Stream, e: StreamEvent) => unknown, options?: boolean | AddEventListenerOptions): void;
@@ -127,12 +127,12 @@ export class Stream extends EventTarget implements AsyncIterable<StreamEvent> {
 
 	close(): void;
 
-	/** The events from now on, gaps among them. Ends with close, throws when the server refuses. */
+	/** All further events, and gaps. Ends after close, and throws if the server refuses the stream. */
 	[Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined>;
 }
 
 export function connect(options?: Options & { url?: string | URL }): Stream;
 export function connect(url: string | URL, options?: Options): Stream;
 
-/** Whether the topic is of the pattern: `*` one token, a last `>` the rest. No pattern has counter and stats. */
+/** Whether the pattern matches the topic: `*` is one token, a last `>` is one or more. No pattern matches counter and stats. */
 export function matches(pattern: string, topic: string): boolean;

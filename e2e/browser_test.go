@@ -19,10 +19,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A real browser, as Freshet is for browsers: Chromium, driven by its own protocol.
+// These tests use a real browser: Chromium, through its own protocol.
 
-// A page of another origin counts, gets every event and comes back by itself, with
-// nothing but what the standard gives it.
+// A page of another origin counts, gets every event and reconnects, with a plain EventSource.
 func TestBrowserPageOfAnotherOrigin(t *testing.T) {
 	t.Parallel()
 	tab := openBrowser(t)
@@ -59,12 +58,12 @@ for (const type of %s) {
 		return out
 	}, true)
 
-	// What its user sees of all this is the count.
+	// The page's user only sees the count.
 	count := evaluate[string](tab, t, `cnt.textContent`)
 	eventually(tab, t, fmt.Sprintf(`Number(cnt.textContent) > Number(%q)`, count))
 }
 
-// The page at / counts, publishes, and shows what it must not run.
+// The page at / counts, publishes, and shows payloads that contain markup as text.
 func TestBrowserBuiltInPage(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, t.TempDir(), "")
@@ -103,14 +102,14 @@ func TestBrowserBuiltInPage(t *testing.T) {
 	}
 }
 
-// Holding the token is not enough: the operator says which pages publish.
+// A page needs more than the token: the operator lists the origins whose pages may publish.
 func TestBrowserPublishingFromAnotherOrigin(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		listed bool
 		answer string
 	}{
-		"not listed": {false, "TypeError"}, // all that a page learns of an answer that it may not see
+		"not listed": {false, "TypeError"}, // which is all that a page learns about a response that it may not see
 		"listed":     {true, "201"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,7 +134,7 @@ func TestBrowserPublishingFromAnotherOrigin(t *testing.T) {
 			if got != c.answer {
 				t.Errorf("publishing: %s, want %s", got, c.answer)
 			}
-			// Without a preflight the request does reach the server, and there it ends.
+			// Without a preflight the request reaches the server, which refuses it.
 			if got := fetch("/event/news", `{ method: 'POST', body: 'hello', mode: 'no-cors' }`); got != "opaque" {
 				t.Errorf("publishing without a token: %s, want opaque", got)
 			}
@@ -156,8 +155,7 @@ func TestBrowserPublishingFromAnotherOrigin(t *testing.T) {
 	}
 }
 
-// HTTP/1.1 has six connections to an origin in all tabs together; HTTP/2 has one for all of
-// them, and so as many streams as a page likes.
+// Over HTTP/1.1 all tabs together have six connections to an origin. Over HTTP/2 a page can have many streams on one connection.
 func TestBrowserManyStreamsOverHTTP2(t *testing.T) {
 	t.Parallel()
 	identity := apptest.Certificate(t)
@@ -188,7 +186,7 @@ func TestBrowserManyStreamsOverHTTP2(t *testing.T) {
 	if !evaluate[bool](tab, t, fmt.Sprintf(`opened === %d && streams.every((source) => source.readyState === EventSource.OPEN)`, n)) {
 		t.Error("streams were lost on the way")
 	}
-	// What a resource came by is told once it has come whole.
+	// The browser reports a resource's protocol once the resource is complete.
 	evaluate[chromedp.Void](tab, t, `streams.forEach((source) => source.close())`)
 	protocols := `[performance.getEntriesByType('navigation'), performance.getEntriesByType('resource')].flat().map((entry) => entry.nextHopProtocol)`
 	eventually(tab, t, fmt.Sprintf(`%s.length > 0`, protocols))
@@ -197,12 +195,12 @@ func TestBrowserManyStreamsOverHTTP2(t *testing.T) {
 	}
 }
 
-// serveOrigin serves a page from an origin of its own until the test ends.
+// serveOrigin serves a page from its own origin until the test ends.
 func serveOrigin(t *testing.T, html string) (origin string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = io.WriteString(w, html) // a browser that is gone needs no page
+		_, _ = io.WriteString(w, html) // the browser may have closed the page
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
@@ -223,8 +221,8 @@ func evaluate[T any](tab context.Context, t *testing.T, expression string) T {
 	return value
 }
 
-// eventually waits until the JavaScript expression is true. It does not use
-// [chromedp.Poll], which compiles text within the page: the page's policy forbids that.
+// eventually waits until the JavaScript expression is true. [chromedp.Poll] would compile text
+// within the page, which the page's policy forbids.
 func eventually(tab context.Context, t *testing.T, expression string) {
 	t.Helper()
 	tick, limit := time.NewTicker(20*time.Millisecond), time.After(patience/3)
@@ -243,8 +241,8 @@ func rowsHave(text string) string {
 	return fmt.Sprintf(`document.querySelector('#rows')?.textContent.includes(%q)`, text)
 }
 
-// listenForComplaints returns a function, to be called once, that returns what the
-// browser found wrong since: exceptions, failed requests, violations of the page's policy.
+// listenForComplaints returns a function that returns what the browser has reported since: exceptions,
+// failed requests, violations of the page's policy. Call it once.
 func listenForComplaints(tab context.Context, t *testing.T) func() []string {
 	t.Helper()
 	said := chromedp.Console(tab)

@@ -25,6 +25,7 @@ import (
 )
 
 // The client module, in tabs of a browser, on pages of another origin than the server's.
+// assets/test has the tests of its logic.
 
 func TestClientModule(t *testing.T) {
 	t.Parallel()
@@ -65,7 +66,7 @@ func TestClientModule(t *testing.T) {
 		`type payment orders.paid {"n":3} true true`, "await " + id(`{"n":3}`) + `{"n":3}`,
 		"onmessage message news hello true true", "await " + id("hello") + "hello",
 	}
-	// A for await is resumed after the listeners have all been called, for one or for some.
+	// A for await resumes after the listeners have been called for one or more events.
 	got := evaluate[[]string](tab, t, `heard.filter((e) => !e.startsWith('await')).concat(heard.filter((e) => e.startsWith('await')))`)
 	if diff := gocmp.Diff([]string{want[0], want[1], want[3], want[5], want[2], want[4], want[6]}, got); diff != "" {
 		t.Errorf("heard, -want +got:\n%s", diff)
@@ -82,7 +83,7 @@ func TestClientModule(t *testing.T) {
 		}
 	}
 
-	// As an EventSource: the address with the topic in it, the type message, nothing since.
+	// Like an EventSource: the topic is in the URL, and onmessage gets the type message.
 	evaluate[chromedp.Void](tab, t, fmt.Sprintf(`(() => { ev = new Stream(%q); ev.onmessage = (e) => heard.push('drop-in ' + e.data); })()`, f.URL+"/event/news?since=-1"))
 	eventually(tab, t, `heard.includes('drop-in hello')`)
 	_, err := s.Publish(tab, "news", "", "enough", "")
@@ -94,7 +95,7 @@ func TestClientModule(t *testing.T) {
 	}
 	eventuallyHere(t, "the streams are closed", func() bool { return f.open.Load() == 0 })
 
-	// What cannot be resumed is told, and what follows comes.
+	// If the stream cannot resume, the page gets a gap and the events after it.
 	evaluate[chromedp.Void](tab, t, `(() => {
 		s = connect({ topics: ['orders.new'], since: 'zzz-7' });
 		taken = [];
@@ -103,7 +104,7 @@ func TestClientModule(t *testing.T) {
 	eventually(tab, t, `s.state === 'gap' && s.detail.gap.reason === 'epoch' && s.detail.gap.requested === 'zzz-7'`)
 	eventually(tab, t, `taken.join() === 'gap,orders.new,orders.new'`)
 
-	// A page that is too slow for its loop is told, too.
+	// A loop that is too slow gets a gap too.
 	evaluate[chromedp.Void](tab, t, `(() => {
 		s.close();
 		s = connect({ topics: ['orders.new', 'orders.paid', 'news'], since: 'all', queue: 2 });
@@ -120,7 +121,7 @@ func TestClientModule(t *testing.T) {
 		t.Errorf("a slow loop took %s", got)
 	}
 
-	// What the server refuses for good ends with its own words.
+	// A refused stream ends with the server's message.
 	evaluate[chromedp.Void](tab, t, `(() => {
 		s.close();
 		s = connect({ topics: ['a b'] });
@@ -129,7 +130,7 @@ func TestClientModule(t *testing.T) {
 		s.onerror = (e) => { status = e.status + e.reason; };
 	})()`)
 	eventually(tab, t, `s.readyState === 2 && /topic/.test(refused) && status === '400' + refused && s.detail.status === 400`)
-	// On the server's own page it needs no address, and nothing that the page's policy forbids.
+	// On the server's own page the module needs no URL, and the page's policy allows it.
 	do(tab, t, chromedp.Navigate(s.URL+"/"))
 	evaluate[chromedp.Void](tab, t, `import('/assets/freshet.js').then(({ connect }) => {
 		window.own = connect({ topics: ['news'], since: '-1' });
@@ -146,7 +147,7 @@ func TestClientModule(t *testing.T) {
 	}
 }
 
-// Whatever happens between a tab and the server, each event comes once, in order.
+// Each event comes once and in order, whatever happens between a tab and the server.
 func TestClientComesBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -168,7 +169,7 @@ func TestClientComesBack(t *testing.T) {
 	publish()
 	eventually(tab, t, arrived())
 
-	// The server is killed, a proxy answers 502 for it, and as one does that knows of streams.
+	// The server is killed. A proxy answers 502, then with an event stream that only has a retry.
 	f.answer("502")
 	f.cut()
 	publish()
@@ -179,7 +180,7 @@ func TestClientComesBack(t *testing.T) {
 	eventually(tab, t, arrived())
 	eventually(tab, t, `states.includes('resumed 1') && s.state === 'resumed'`)
 
-	// It is restarted: its streams are drained.
+	// The server restarts and drains its streams.
 	s.Stop()
 	eventually(tab, t, `drains === 1 && s.state === 'reconnecting'`)
 	s = apptest.Start(t, dir, "")
@@ -187,7 +188,7 @@ func TestClientComesBack(t *testing.T) {
 	publish()
 	eventually(tab, t, arrived())
 
-	// No network.
+	// The browser is offline.
 	state := func(offline bool) {
 		t.Helper()
 		_, err := chromedp.Call(tab, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
@@ -205,7 +206,7 @@ func TestClientComesBack(t *testing.T) {
 	state(false)
 	eventually(tab, t, arrived())
 
-	// The connection stays, and nothing comes on it any more, as after a laptop's sleep.
+	// The connection stays open but silent, as after a laptop's sleep.
 	opened := f.opened.Load()
 	f.hold(true)
 	publish()
@@ -221,8 +222,8 @@ func TestClientComesBack(t *testing.T) {
 	}
 }
 
-// All tabs of an origin read one stream. Whoever reads it may be closed or frozen, and the
-// server away: in each tab each event of its topics comes once, in order.
+// All tabs of an origin read one stream. The tab that reads may be closed or frozen or hang, and the
+// server may be away: each tab still gets each event of its topics once and in order.
 func TestClientTabs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -278,7 +279,7 @@ func TestClientTabs(t *testing.T) {
 	leader, others := leads(b, c)
 	follows(others...)
 
-	// A leader that is frozen holds its lock.
+	// A frozen tab keeps its lock, unless the module releases it.
 	d := open(`{ topics: ['numbers', 'counter'], since: 'all' }`)
 	streams++
 	e := open(`{ topics: ['other'], since: 'all', share: false }`)
@@ -314,7 +315,7 @@ func TestClientTabs(t *testing.T) {
 	others = append(others, hanging)
 	all := append([]context.Context{leader, e}, others...)
 
-	// The server goes, and comes back, with a 502 in between.
+	// The server restarts, with a 502 in between.
 	p.stop()
 	f.answer("502")
 	f.cut()
@@ -356,7 +357,7 @@ func lifecycle(t *testing.T, tab context.Context, state page.SetWebLifecycleStat
 	must(t, err)
 }
 
-// clientPage is a page that reads with the module, without a stream of its own yet.
+// clientPage is a page that has imported the module. It opens streams with follow(options).
 func clientPage(server string) string {
 	return fmt.Sprintf(`<!doctype html>
 <meta charset="utf-8">
@@ -375,7 +376,7 @@ window.follow = (options) => {
 </script>`, server)
 }
 
-// numbers are 0 to n-1, as they are published.
+// numbers returns 0 to n-1 as text.
 func numbers(n int) (all []string) {
 	for i := range n {
 		all = append(all, strconv.Itoa(i))
@@ -383,17 +384,16 @@ func numbers(n int) (all []string) {
 	return all
 }
 
-// front stands before a server, at one address, and can be made to fail.
+// front is a proxy at one address that tests can make fail.
 type front struct {
 	URL                      string
-	open, opened, preflights atomic.Int64 // streams, and requests that ask whether they may be made
+	open, opened, preflights atomic.Int64 // streams now, streams ever, CORS preflights
 
 	mu      sync.Mutex
 	backend *url.URL
-	instead string                    // what is answered instead of the server: a status, or the body of an event stream
-	times   map[string]int            // that was answered
-	streams map[*streamThrough]func() // what cuts them
-	ticket  func(string) string       // the server's ticket that stands for it; nil: none is needed
+	instead string                    // the front's own answer: a status, or the body of an event stream
+	times   map[string]int            // of each answer
+	streams map[*streamThrough]func() // the functions cut them
 }
 
 func newFront(t *testing.T, backend string) *front {
@@ -420,7 +420,7 @@ func (f *front) to(backend string) {
 	f.backend = u
 }
 
-// answer has streams answered instead of the server.
+// answer makes the front answer requests for streams itself.
 func (f *front) answer(instead string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -442,7 +442,7 @@ func (f *front) cut() {
 	}
 }
 
-// hold has the streams that are open pass nothing any more, until their end.
+// hold makes the open streams silent.
 func (f *front) hold(held bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -453,7 +453,7 @@ func (f *front) hold(held bool) {
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
-	backend, instead, takes := f.backend, f.instead, f.ticket
+	backend, instead := f.backend, f.instead
 	proxy := &httputil.ReverseProxy{
 		FlushInterval: -1, // at once
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(backend) },
@@ -482,12 +482,6 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.open.Add(1)
 	defer f.open.Add(-1)
 
-	if takes != nil {
-		query := r.URL.Query()
-		query.Set("ticket", takes(query.Get("ticket")))
-		r = r.Clone(r.Context())
-		r.URL.RawQuery = query.Encode()
-	}
 	switch {
 	case instead != "":
 		w.Header().Set("Access-Control-Allow-Origin", "*")
@@ -509,7 +503,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// streamThrough is a stream on its way to the browser.
+// streamThrough is a stream that passes the front.
 type streamThrough struct {
 	http.ResponseWriter
 	held atomic.Bool
@@ -524,7 +518,7 @@ func (s *streamThrough) Write(p []byte) (int, error) {
 
 func (s *streamThrough) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// publisher publishes the numbers from one on to each of its topics, until it is stopped.
+// publisher publishes increasing numbers to each of its topics until it is stopped.
 type publisher struct {
 	t       *testing.T
 	n       atomic.Int64
@@ -561,7 +555,7 @@ func publishNumbers(t *testing.T, s *apptest.Server, from int64, topics ...strin
 	return p
 }
 
-// until waits until so many numbers are published.
+// until waits until n numbers have been published.
 func (p *publisher) until(n int64) {
 	p.t.Helper()
 	eventuallyHere(p.t, "the numbers are published", func() bool { return p.n.Load() >= n })
@@ -572,7 +566,7 @@ func (p *publisher) more(n int64) {
 	p.until(p.n.Load() + n)
 }
 
-// eventuallyHere is eventually for what is to be seen on this side.
+// eventuallyHere waits until done returns true.
 func eventuallyHere(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	tick, limit := time.NewTicker(5*time.Millisecond), time.After(patience/3)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What the types say is what TypeScript's compiler takes, in its strictest form.
+// TypeScript's compiler accepts the types, in its strictest mode.
 func TestClientTypes(t *testing.T) {
 	t.Parallel()
 	modules := installNodeModules(t)
@@ -31,7 +31,7 @@ s.on('gap', (e: StreamEvent) => console.log(e.json()));
 s.on('error', (e) => console.log(e.reason, e.status));
 for await (const e of s) { if (e.topic === '') break; }
 
-// As an EventSource.
+// Like an EventSource.
 const ev = new Stream('/event?topic=news');
 ev.onmessage = (e) => console.log(e.data);
 ev.onerror = () => { if (ev.readyState === Stream.CLOSED) ev.close(); };

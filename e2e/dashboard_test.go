@@ -20,7 +20,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
-// What a person sees at GET /, in a browser.
+// The page at GET /, in a browser.
 
 // maxPageBytes is how much the page loads, compressed and without headers: it is for slow networks too.
 const maxPageBytes = 32 << 10
@@ -32,18 +32,18 @@ func openDashboard(tab context.Context, t *testing.T, address string) {
 	eventually(tab, t, words("#state", "live"))
 }
 
-// words is the JavaScript that tells whether an element's text begins with these.
+// words returns JavaScript that reports whether an element's text begins with the words.
 func words(selector, begin string) string {
 	return fmt.Sprintf(`document.querySelector(%q)?.textContent.startsWith(%q)`, selector, begin)
 }
 
-// shown are the payloads in the feed, newest first.
+// shown returns the payloads in the feed, newest first.
 func shown(tab context.Context, t *testing.T) []string {
 	t.Helper()
 	return evaluate[[]string](tab, t, `[...document.querySelectorAll('#rows .line')].map((line) => line.item.data)`)
 }
 
-// press presses a key as a person does: what the page handles is not typed besides.
+// press presses a key as a person does.
 func press(tab context.Context, t *testing.T, key string) {
 	t.Helper()
 	events := kb.Encode([]rune(key)[0])
@@ -55,7 +55,7 @@ func press(tab context.Context, t *testing.T, key string) {
 	}
 }
 
-// enter types in place of what an input has.
+// enter replaces the text of an input.
 func enter(tab context.Context, t *testing.T, selector, text string) {
 	t.Helper()
 	evaluate[chromedp.Void](tab, t, fmt.Sprintf(`(() => {
@@ -86,7 +86,7 @@ func TestDashboardStates(t *testing.T) {
 	publish(1)
 	eventually(tab, t, words("#rows time + .topic", "news"))
 
-	// No network, and three events meanwhile.
+	// The browser is offline while three events are published.
 	_, err := chromedp.Call(tab, network.Enable, network.EnableParams{})
 	must(t, err)
 	offline := func(offline bool) {
@@ -111,14 +111,14 @@ func TestDashboardStates(t *testing.T) {
 	eventually(tab, t, words("#state", "live"))
 	eventually(tab, t, rowsHave("Resumed, 3 events caught up."))
 
-	// A restart.
+	// The server restarts.
 	s.Stop()
 	eventually(tab, t, words("#state", "reconnecting"))
 	eventually(tab, t, rowsHave("The server is closing this stream."))
 	s = apptest.Start(t, dir, s.Addr)
 	eventually(tab, t, words("#state", "resumed, nothing missed"))
 
-	// Another log in place of the one whose events are known.
+	// The server starts with another log.
 	s.Stop()
 	s = apptest.Start(t, t.TempDir(), s.Addr)
 	eventually(tab, t, words("#state", "gap: The server has a new log"))
@@ -163,7 +163,7 @@ func TestDashboardFeed(t *testing.T) {
 	click(tab, t, "#only")
 	see("two again", "two, elsewhere", "another", "three", "two", `{"n":1,"big":12345678901234567890,"items":[{"sku":"A-17"}]}`)
 
-	// Nothing is lost by pausing.
+	// A paused feed loses no events.
 	before := shown(tab, t)
 	click(tab, t, "#pause")
 	publish("news", "four")
@@ -175,7 +175,7 @@ func TestDashboardFeed(t *testing.T) {
 	click(tab, t, "#pause")
 	see(append([]string{"five", "four"}, before...)...)
 
-	// By keys alone: to the oldest row, which opens, and from there on once more.
+	// With keys alone: open the oldest row, and replay from a row.
 	evaluate[chromedp.Void](tab, t, `document.querySelector('#rows .line').focus()`)
 	press(tab, t, "p")
 	eventually(tab, t, words("#feed-note", "paused"))
@@ -204,7 +204,7 @@ func TestDashboardFeed(t *testing.T) {
 	press(tab, t, "/")
 	eventually(tab, t, `document.activeElement.id === 'filter' && document.activeElement.value === ''`)
 
-	// Topics: a click is a filter, and the next one takes it off.
+	// A click on a topic filters the feed, and a second click ends that.
 	eventually(tab, t, `[...document.querySelectorAll('#topics .name')].map((e) => e.textContent).join() === 'news,orders.new,orders.paid'`)
 	click(tab, t, "#topics li:last-child button")
 	see("two again", "another", "two")
@@ -213,7 +213,7 @@ func TestDashboardFeed(t *testing.T) {
 	}
 	eventually(tab, t, `/\d\/s/.test(document.querySelector('#topics .rate').textContent)`)
 
-	// And what the topic is read with elsewhere.
+	// Code that reads the topic.
 	press(tab, t, kb.Escape)
 	click(tab, t, "#topics li:last-child button")
 	click(tab, t, "#tab-connect")
@@ -233,7 +233,7 @@ func TestDashboardFeed(t *testing.T) {
 	click(tab, t, "#topics li:last-child button")
 	see(append([]string{"six", "five", "four"}, before...)...)
 
-	// A plot tells its values, to keys as to the pointer.
+	// A plot shows its values to keys too.
 	eventually(tab, t, `document.querySelector('#readers path.line0').getAttribute('d')`)
 	evaluate[chromedp.Void](tab, t, `document.querySelector('#readers .plot').focus()`)
 	press(tab, t, kb.ArrowLeft)
@@ -272,7 +272,7 @@ func TestDashboardPublishing(t *testing.T) {
 	}
 }
 
-// What an operator sees of who reads, and can do about it.
+// An operator sees the open streams, and can end them.
 func TestDashboardConnections(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, t.TempDir(), "", "--trusted-proxy", "127.0.0.1")
@@ -319,13 +319,13 @@ func TestDashboardConnections(t *testing.T) {
 		eventually(tab, t, fmt.Sprintf(`[...document.querySelectorAll('#streams tbody tr')].map((row) => row.cells[%d].textContent).join(', ') === %q`, n, strings.Join(want, ", ")))
 	}
 	epoch, _, _ := strings.Cut(ids[0], "-")
-	column(0, ">", "news orders.new", "orders.*", "> counter stats") // the newest first
+	column(0, ">", "news orders.new", "orders.*", "> counter stats") // newest first
 	column(1, ids[11], epoch+"-0", ids[11], epoch+"-0")
 	column(2, "1", "12", "0", "13")
 	if runtime.GOOS == "linux" {
 		column(4, "parked", "parked", "parked", "parked")
 	}
-	click(tab, t, "#streams th:nth-child(3) button") // sent, the most first
+	click(tab, t, "#streams th:nth-child(3) button") // sent, in descending order
 	column(2, "13", "12", "1", "0")
 	click(tab, t, "#streams th:nth-child(6) button") // address
 	column(5, "127.0.0.1", "192.0.2.1", "192.0.2.9", "192.0.2.10")
@@ -340,7 +340,7 @@ func TestDashboardConnections(t *testing.T) {
 	eventually(tab, t, `document.querySelectorAll('#nodes tbody tr').length === 1`)
 }
 
-// Small, from 360 pixels on, still while figures grow, and for everybody.
+// The page is small, fits 360 pixels, does not shift while figures grow, and is accessible.
 func TestDashboardPage(t *testing.T) {
 	t.Parallel()
 	modules := installNodeModules(t)

@@ -22,7 +22,7 @@ import (
 	"github.com/tmaxmax/go-sse"
 )
 
-// What others wrote to read event streams reads ours.
+// Readers that others wrote read our streams.
 
 func TestInteropLaunchDarkly(t *testing.T) {
 	t.Parallel()
@@ -38,7 +38,7 @@ func TestInteropNode(t *testing.T) {
 	t.Parallel()
 	modules := installNodeModules(t)
 	for _, kind := range []string{"eventsource", "eventsource-parser"} {
-		// The parser of both takes an ID only from a frame with data.
+		// The parser of both ignores the ID of a frame without data.
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			interoperate(t, readNode(modules, kind), false)
@@ -53,15 +53,15 @@ type arrival struct {
 	ID   string `json:"id"`
 }
 
-// reader reads the stream at the URL until the test ends. It is told the event types to
-// listen for, as those who use it would tell it.
+// reader reads the stream at the URL until the test ends. It listens for the event types, if it
+// needs to know them.
 type reader func(t *testing.T, url string, types []string) <-chan arrival
 
-// unread is how many events may lie between a reader and the test: it never blocks.
+// unread is how many events fit between a reader and the test, so that a reader never blocks.
 const unread = 1 << 16
 
-// specimens are what is hard to carry in lines. Their data arrive as they are, but for
-// the line ends: each becomes LF.
+// specimens have data that is hard to send in lines. It arrives unchanged, except that each line end
+// becomes LF.
 var specimens = []struct{ topic, typ, data string }{
 	{"news", "", "plain"},
 	{"news", "", "CR\rLF\nCRLF\r\nLF CR\n\rend"},
@@ -82,13 +82,12 @@ var specimens = []struct{ topic, typ, data string }{
 
 var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// interoperate lets a reader of all topics read the count, the specimens, which are
-// published while the server is away from where the reader looks for it, and numbered
-// events, which go on being published before, while and after it is away once more. Each
-// arrives once, in order, with its ID.
+// interoperate checks that a reader of all topics gets the count, specimens and numbers, each once, in
+// order and with its ID. The server is away from the reader's address while the specimens are published,
+// and again for some of the numbers.
 //
-// The standard lets a reader resume that has only ever had the ID of the stream's
-// opening. One that does not follow it there is sent an event first.
+// By the standard a reader can resume if it only has the ID of the stream's opening. A reader that ignores
+// that ID gets an event first.
 func interoperate(t *testing.T, read reader, resumesFromOpening bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -111,7 +110,7 @@ func interoperate(t *testing.T, read reader, resumesFromOpening bool) {
 		a.until("the first event", func() bool { return len(a.events) >= 1 })
 	}
 	s.Stop()
-	// Elsewhere, so that the reader cannot be back for what is published now.
+	// At another address, so that the reader cannot reconnect yet.
 	elsewhere := apptest.Start(t, dir, "")
 	for _, e := range specimens {
 		must(t, publish(elsewhere, e.topic, e.typ, e.data, ""))
@@ -123,12 +122,12 @@ func interoperate(t *testing.T, read reader, resumesFromOpening bool) {
 		t.Fatalf("specimens, - as published, + as they arrived:\n%s", diff)
 	}
 
-	// Else it might be drained before its first count, and its opening be missed.
+	// Otherwise the stream might be drained before its first count, and openings would not see it.
 	a.until("counts of the second connection", func() bool { return a.openings() >= 2 })
 	want, a.events = nil, nil
 	publishNext := func(s *apptest.Server) error {
 		number := strconv.Itoa(len(want))
-		// Where the answer was lost, the next try is answered with the first one's ID.
+		// If the response was lost, the next attempt returns the first one's ID.
 		return publish(s, "numbers", "", number, "number "+number)
 	}
 	publishSome := func(s *apptest.Server) {
@@ -155,7 +154,7 @@ func interoperate(t *testing.T, read reader, resumesFromOpening bool) {
 	publishSome(s)
 	a.until("the numbers", func() bool { return len(a.events) >= len(want) })
 	seen := len(a.counts)
-	a.until("what is one too many", func() bool { return len(a.counts) >= seen+3 }) // it would be here by then
+	a.until("more counts", func() bool { return len(a.counts) >= seen+3 }) // an event that came twice would be here by then
 
 	if diff := gocmp.Diff(want, a.events); diff != "" {
 		t.Errorf("%d numbers published, %d arrived, - as published, + as they arrived:\n%s", len(want), len(a.events), diff)
@@ -170,17 +169,17 @@ func interoperate(t *testing.T, read reader, resumesFromOpening bool) {
 	}
 }
 
-// arrivals sorts what a reader dispatched.
+// arrivals sorts the events that a reader dispatched.
 type arrivals struct {
 	t      *testing.T
-	late   <-chan struct{} // closed when patience is at its end
+	late   <-chan struct{} // closed when the test has waited too long
 	in     <-chan arrival
 	counts []int
 	drains int
 	events []arrival // all the others
 }
 
-// openings is how many connections have begun to count.
+// openings returns how many connections have begun to count.
 func (a *arrivals) openings() (n int) {
 	for _, count := range a.counts {
 		if count == 1 {
@@ -190,7 +189,7 @@ func (a *arrivals) openings() (n int) {
 	return n
 }
 
-// until takes in what arrives until done says so.
+// until receives events until done returns true.
 func (a *arrivals) until(what string, done func() bool) {
 	a.t.Helper()
 	for !done() {
@@ -310,8 +309,8 @@ func readNode(modules, kind string) reader {
 	}
 }
 
-// installNodeModules has npm install what interop/package.json names, once for this user,
-// and returns the folder node_modules.
+// installNodeModules returns a folder node_modules with the packages of interop/package.json. npm
+// installs them once for this user.
 func installNodeModules(t *testing.T) string {
 	t.Helper()
 	requireNode(t, "node", "npm")
@@ -329,7 +328,7 @@ func installNodeModules(t *testing.T) string {
 		return modules
 	}
 
-	// Elsewhere first: the folder is there whole or not at all, also for another test run.
+	// A temporary folder first, so that another test run never sees half of it.
 	must(t, os.MkdirAll(cache, 0o700))
 	temp, err := os.MkdirTemp(cache, "install-") //nolint:usetesting // a rename stays within a file system
 	must(t, err)
@@ -352,7 +351,7 @@ func installNodeModules(t *testing.T) string {
 
 const nodeVariable = "FRESHET_REQUIRE_NODE"
 
-// requireNode ends the test unless the programs are there, and node is new enough.
+// requireNode ends the test if a program is missing, or node is too old.
 func requireNode(t *testing.T, programs ...string) {
 	t.Helper()
 	const install = "install Node.js 20 or newer with npm, on Debian the packages nodejs and npm"
@@ -368,8 +367,8 @@ func requireNode(t *testing.T, programs ...string) {
 	}
 }
 
-// lacking ends a test for want of a program: it is skipped, aloud, or fails where the
-// variable says that it has to run.
+// lacking ends a test that needs a missing program: the test is skipped, or fails if the environment
+// variable is 1.
 func lacking(t *testing.T, variable, format string, args ...any) {
 	t.Helper()
 	if os.Getenv(variable) == "1" {

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,7 +14,7 @@ import (
 // top is the module's folder.
 const top = ".."
 
-// patience bounds every wait; with a server in order, a test takes a few seconds.
+// patience bounds every wait. If nothing is broken, a test takes a few seconds.
 const patience = time.Minute
 
 var discard = slog.New(slog.DiscardHandler)
@@ -22,6 +23,11 @@ var sharedBrowser = newBrowser()
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.TestMode)
+	// Most tests wait for a browser or a server, so more of them can run than there are processors. The command line can set
+	// another number.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	if err := sharedBrowser.end(); err != nil {
 		fmt.Fprintln(os.Stderr, "end the browser:", err)
