@@ -45,7 +45,7 @@ fetch('/ticket', { method: 'POST' }).then((answer) => answer.json()).then((ticke
 			_, _ = fmt.Fprintf(w, html, s.URL) // the browser may have closed the page
 			return
 		}
-		ticket, err := ticketOf(r.Context(), s, "http://"+r.Host, "numbers")
+		ticket, err := ticketOf(r.Context(), s, "http://"+r.Host, "1h")
 		if err != nil {
 			t.Error(err)
 		}
@@ -106,7 +106,7 @@ fetch('/ticket', { method: 'POST' }).then((answer) => answer.json()).then((ticke
 func TestBrowserWithATicketOfTheServersOwnOrigin(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, t.TempDir(), "", "--anonymous", "none")
-	ticket, err := ticketOf(t.Context(), s, s.URL, "numbers")
+	ticket, err := ticketOf(t.Context(), s, s.URL, "1h")
 	must(t, err)
 	subscribe := fmt.Sprintf(`globalThis.told = [];
 globalThis.ev = new EventSource(%q);
@@ -151,7 +151,7 @@ window.plain = (id) => {
 			_, _ = io.WriteString(w, html) // the browser may have closed the page
 			return
 		}
-		ticket, err := ticketFor(r.Context(), s, "http://"+r.Host, lifetime, "numbers")
+		ticket, err := ticketOf(r.Context(), s, "http://"+r.Host, lifetime)
 		if err != nil {
 			t.Error(err)
 		}
@@ -195,13 +195,9 @@ window.plain = (id) => {
 // grant is a ticket, as a backend gets it.
 type grant struct{ Ticket, ID, URL, Expires string }
 
-// ticketOf asks for a ticket for pages of the origin.
-func ticketOf(ctx context.Context, s *apptest.Server, origin string, topics ...string) (grant, error) {
-	return ticketFor(ctx, s, origin, "1h", topics...)
-}
-
-func ticketFor(ctx context.Context, s *apptest.Server, origin, lifetime string, topics ...string) (g grant, err error) {
-	body, err := json.Marshal(map[string]any{"origin": origin, "topics": topics, "lifetime": lifetime})
+// ticketOf asks for a ticket for the topic numbers, for pages of the origin.
+func ticketOf(ctx context.Context, s *apptest.Server, origin, lifetime string) (g grant, err error) {
+	body, err := json.Marshal(map[string]any{"origin": origin, "topics": []string{"numbers"}, "lifetime": lifetime})
 	if err != nil {
 		return g, err
 	}

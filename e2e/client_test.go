@@ -137,6 +137,16 @@ func TestClientModule(t *testing.T) {
 		own.on('news', (e) => { window.newest = e.data; });
 	})`)
 	eventually(tab, t, fmt.Sprintf(`window.newest === 'enough' && own.url === %q`, s.URL+"/event?topic=news"))
+	// A page of another origin imports it from a server that has a path prefix.
+	prefixed := httptest.NewServer(http.StripPrefix("/live", f))
+	t.Cleanup(func() {
+		prefixed.CloseClientConnections()
+		prefixed.Close()
+	})
+	do(tab, t, chromedp.Navigate(serveOrigin(t, clientPage(prefixed.URL+"/live"))))
+	eventually(tab, t, `window.connect`)
+	evaluate[chromedp.Void](tab, t, `follow({ topics: ['news'], since: '-1' })`)
+	eventually(tab, t, fmt.Sprintf(`seen.join() === 'enough' && s.url === %q`, prefixed.URL+"/live/event?topic=news"))
 	if n := f.preflights.Load(); n > 0 {
 		t.Errorf("%d preflights, want none", n)
 	}
@@ -296,7 +306,7 @@ func TestClientTabs(t *testing.T) {
 	answer := make(chan struct{})
 	release := sync.OnceFunc(func() { close(answer) })
 	t.Cleanup(release)
-	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		<-answer
 	}))
