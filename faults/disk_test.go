@@ -125,7 +125,7 @@ func refusedAsFull(ctx context.Context, t *testing.T, s *apptest.Process, acked 
 			t.Fatalf("publish: %v\n%s", err, s.Log())
 		}
 		refused = append(refused, refusal.Code)
-		if refusal.Code == "log_full" && refusal.Status == http.StatusInsufficientStorage && strings.Contains(refusal.Message, "room on its disk") {
+		if refusal.Code == "log_full" && refusal.Status == http.StatusInsufficientStorage && strings.Contains(refusal.Message, "space on its disk") {
 			break
 		}
 		if refusal.Code != "log_unavailable" || len(refused) > 1 || !strings.Contains(refusal.Message, "may or may not be stored") {
