@@ -4,13 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"freshet/app/apptest"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+
+	"freshet/app/apptest"
 
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"

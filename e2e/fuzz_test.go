@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"freshet/app"
-	"freshet/app/apptest"
 	"io"
 	"log/slog"
 	"net"
@@ -18,6 +16,9 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"freshet/app"
+	"freshet/app/apptest"
 )
 
 const fuzzedToken = "a-token-for-the-fuzzed"

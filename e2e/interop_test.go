@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"freshet/app/apptest"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"freshet/app/apptest"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/launchdarkly/eventsource"

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"flag"
 	"fmt"
-	"log/slog"
 	"os"
 	"testing"
 	"time"
@@ -16,8 +15,6 @@ const top = ".."
 
 // patience bounds every wait. If nothing is broken, a test takes a few seconds.
 const patience = time.Minute
-
-var discard = slog.New(slog.DiscardHandler)
 
 var sharedBrowser = newBrowser()
 

@@ -77,7 +77,9 @@ func TestTheStoreOverARestart(t *testing.T) {
 			all = append(all, first(t, changes, done))
 		}
 		stop()
-		<-done
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
 		got = strings.Join(all, " ")
 	}
 }

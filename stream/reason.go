@@ -5,6 +5,7 @@ import "errors"
 // Reason says why a stream ended.
 type Reason uint8
 
+// Why a stream ended.
 const (
 	// Open: it has not ended.
 	Open Reason = iota

@@ -15,11 +15,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
+// How long a ticket lives if its request does not say, and at most.
 const (
-	// DefaultLifetime is how long a ticket lives if its request does not say, and MaxLifetime is the most that it may ask for.
 	DefaultLifetime = time.Hour
 	MaxLifetime     = 24 * time.Hour
+)
 
+const (
 	maxBytes = 4 << 10 // a ticket travels in a URL
 	audience = "freshet-ticket"
 

@@ -26,6 +26,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// Errors that callers tell apart with errors.Is.
 var (
 	// ErrInUse: another process holds the data folder.
 	ErrInUse = errors.New("the data folder is in use by another process")
