@@ -24,7 +24,7 @@ import (
 // The page at GET /, in a browser.
 
 // maxPageBytes is how much the page loads, compressed and without headers: it is for slow networks too.
-const maxPageBytes = 32 << 10
+const maxPageBytes = 36 << 10
 
 // openDashboard opens the page and waits until it is live.
 func openDashboard(tab context.Context, t *testing.T, address string) {
