@@ -24,8 +24,10 @@ import (
 var http2Kinds = []string{"over TLS", "without TLS"}
 
 func TestStreamsOverHTTP2(t *testing.T) {
+	t.Parallel()
 	for _, kind := range http2Kinds {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			s, client := startHTTP2(t, kind, "--counter-interval", "0")
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
@@ -86,8 +88,10 @@ func TestStreamsOverHTTP2(t *testing.T) {
 
 // Who holds many streams on one connection is bounded as if each had its own.
 func TestLimitsHoldForStreamsOfHTTP2(t *testing.T) {
+	t.Parallel()
 	for _, kind := range http2Kinds {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			s, client := startHTTP2(t, kind, "--max-connections-per-address", "3")
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
@@ -107,6 +111,7 @@ const maxStreamsOfAConnection = 250
 
 // A connection holds 250 streams; clients open another for more, or wait.
 func TestAConnectionOfHTTP2HoldsManyStreams(t *testing.T) {
+	t.Parallel()
 	s, client := startHTTP2(t, "without TLS", "--counter-interval", "0", "--heartbeat", "10s")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -127,8 +132,10 @@ func TestAConnectionOfHTTP2HoldsManyStreams(t *testing.T) {
 // Streams that are opened only to be reset (CVE-2023-44487) leave nothing, and take nothing
 // from others.
 func TestRapidResets(t *testing.T) {
+	t.Parallel()
 	for _, kind := range http2Kinds {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			s, client := startHTTP2(t, kind, "--counter-interval", "0", "--heartbeat", "10s")
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
@@ -161,6 +168,7 @@ func TestRapidResets(t *testing.T) {
 
 // TLS is no reason to speak HTTP/2, and nobody's connection is parked below it.
 func TestHTTP1OverTLS(t *testing.T) {
+	t.Parallel()
 	flags := apptest.Certificate(t)
 	s := apptest.Start(t, t.TempDir(), "", flags...)
 	transport := apptest.Trusting(t, flags[1])
