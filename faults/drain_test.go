@@ -110,6 +110,16 @@ func TestDrainWithAReaderThatStopped(t *testing.T) {
 			for range 20 { // more than the buffers between server and reader hold
 				publish(ctx, t, s, "news", strings.Repeat("x", 1_000_000))
 			}
+			// A slow machine may not have filled the buffers yet. The server waits for the reader once
+			// it delivers nothing more.
+			var delivered uint64
+			must(t, apptest.Until(ctx, func() bool {
+				before := delivered
+				stats, err := s.Stats(ctx)
+				must(t, err)
+				delivered = stats.Delivered
+				return delivered > 0 && delivered == before
+			}))
 			began := time.Now()
 			must(t, s.Signal(syscall.SIGTERM))
 			must(t, apptest.Until(ctx, func() bool { _, err := s.Get(ctx, "/readyz"); return err != nil }))
