@@ -120,7 +120,7 @@ func TestSubscribeResumes(t *testing.T) {
 		},
 		"when a refusal says": {
 			answers: []func(http.ResponseWriter, *http.Request){status(503, "40"), status(429, "40"), status(502), status(408)},
-			asked:   []string{"0s", "40s", "80s", "84s", "92s"},
+			asked:   []string{"0s", "40s", "80s", "82s", "86s"},
 		},
 		"from silence": {
 			sub:     client.Subscription{Heartbeat: 4 * time.Second},
