@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// mount serves events under /live of an app. What it starts in g ends with ctx; the log
-// stays its caller's, who closes it when g is done.
+// mount serves events under /live of an app. What it starts in g ends with ctx; the caller
+// closes the log after g is done.
 func mount(ctx context.Context, g *errgroup.Group, app gin.IRouter, log *eventlog.Log, token string) (*handlers.Handlers, error) {
 	h, err := hub.New(ctx, log, hub.Config{})
 	if err != nil {
