@@ -18,18 +18,15 @@ import (
 type Config struct {
 	// URL is the server's, such as https://events.example.com. A path is kept as a prefix.
 	URL string
-
 	// Token goes into the header Authorization: a publish token or a JSON web token. Empty:
 	// requests are anonymous.
 	Token string
 	// TokenFunc replaces Token for tokens that expire. It is called for each request, so it
 	// caches what is slow to get.
 	TokenFunc func(context.Context) (string, error)
-
 	// HTTP sends the requests; nil: a client of its own with http.DefaultTransport's settings.
 	// Its Timeout is for publishing; streams have none.
 	HTTP *http.Client
-
 	// Attempts limits how often a publish is sent; 0: until the context ends.
 	Attempts int
 	// MaxBody is the largest request of PublishAll in bytes; 0: 1 MiB, the server's default.
@@ -40,7 +37,6 @@ type Config struct {
 type Client struct {
 	cfg     Config
 	base    string       // without a slash at its end
-	http    *http.Client // for publishing
 	streams *http.Client // without a timeout
 }
 
@@ -58,7 +54,7 @@ func New(cfg Config) (*Client, error) {
 	streams := *cfg.HTTP
 	streams.Timeout = 0
 	cfg.MaxBody = cmp.Or(cfg.MaxBody, 1<<20)
-	return &Client{cfg: cfg, base: strings.TrimRight(base.String(), "/"), http: cfg.HTTP, streams: &streams}, nil
+	return &Client{cfg: cfg, base: strings.TrimRight(base.String(), "/"), streams: &streams}, nil
 }
 
 // Error is an answer of the server that refuses a request, or one message of many.
@@ -80,23 +76,19 @@ func (e *Error) Error() string {
 	return "freshet: " + text
 }
 
-// authorize adds the token to the request.
-func (c *Client) authorize(r *http.Request) error {
+// send sends the request with the token, unless it has a ticket. The error does not contain
+// the URL, which may contain the ticket.
+func (c *Client) send(client *http.Client, r *http.Request, ticket string) (*http.Response, error) {
 	token := c.cfg.Token
-	if c.cfg.TokenFunc != nil {
+	if ticket == "" && c.cfg.TokenFunc != nil {
 		var err error
 		if token, err = c.cfg.TokenFunc(r.Context()); err != nil {
-			return fmt.Errorf("get a token: %w", err)
+			return nil, fmt.Errorf("get a token: %w", err)
 		}
 	}
-	if token != "" {
+	if ticket == "" && token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	return nil
-}
-
-// do sends the request. Its error does not contain the URL, which may contain a ticket.
-func do(client *http.Client, r *http.Request) (*http.Response, error) {
 	response, err := client.Do(r)
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = fmt.Errorf("freshet: %s: %w", r.URL.Host, wrapped.Err)
@@ -118,16 +110,4 @@ func refusal(response *http.Response) *Error {
 		e.Code, e.Message = answer.Error.Code, cmp.Or(answer.Error.Message, e.Message)
 	}
 	return e
-}
-
-// pause waits, or returns false if the context ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -1,16 +1,5 @@
 // Package client publishes to a Freshet server and subscribes to it.
-//
-//	c, err := client.New(client.Config{URL: "http://localhost:8080", Token: token})
-//	id, err := c.Publish(ctx, client.Message{Topic: "orders.new", Data: "42"})
-//
-//	for e, err := range c.Subscribe(ctx, client.Subscription{Topics: []string{"orders.>"}}) {
-//		if err != nil {
-//			return err
-//		}
-//		fmt.Println(e.Topic, e.Data)
-//	}
-//
-// The package needs the standard library and freshet/event alone.
+// It needs the standard library and freshet/event alone.
 //
 // # Publishing
 //

@@ -13,7 +13,6 @@ import (
 	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"freshet/event"
@@ -26,8 +25,6 @@ const (
 	maxBackoff     = 10 * time.Second
 	maxLines       = 100_000 // the server's limit for one request
 )
-
-var errKeyLife = errors.New("freshet: gave up, because the server soon forgets the idempotency key")
 
 // Message is an event to publish.
 type Message struct {
@@ -175,10 +172,7 @@ func (c *Client) post(ctx context.Context, target, contentType, key string, body
 	}
 	r.Header.Set("Content-Type", contentType)
 	r.Header.Set("Idempotency-Key", key)
-	if err := c.authorize(r); err != nil {
-		return nil, err
-	}
-	response, err := do(c.http, r)
+	response, err := c.send(c.cfg.HTTP, r, "")
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +201,7 @@ func parseResult(text []byte) (event.ID, error) {
 
 // retry calls send until it succeeds or a retry is useless.
 func (c *Client) retry(ctx context.Context, send func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, keyLife, errKeyLife)
+	ctx, cancel := context.WithTimeoutCause(ctx, keyLife, errors.New("freshet: gave up, because the server soon forgets the idempotency key"))
 	defer cancel()
 	for attempt, backoff := 1, minBackoff; ; attempt, backoff = attempt+1, min(2*backoff, maxBackoff) {
 		attemptCtx, cancel := context.WithTimeout(ctx, attemptTimeout)
@@ -220,7 +214,9 @@ func (c *Client) retry(ctx context.Context, send func(context.Context) error) er
 		if e, ok := errors.AsType[*Error](err); ok {
 			wait += e.RetryAfter
 		}
-		if !pause(ctx, wait) {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
 			return fmt.Errorf("%w; the last of %d attempts: %w", context.Cause(ctx), attempt, err)
 		}
 	}
@@ -229,9 +225,7 @@ func (c *Client) retry(ctx context.Context, send func(context.Context) error) er
 // mayRetry reports whether a retry may succeed.
 func mayRetry(err error) bool {
 	if e, ok := errors.AsType[*Error](err); ok {
-		return slices.Contains([]int{
-			http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
-		}, e.Status)
+		return e.Status == http.StatusTooManyRequests || e.Status >= http.StatusBadGateway && e.Status <= http.StatusGatewayTimeout
 	}
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	return !untrusted

@@ -19,8 +19,7 @@ import (
 	"freshet/event"
 )
 
-// maxFrame is the largest frame that a reader accepts.
-const maxFrame = 64 << 20
+const maxFrame = 64 << 20 // bytes
 
 var errSilent = errors.New("freshet: the connection is silent: no heartbeat has arrived")
 
@@ -46,18 +45,20 @@ type Reader struct {
 // Open opens the stream once, without resuming it later. An answer without a stream is an
 // [*Error], also with status 204, which means that the topics have ended. The caller closes
 // the reader; the end of ctx closes it too.
-func (c *Client) Open(ctx context.Context, s Subscription) (*Reader, error) {
+func (c *Client) Open(ctx context.Context, s Subscription) (_ *Reader, err error) {
+	query := url.Values{"topic": s.Topics}
+	if s.Since != "" {
+		query.Set("since", s.Since)
+	}
 	ticket := ""
 	if s.Ticket != nil {
-		var err error
 		if ticket, err = s.Ticket(ctx); err != nil {
 			return nil, fmt.Errorf("freshet: get a ticket: %w", err)
 		}
 	}
-	return c.open(ctx, s, ticket)
-}
-
-func (c *Client) open(ctx context.Context, s Subscription, ticket string) (_ *Reader, err error) {
+	if ticket != "" {
+		query.Set("ticket", ticket)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	r := &Reader{ctx: ctx, cancel: cancel, limit: cmp.Or(s.Heartbeat, defaultHeartbeat) * 5 / 2}
 	if s.Heartbeat < 0 {
@@ -70,12 +71,6 @@ func (c *Client) open(ctx context.Context, s Subscription, ticket string) (_ *Re
 			r.Close()
 		}
 	}()
-	query := url.Values{"topic": s.Topics}
-	for name, value := range map[string]string{"since": s.Since, "ticket": ticket} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.base+"/event?"+query.Encode(), "?"), nil)
 	if err != nil {
 		return nil, err
@@ -86,12 +81,7 @@ func (c *Client) open(ctx context.Context, s Subscription, ticket string) (_ *Re
 	if s.LastEventID != "" {
 		request.Header.Set("Last-Event-ID", s.LastEventID)
 	}
-	if ticket == "" {
-		if err := c.authorize(request); err != nil {
-			return nil, err
-		}
-	}
-	response, err := do(c.streams, request) //nolint:bodyclose // Close does it
+	response, err := c.send(c.streams, request, ticket) //nolint:bodyclose // Close does it
 	if err != nil {
 		return nil, err
 	}

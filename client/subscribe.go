@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"math/rand/v2"
@@ -33,7 +32,6 @@ type Subscription struct {
 	// LastEventID is where to resume: [Event.ID] of the last event that was handled. It
 	// beats Since.
 	LastEventID string
-
 	// Ticket returns a ticket to read with, instead of the client's token. It is called for the
 	// first connection and when the server no longer accepts the ticket.
 	Ticket func(context.Context) (string, error)
@@ -43,7 +41,6 @@ type Subscription struct {
 	// Heartbeat is the server's --heartbeat. A connection that is silent for two and a half of
 	// them is replaced. 0: 15 s; negative: silence is not noticed.
 	Heartbeat time.Duration
-
 	// Connected is called when a stream is open, Disconnected when it is lost or could not be
 	// opened and the next attempt follows after wait. Both may be nil.
 	Connected    func()
@@ -62,10 +59,8 @@ type Event struct {
 }
 
 var (
-	errLeft      = errors.New("the loop was left")
-	errTopicsEnd = errors.New("the topics have ended")
-	errEnded     = errors.New("freshet: the server ended the stream")
-	errExpired   = &Error{Status: http.StatusUnauthorized, Code: "auth-expired", Message: "the credentials have expired or were revoked"}
+	errLeft    = errors.New("the loop was left")
+	errExpired = &Error{Status: http.StatusUnauthorized, Code: "auth-expired", Message: "the credentials have expired or were revoked"}
 )
 
 // Subscribe yields events until the loop is left. It reconnects by itself: after lost or
@@ -78,7 +73,10 @@ var (
 func (c *Client) Subscribe(ctx context.Context, s Subscription) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		f := follower{client: c, sub: s, yield: yield, retry: defaultRetry}
-		if err := f.run(ctx); !errors.Is(err, errLeft) && !errors.Is(err, errTopicsEnd) {
+		if s.Ticket != nil {
+			f.sub.Ticket = f.cachedTicket(s.Ticket)
+		}
+		if err := f.run(ctx); err != nil {
 			yield(Event{}, err)
 		}
 	}
@@ -91,64 +89,69 @@ type follower struct {
 	yield  func(Event, error) bool
 
 	ticket   string
-	renewed  bool          // new credentials were fetched since the last open stream
+	renewed  bool          // credentials were refused since the last open stream, and fetched again
 	retry    time.Duration // the reconnection time
 	failures int           // attempts in a row without a word from the server
 	opened   time.Time     // the last stream
 }
 
+func (f *follower) cachedTicket(get func(context.Context) (string, error)) func(context.Context) (string, error) {
+	return func(ctx context.Context) (_ string, err error) {
+		if f.ticket == "" {
+			f.ticket, err = get(ctx)
+		}
+		return f.ticket, err
+	}
+}
+
+// run returns nil if the loop was left or the topics have ended.
 func (f *follower) run(ctx context.Context) error {
 	for {
 		err := f.read(ctx)
-		if ctx.Err() != nil && !errors.Is(err, errLeft) {
+		refused, isRefused := errors.AsType[*Error](err)
+		switch {
+		case errors.Is(err, errLeft):
+			return nil
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case isRefused && refused.Status == http.StatusNoContent:
+			return nil
+		case errors.Is(err, io.EOF):
+			err = errors.New("freshet: the server ended the stream")
 		}
-		wait, err := f.next(err)
-		if wait < 0 {
+		wait, again := f.wait(err)
+		if !again {
 			return err
 		}
 		if f.sub.Disconnected != nil {
 			f.sub.Disconnected(err, wait)
 		}
-		if !pause(ctx, wait) {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// next returns how long to wait after the error before the next attempt; less than 0: the
-// error is the end.
-func (f *follower) next(err error) (time.Duration, error) {
+// wait returns how long to wait after the error, and whether another attempt may succeed.
+func (f *follower) wait(err error) (_ time.Duration, again bool) {
 	var retryAfter time.Duration
-	refused, isRefused := errors.AsType[*Error](err)
-	renewable := f.sub.Ticket != nil || f.client.cfg.TokenFunc != nil
-	switch {
-	case errors.Is(err, errLeft):
-		return -1, err
-	case errors.Is(err, io.EOF):
-		err = errEnded
-	case errors.Is(err, errExpired):
-		if !renewable {
-			return -1, err
-		}
-		f.ticket = ""
-		if time.Since(f.opened) > f.retry { // else these credentials expire too fast
-			return 0, err
-		}
-	case isRefused:
-		switch status := refused.Status; {
-		case status == http.StatusNoContent:
-			return -1, errTopicsEnd
-		case status == http.StatusUnauthorized || status == http.StatusForbidden:
-			if f.renewed || !renewable {
-				return -1, err
-			}
-			f.renewed, f.ticket = true, ""
-			return 0, err
-		case status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusTooEarly && status != http.StatusTooManyRequests:
-			return -1, err
-		}
+	if refused, ok := errors.AsType[*Error](err); ok {
 		retryAfter = refused.RetryAfter
+		switch status := refused.Status; {
+		case status == http.StatusUnauthorized || status == http.StatusForbidden:
+			if f.renewed || f.sub.Ticket == nil && f.client.cfg.TokenFunc == nil {
+				return 0, false
+			}
+			expired := errors.Is(err, errExpired)
+			f.renewed, f.ticket = !expired, ""
+			if !expired || time.Since(f.opened) > f.retry { // else these credentials expire too fast
+				return 0, true
+			}
+		case status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusTooEarly && status != http.StatusTooManyRequests:
+			return 0, false
+		}
 	}
 	f.failures++
 	wait := max(f.retry, minRetry, retryAfter)
@@ -156,18 +159,12 @@ func (f *follower) next(err error) (time.Duration, error) {
 		backoff := min(wait<<min(f.failures-1, 10), maxRetryBackoff)
 		wait = max(wait, backoff/2+rand.N(backoff/2)) //nolint:gosec // spread, not secret
 	}
-	return wait + rand.N(wait/4), err //nolint:gosec // as above
+	return wait + rand.N(wait/4), true //nolint:gosec // as above
 }
 
 // read opens a stream and yields its events until it ends, which is always an error.
 func (f *follower) read(ctx context.Context) error {
-	if f.sub.Ticket != nil && f.ticket == "" {
-		var err error
-		if f.ticket, err = f.sub.Ticket(ctx); err != nil {
-			return fmt.Errorf("freshet: get a ticket: %w", err)
-		}
-	}
-	r, err := f.client.open(ctx, f.sub, f.ticket)
+	r, err := f.client.Open(ctx, f.sub)
 	if err != nil {
 		return err
 	}
