@@ -39,9 +39,6 @@ func (a *accessRecord) Detach() (finish func(bytes int, attrs ...slog.Attr)) {
 	}
 }
 
-// opened writes the record of a stream's first flush.
-func (a *accessRecord) opened() { a.write("stream opened", false, false) }
-
 // returned writes the record of a handler that has returned, or that has panicked.
 func (a *accessRecord) returned(aborted bool) {
 	if a.detached && !aborted {

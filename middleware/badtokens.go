@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,14 +14,11 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// How many bad tokens one client may send at once, and how many a second after that.
 const (
-	badTokenBurst     = 20
+	badTokenBurst     = 20 // of one client
 	badTokenPerSecond = 1.0 / 3
+	maxRecentTokens   = 10_000 // bounds a recentTokens to about a megabyte
 )
-
-// maxRecentTokens bounds a recentTokens to about a megabyte.
-const maxRecentTokens = 10_000
 
 // badTokenLimiter stops clients that guess tokens. It counts each bad token once, since a client that repeats an old token does not
 // guess. While a client has to wait, tokens that were good from its network before still work. It is safe for concurrent use.
@@ -53,7 +51,10 @@ func (l *badTokenLimiter) authenticate(c *gin.Context, keys *auth.Keys, token st
 	address, _ := netip.ParseAddr(c.ClientIP())
 	network := limit.Network(address)
 	hash := l.hash(network, token)
-	if wait := l.rate.Wait(network); wait > 0 && !l.wasGood(hash) {
+	l.mu.Lock()
+	wasGood := l.good.has(hash)
+	l.mu.Unlock()
+	if wait := l.rate.Wait(network); wait > 0 && !wasGood {
 		return auth.Caller{}, &badTokensError{wait}
 	}
 	caller, err := keys.Authenticate(c.Request.Context(), token)
@@ -69,19 +70,12 @@ func (l *badTokenLimiter) authenticate(c *gin.Context, keys *auth.Keys, token st
 	return caller, err
 }
 
-func (l *badTokenLimiter) wasGood(hash tokenHash) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.good.has(hash)
-}
-
 // tokenHash stands for a token that came from one network.
 type tokenHash [sha256.Size]byte
 
 func (l *badTokenLimiter) hash(network netip.Prefix, token string) tokenHash {
 	address := network.Addr().As16()
-	text := make([]byte, 0, len(l.salt)+len(address)+len(token))
-	return sha256.Sum256(append(append(append(text, l.salt[:]...), address[:]...), token...))
+	return sha256.Sum256(slices.Concat(l.salt[:], address[:], []byte(token)))
 }
 
 // recentTokens is a set that forgets the oldest: it holds the last maxRecentTokens for sure, and up to twice as many.

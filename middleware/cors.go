@@ -26,10 +26,9 @@ func CORS(origins []string) (gin.HandlerFunc, error) {
 	read := cors.Config{
 		AllowAllOrigins: anyReads,
 		AllowMethods:    []string{http.MethodGet, http.MethodHead},
-		AllowHeaders: []string{"Last-Event-ID", "Authorization", "Idempotency-Key", "Event-Type", "Cache-Control", "Content-Type",
-			"Accept"},
-		ExposeHeaders: []string{requestIDHeader},
-		MaxAge:        time.Hour,
+		AllowHeaders:    []string{"Last-Event-ID", "Authorization", "Idempotency-Key", "Event-Type", "Cache-Control", "Content-Type", "Accept"},
+		ExposeHeaders:   []string{requestIDHeader},
+		MaxAge:          time.Hour,
 	}
 	if !anyReads {
 		read.AllowOriginFunc = listed

@@ -20,7 +20,7 @@ import (
 func Log(logger *slog.Logger) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		a := &accessRecord{c: c, logger: logger, start: time.Now()}
-		a.writer = &writer{ResponseWriter: c.Writer, beforeFlush: a.opened}
+		a.writer = &writer{ResponseWriter: c.Writer, beforeFlush: func() { a.write("stream opened", false, false) }}
 		c.Writer = a.writer
 		c.Set("access_log", a)
 		aborted := true // a handler that panics, which cuts the connection

@@ -40,9 +40,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // Unwrap is for [http.ResponseController].
-func (w *writer) Unwrap() http.ResponseWriter {
-	return w.ResponseWriter
-}
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // server returns the writer that Gin got from the server.
 func (w *writer) server() http.ResponseWriter {
