@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"time"
 
 	"freshet/assets"
 	"freshet/auth"
@@ -88,7 +89,7 @@ func (a *App) Close() error { return a.log.Close() }
 func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*eventlog.Log, error) {
 	log, err := eventlog.Open(ctx, eventlog.Config{
 		Dir:            cfg.Data,
-		SyncInterval:   cfg.Sync.Interval,
+		SyncInterval:   time.Duration(cfg.Sync),
 		NATS:           string(cfg.NATS),
 		Creds:          cfg.NATSCreds,
 		Replicas:       cfg.Replicas,
@@ -99,14 +100,14 @@ func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*even
 		Logger:         logger,
 	})
 	switch {
+	case err == nil:
+		return log, nil
 	case errors.Is(err, eventlog.ErrInUse):
 		return nil, fmt.Errorf("%w; stop it, or choose another folder with --data", err)
-	case err != nil && cfg.NATS != "":
+	case cfg.NATS != "":
 		return nil, fmt.Errorf("%w; check --nats, --nats-creds and --replicas", err)
-	case err != nil:
-		return nil, fmt.Errorf("%w; check --data", err)
 	}
-	return log, err
+	return nil, fmt.Errorf("%w; check --data", err)
 }
 
 func (a *App) openKeys(cfg config.Config, logger *slog.Logger) (*auth.Keys, error) {

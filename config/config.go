@@ -13,6 +13,14 @@ import (
 	"freshet/event"
 )
 
+// Retry is a range of reconnection times: 1ms <= Min <= Max. Its text is `1s-3s`, or `2s` for both.
+type Retry struct {
+	Min, Max time.Duration
+}
+
+// Sync is the interval at which the embedded log is synced to disk, at least 1s. 0, with the text `always`: before a publish is answered.
+type Sync time.Duration
+
 // Config holds all settings. The tags are the flags, their defaults and their help.
 type Config struct {
 	Listen         []string       `name:"listen" default:":8080" placeholder:"ADDRESS" group:"Serving:" help:"Address to serve on, host:port or :port. Repeatable."`

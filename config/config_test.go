@@ -56,7 +56,7 @@ func TestDefaults(t *testing.T) {
 		Data:                     "freshet-data",
 		RetainAge:                24 * time.Hour,
 		RetainBytes:              1 << 30,
-		Sync:                     config.Sync{Always: true},
+		Sync:                     0, // always
 		Replicas:                 1,
 		CounterInterval:          time.Second,
 		Heartbeat:                15 * time.Second,
@@ -122,7 +122,7 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		RetainAge:                90 * time.Minute,
 		RetainBytes:              500_000,
 		RetainPerTopic:           7,
-		Sync:                     config.Sync{Interval: 2 * time.Second},
+		Sync:                     config.Sync(2 * time.Second),
 		NATS:                     "nats://user:hunter2@a:4222,tls://b",
 		NATSCreds:                "f.creds",
 		Replicas:                 3,

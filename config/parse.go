@@ -94,9 +94,8 @@ func describe(value *kong.Value) string {
 		return value.Help
 	case value.Default == "":
 		return fmt.Sprintf("%s [%s]", value.Help, variable(value.Name))
-	default:
-		return fmt.Sprintf("%s [default %s, %s]", value.Help, value.Default, variable(value.Name))
 	}
+	return fmt.Sprintf("%s [default %s, %s]", value.Help, value.Default, variable(value.Name))
 }
 
 func mapper[T any](parse func(string) (T, error)) kong.MapperFunc {
@@ -126,6 +125,31 @@ func parseDuration(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is not allowed: want 0 or a duration of at least 1ms, such as 500ms, 15s, 24h or 7d", text)
 	}
 	return d, nil
+}
+
+func parseRetry(text string) (Retry, error) {
+	low, high, isRange := strings.Cut(text, "-")
+	if !isRange {
+		high = low
+	}
+	least, errLeast := parseDuration(low)
+	most, errMost := parseDuration(high)
+	// 0 does not mean off: without a pause, all browsers would reconnect at once, again and again.
+	if errLeast != nil || errMost != nil || least == 0 || least > most {
+		return Retry{}, fmt.Errorf("%q is not allowed: want a range such as 1s-3s or one duration such as 2s, at least 1ms", text)
+	}
+	return Retry{Min: least, Max: most}, nil
+}
+
+func parseSync(text string) (Sync, error) {
+	if text == "always" {
+		return 0, nil
+	}
+	interval, err := parseDuration(text)
+	if err != nil || interval < time.Second {
+		return 0, fmt.Errorf("%q is not allowed: want always or an interval of at least 1s", text)
+	}
+	return Sync(interval), nil
 }
 
 func parseCount(text string) (int, error) {
