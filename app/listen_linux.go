@@ -8,17 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unsentBytes is what the system takes of a connection beyond what its peer has room for.
-// Its default of megabytes would hold as much memory for each reader that stops reading,
-// and hide for as long that it did; what is slow in taking half of it, such as a reader
-// that is slow but reads, would seem to have stopped.
+// unsentBytes limits what the system buffers of a connection beyond what its peer has room
+// for. The default of megabytes would cost as much memory for each reader that stops reading,
+// and hide that it stopped.
 const unsentBytes = 64 << 10
 
-// probeSeconds is after how long an idle peer is probed, and how long after the last probe.
+// probeSeconds is the pause before an idle peer is probed, and between probes.
 const probeSeconds = 15
 
-// listenConfig makes listeners whose connections inherit what is set here, [peerTimeout]
-// too: set for each of them, the probes alone would be four calls of the system.
+// listenConfig makes listeners whose connections inherit these options, which saves several
+// system calls for each.
 func listenConfig() *net.ListenConfig {
 	options := []struct{ level, name, value int }{
 		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(peerTimeout.Milliseconds())},

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// returnMemory gives memory back to the system once a crowd of streams has been opened: the
-// garbage of its requests is several times what parked streams need, and the runtime would keep
-// the room for long. Opened is how many streams were opened since the start.
+// returnMemory gives memory back to the system after a crowd of streams was opened: the garbage
+// of its requests is several times what parked streams need, and the runtime would keep it for
+// long. Opened returns how many streams were opened since the start.
 func returnMemory(ctx context.Context, opened func() uint64) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -27,20 +27,15 @@ func returnMemory(ctx context.Context, opened func() uint64) error {
 	}
 }
 
-// crowd follows how streams are opened, second by second.
+// crowd counts the streams that were opened until the last call and the last crowd.
 type crowd struct{ last, told uint64 }
 
-// A crowd is so many, and it has settled when hardly any come in a second.
-const (
-	crowdMany = 1000
-	crowdFew  = 100
-)
-
-// settled says that a crowd has come since it last said so, and has settled.
+// settled is called each second. It reports true after a crowd of 1000 streams or more, once
+// fewer than 100 come in a second.
 func (c *crowd) settled(opened uint64) bool {
-	few := opened-c.last < crowdFew
+	few := opened-c.last < 100
 	c.last = opened
-	if !few || opened-c.told < crowdMany {
+	if !few || opened-c.told < 1000 {
 		return false
 	}
 	c.told = opened

@@ -27,14 +27,14 @@ const (
 func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr io.Writer) error {
 	logger := newLogger(cfg, stderr)
 	// Listen first, so that a port in use leaves no trace. Early clients wait.
-	listeners, err := listen(ctx, cfg.Listen)
-	defer func() {
-		for _, l := range listeners {
-			_ = l.Close() // the server has closed it, if there was one
+	var listeners []net.Listener
+	for _, address := range cfg.Listen {
+		l, err := listenConfig().Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("%w; choose another address with --listen", err)
 		}
-	}()
-	if err != nil {
-		return err
+		defer func() { _ = l.Close() }() // the server has closed it, if there was one
+		listeners = append(listeners, l)
 	}
 	certs, err := openCertificates(cfg, logger)
 	if err != nil {
@@ -82,17 +82,6 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 		return nil
 	})
 	return g.Wait()
-}
-
-func listen(ctx context.Context, addresses []string) (listeners []net.Listener, err error) {
-	for _, address := range addresses {
-		l, err := listenConfig().Listen(ctx, "tcp", address)
-		if err != nil {
-			return listeners, fmt.Errorf("%w; choose another address with --listen", err)
-		}
-		listeners = append(listeners, l)
-	}
-	return listeners, nil
 }
 
 // drain ends the streams, then the requests in flight, then everything else.

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// maxStreams is how many requests one HTTP/2 connection may have open at once.
-const maxStreams = 250
-
 // peerTimeout is how long a peer may acknowledge neither data nor probes before its
 // connection ends. Together with the heartbeat before it, a vanished peer is gone within a
 // minute.
@@ -19,7 +16,7 @@ const peerTimeout = 40 * time.Second
 //
 // HTTP/2 is spoken over TLS, and in clear text to proxies that know that beforehand.
 func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
-	protocols := &http.Protocols{}
+	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -29,7 +26,7 @@ func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		HTTP2: &http.HTTP2Config{
 			// All tabs of a browser share a connection; a proxy opens another when one is full. The
 			// limit bounds the work of a client that opens and resets streams.
-			MaxConcurrentStreams: maxStreams,
+			MaxConcurrentStreams: 250,
 			// For a peer that takes nothing, where the system has no TCP_USER_TIMEOUT. Its streams
 			// have stalled before.
 			WriteByteTimeout: peerTimeout,

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"freshet/certificate"
@@ -44,12 +45,10 @@ func openCertificates(cfg config.Config, logger *slog.Logger) (certificates, err
 // baseURL is an address in the form that one can open on this machine; over TLS with a name
 // that the certificate is for.
 func baseURL(addr net.Addr, certs certificates) string {
-	host, port, err := net.SplitHostPort(addr.String())
-	if err != nil {
-		return "http://" + addr.String()
-	}
+	host, port, _ := net.SplitHostPort(addr.String()) // a TCP address has both
 	ip := net.ParseIP(host)
-	if ip == nil || ip.IsUnspecified() {
+	anyHost := ip == nil || ip.IsUnspecified()
+	if anyHost {
 		host = "localhost"
 	}
 	switch c := certs.(type) {
@@ -58,36 +57,10 @@ func baseURL(addr net.Addr, certs certificates) string {
 	case *certificate.ACME: // it is reached at port 443, or there is no certificate
 		return "https://" + c.Names()[0]
 	default:
-		if ip == nil || ip.IsUnspecified() {
-			host = nameOn(c.Names(), host)
+		names := slices.DeleteFunc(slices.Clone(c.Names()), func(name string) bool { return strings.HasPrefix(name, "*") })
+		if anyHost && len(names) > 0 && !slices.Contains(names, host) {
+			host = names[0]
 		}
-		if port == "443" {
-			return "https://" + urlHost(host)
-		}
-		return "https://" + net.JoinHostPort(host, port)
+		return "https://" + strings.TrimSuffix(net.JoinHostPort(host, port), ":443")
 	}
-}
-
-// nameOn is the name, or another that can be opened if the certificate is not for it.
-func nameOn(names []string, name string) string {
-	other := ""
-	for _, n := range names {
-		if n == name {
-			return name
-		}
-		if other == "" && !strings.HasPrefix(n, "*") {
-			other = n
-		}
-	}
-	if other == "" {
-		return name
-	}
-	return other
-}
-
-func urlHost(host string) string {
-	if strings.Contains(host, ":") {
-		return "[" + host + "]"
-	}
-	return host
 }
