@@ -35,7 +35,6 @@ type tokenError struct {
 }
 
 func (e *tokenError) Error() string { return ErrUnauthenticated.Error() + ": the token " + e.reason }
-
 func (e *tokenError) Unwrap() error { return ErrUnauthenticated }
 
 // errUnknown gives a guesser no explanation.
@@ -44,16 +43,16 @@ var errUnknown = &tokenError{"is not valid here", true}
 // Guessed reports whether an error of [Keys.Authenticate] is for a token that may be a guess. One that a valid key signed, and that has
 // expired, for example, is no guess.
 func Guessed(err error) bool {
-	var bad *tokenError
-	return errors.As(err, &bad) && bad.guess
+	bad, ok := errors.AsType[*tokenError](err)
+	return ok && bad.guess
 }
 
 // Challenge is the header WWW-Authenticate of a response to the error (RFC 6750, section 3); empty: none.
 func Challenge(err error) string {
 	const realm = `Bearer realm="freshet"`
-	var bad *tokenError
+	bad, isBad := errors.AsType[*tokenError](err)
 	switch {
-	case errors.As(err, &bad):
+	case isBad:
 		return realm + `, error="invalid_token", error_description="the token ` + bad.reason + `"`
 	case errors.Is(err, ErrUnauthenticated):
 		return realm

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -13,7 +14,7 @@ type Caller struct {
 	*identity
 }
 
-// identity never changes. A nil one may read everything.
+// identity never changes.
 type identity struct {
 	subject  string // empty: anonymous
 	operator bool
@@ -23,6 +24,11 @@ type identity struct {
 	ticket   Ticket
 	why      error // for an anonymous caller with a bad token, what is wrong with it
 }
+
+// reader is the identity of the zero Caller.
+var reader = &identity{read: event.Patterns{event.All}}
+
+func (c Caller) get() *identity { return cmp.Or(c.identity, reader) }
 
 // Ticket identifies the ticket that a caller came with.
 type Ticket struct {
@@ -38,10 +44,8 @@ func TicketCaller(subject string, topics event.Patterns, expires time.Time, tick
 // MayPublish is nil if the caller may publish to the topic, or, with an empty topic, to any topic at all.
 func (c Caller) MayPublish(topic string) error {
 	switch {
-	case c.Subject() == "" && c.identity != nil && c.why != nil: // anonymous because of a bad token
-		return c.why
 	case c.Subject() == "":
-		return fmt.Errorf(`%w: to publish, send "Authorization: Bearer <publish token>"`, ErrUnauthenticated)
+		return c.needsToken("publish", "publish token")
 	case c.operator:
 		return nil
 	case len(c.publish) == 0:
@@ -67,7 +71,7 @@ func (c Caller) MayRead(pattern event.Pattern) error {
 	case c.Subject() != "":
 		return fmt.Errorf("%w: the token does not allow reading topic %q", ErrForbidden, name)
 	}
-	return c.needsToken(fmt.Sprintf("topic %q", name))
+	return c.needsToken(fmt.Sprintf("read topic %q", name), "token")
 }
 
 // MayReadAnything is nil if there is a topic that the caller may read.
@@ -78,63 +82,39 @@ func (c Caller) MayReadAnything() error {
 	case c.Subject() != "":
 		return fmt.Errorf("%w: the token does not allow reading any topic", ErrForbidden)
 	}
-	return c.needsToken("here")
+	return c.needsToken("read here", "token")
 }
 
 // needsToken is the error for an anonymous caller.
-func (c Caller) needsToken(what string) error {
-	if c.identity != nil && c.why != nil {
-		return c.why
+func (c Caller) needsToken(action, token string) error {
+	if why := c.get().why; why != nil {
+		return why
 	}
-	return fmt.Errorf(`%w: to read %s, send "Authorization: Bearer <token>"`, ErrUnauthenticated, what)
+	return fmt.Errorf(`%w: to %s, send "Authorization: Bearer <%s>"`, ErrUnauthenticated, action, token)
 }
 
 // Readable is all that the caller may read, what anyone may read included. No pattern covers another. Do not change it.
-func (c Caller) Readable() event.Patterns {
-	if c.identity == nil {
-		return event.Patterns{event.All}
-	}
-	return c.read
-}
+func (c Caller) Readable() event.Patterns { return c.get().read }
 
 // Expires is when the caller's token or ticket expires; zero: never.
-func (c Caller) Expires() time.Time {
-	if c.identity == nil {
-		return time.Time{}
-	}
-	return c.expires
-}
+func (c Caller) Expires() time.Time { return c.get().expires }
 
 // Subject identifies the owner of the token, on every node and in every token of one issuer and subject; a token without a subject has its
 // own. It is short and printable, and reveals nothing of the token. It is empty for anonymous callers.
-func (c Caller) Subject() string {
-	if c.identity == nil {
-		return ""
-	}
-	return c.subject
-}
+func (c Caller) Subject() string { return c.get().subject }
 
 // Operator reports whether the caller has the publish token, and may do everything.
-func (c Caller) Operator() bool { return c.identity != nil && c.operator }
+func (c Caller) Operator() bool { return c.get().operator }
 
 // Ticket returns the ticket that the caller came with; the zero Ticket if none.
-func (c Caller) Ticket() Ticket {
-	if c.identity == nil {
-		return Ticket{}
-	}
-	return c.ticket
-}
+func (c Caller) Ticket() Ticket { return c.get().ticket }
 
 // widest returns the patterns without those that another one covers.
 func widest(patterns event.Patterns) event.Patterns {
 	var kept event.Patterns
-	for i, p := range patterns {
-		covered := false
-		for j, q := range patterns {
-			covered = covered || q.Covers(p) && (!p.Covers(q) || j < i)
-		}
-		if !covered {
-			kept = append(kept, p)
+	for _, p := range patterns {
+		if !slices.ContainsFunc(kept, func(q event.Pattern) bool { return q.Covers(p) }) {
+			kept = append(slices.DeleteFunc(kept, p.Covers), p)
 		}
 	}
 	return kept

@@ -72,9 +72,9 @@ func (s *keySet) wait() keyfunc.Keyfunc {
 	case <-s.fetched:
 		return s.keys
 	default:
-	}
-	if s.failing.Load() {
-		return nil
+		if s.failing.Load() {
+			return nil
+		}
 	}
 	select {
 	case <-s.fetched:
@@ -86,7 +86,7 @@ func (s *keySet) wait() keyfunc.Keyfunc {
 
 // warn logs the first of several failures, without the URL, which may contain credentials.
 func (s *keySet) warn(_ context.Context, err error) {
-	if failed := (*url.Error)(nil); errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err
 	}
 	if err != nil && !errors.Is(err, context.Canceled) && !s.failing.Swap(true) {

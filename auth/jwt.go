@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"freshet/event"
@@ -21,21 +22,9 @@ const (
 	Leeway = 10 * time.Second
 
 	hmacAlgorithm = "HS256"
-
-	maxToken    = 16 << 10 // bytes
-	maxPatterns = 256      // of a claim; each published event is compared with each
+	maxToken      = 16 << 10 // bytes
+	maxPatterns   = 256      // of a claim; each published event is compared with each
 )
-
-func newValidator(audience, issuer string) *jwt.Validator {
-	options := []jwt.ParserOption{jwt.WithExpirationRequired(), jwt.WithLeeway(Leeway)}
-	if audience != "" {
-		options = append(options, jwt.WithAudience(audience))
-	}
-	if issuer != "" {
-		options = append(options, jwt.WithIssuer(issuer))
-	}
-	return jwt.NewValidator(options...)
-}
 
 // authenticateJWT returns the caller of a JSON web token. Until its signature is verified, it is not trusted and no error explains it.
 func (k *Keys) authenticateJWT(ctx context.Context, bearer string, hash [sha256.Size]byte) (Caller, error) {
@@ -70,7 +59,7 @@ func (k *Keys) authenticateJWT(ctx context.Context, bearer string, hash [sha256.
 	return Caller{&identity{
 		subject: subjectOf(c.registered, hash),
 		publish: c.publish,
-		read:    widest(append(append(event.Patterns(nil), k.shared...), c.subscribe...)),
+		read:    widest(slices.Concat(k.shared, c.subscribe)),
 		expires: c.registered.ExpiresAt.Time,
 	}}, nil
 }
@@ -92,12 +81,12 @@ func (k *Keys) verify(ctx context.Context, bearer string, into *payload) error {
 		return keys.KeyfuncCtx(context.WithoutCancel(ctx))(token) // a client that leaves does not end a fetch
 	})
 	switch {
-	case err == nil:
-		return nil
 	case unavailable:
 		return ErrUnavailable
+	case err != nil:
+		return errUnknown
 	}
-	return errUnknown
+	return nil
 }
 
 // payload is the text of a token's claims.

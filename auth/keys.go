@@ -77,7 +77,11 @@ func New(config Config) (*Keys, error) {
 	}
 	if algorithms != nil {
 		k.parser = jwt.NewParser(jwt.WithValidMethods(algorithms), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation())
-		k.validator = newValidator(config.Audience, config.Issuer)
+		options := []jwt.ParserOption{jwt.WithExpirationRequired(), jwt.WithLeeway(Leeway), jwt.WithIssuer(config.Issuer)}
+		if config.Audience != "" {
+			options = append(options, jwt.WithAudience(config.Audience))
+		}
+		k.validator = jwt.NewValidator(options...)
 	}
 	return k, nil
 }

@@ -17,13 +17,10 @@ func ParseOrigin(text string) (string, error) {
 		return "", bad
 	}
 	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
-	for _, c := range host + scheme {
-		if c <= ' ' || c > '~' {
-			return "", bad
-		}
+	if strings.ContainsFunc(host+scheme, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return "", bad
 	}
-	switch port := u.Port(); {
-	case scheme == "http" && port == "80", scheme == "https" && port == "443", port == "":
+	if port := u.Port(); scheme == "http" && port == "80" || scheme == "https" && port == "443" || port == "" {
 		host = strings.TrimSuffix(strings.TrimSuffix(host, port), ":")
 	}
 	return scheme + "://" + host, nil

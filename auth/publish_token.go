@@ -18,39 +18,40 @@ import (
 func PublishToken(dir string) (string, error) {
 	path := filepath.Join(dir, "publish-token")
 	token, err := readToken(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return token, err
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = writeToken(path); err == nil {
+			token, err = readToken(path) // another process may have been faster
+		}
 	}
-	if err := writeToken(path); err != nil {
+	if err != nil {
 		return "", fmt.Errorf("publish token: %w", err)
 	}
-	// Read it back, because another process may have been faster.
-	return readToken(path)
+	return token, nil
 }
 
 func readToken(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("publish token: %w", err)
+		return "", err
 	}
 	defer func() { _ = file.Close() }() // only read from
 	info, err := file.Stat()
 	if err != nil {
-		return "", fmt.Errorf("publish token: %w", err)
+		return "", err
 	}
 	// The group may read: Kubernetes gives the files of a volume to the pod's group (fsGroup) at every mount. Windows has no modes.
 	if info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" {
-		return "", fmt.Errorf("publish token: %s is open to every user (mode %#o): chmod 600 it, or delete it for a new token if somebody may have read it",
+		return "", fmt.Errorf("%s is open to every user (mode %#o): chmod 600 it, or delete it for a new token if somebody may have read it",
 			path, info.Mode().Perm())
 	}
 	const bound = 4096 // bytes, in case it is some other file
 	text, err := io.ReadAll(io.LimitReader(file, bound))
 	if err != nil {
-		return "", fmt.Errorf("publish token: %w", err)
+		return "", err
 	}
 	token := strings.TrimRight(string(text), "\r\n")
 	if CheckPublishToken(token) != nil || len(text) == bound {
-		return "", fmt.Errorf("publish token: %s is empty or malformed (want at least 16 printable ASCII characters and no space): delete it for a new token", path)
+		return "", fmt.Errorf("%s is empty or malformed (want at least 16 printable ASCII characters and no space): delete it for a new token", path)
 	}
 	return token, nil
 }
@@ -73,7 +74,7 @@ func writeToken(path string) error {
 		return err
 	}
 	// A link fails if the name exists; a rename would replace the token of another process.
-	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(temp.Name(), path); !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return nil
