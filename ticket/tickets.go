@@ -2,6 +2,7 @@ package ticket
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -57,7 +58,7 @@ var (
 	errOwner  = fmt.Errorf("%w: the tickets belong to another subject", auth.ErrForbidden)
 )
 
-// Config configures Tickets.
+// Config configures [Tickets].
 type Config struct {
 	Store  Store
 	Logger *slog.Logger // nil: logs nothing
@@ -90,16 +91,13 @@ func New(ctx context.Context, cfg Config) (*Tickets, error) {
 	if cfg.Store == nil {
 		return nil, errors.New("ticket: a store is needed")
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
 	key := make([]byte, keyBytes)
 	_, _ = rand.Read(key) // never fails
 	if err := cfg.Store.Create(ctx, signingKey, key); err != nil {
 		return nil, fmt.Errorf("create the key that signs tickets: %w", err)
 	}
 	return &Tickets{
-		store: cfg.Store, logger: cfg.Logger, revoked: map[string]revocation{},
+		store: cfg.Store, logger: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), revoked: map[string]revocation{},
 		issues: limit.NewRate[string](10, 200), revocations: limit.NewRate[string](1.0/60, 200),
 		loaded: make(chan struct{}), changed: make(chan struct{}, 1),
 	}, nil
@@ -114,11 +112,8 @@ type Request struct {
 
 // Issue returns a signed ticket with some of the caller's rights. It expires no later than the caller's token. The error is an
 // [event.InvalidError], [auth.ErrForbidden], [ErrTooMany] or [auth.ErrUnavailable].
-func (t *Tickets) Issue(ctx context.Context, caller auth.Caller, r Request) (token string, _ Ticket, err error) {
-	if r.Lifetime == 0 {
-		r.Lifetime = DefaultLifetime
-	}
-	if r.Lifetime < time.Second || r.Lifetime > MaxLifetime {
+func (t *Tickets) Issue(ctx context.Context, caller auth.Caller, r Request) (string, Ticket, error) {
+	if r.Lifetime = cmp.Or(r.Lifetime, DefaultLifetime); r.Lifetime < time.Second || r.Lifetime > MaxLifetime {
 		return "", Ticket{}, &event.InvalidError{Field: "lifetime", Reason: `must be "1s" to "24h", such as "30m"`}
 	}
 	if r.Topics == nil {
@@ -135,21 +130,19 @@ func (t *Tickets) Issue(ctx context.Context, caller auth.Caller, r Request) (tok
 	if err := allow(t.issues, caller); err != nil {
 		return "", Ticket{}, err
 	}
-	if err := t.wait(ctx); err != nil {
+	keys, revision, err := t.load(ctx)
+	if err != nil {
 		return "", Ticket{}, err
 	}
 	expires := time.Now().Add(r.Lifetime)
 	if end := caller.Expires(); !end.IsZero() && end.Before(expires) {
 		expires = end
 	}
-	t.mu.RLock()
-	keys, revision := t.keys, t.revision
-	t.mu.RUnlock()
 	ticket := Ticket{
 		ID: keys.newID(caller.Subject()), Subject: caller.Subject(), Topics: r.Topics, Origin: r.Origin,
 		Expires: expires.Truncate(time.Second), // as claims have it
 	}
-	token, err = keys.sign(ticket, revision)
+	token, err := keys.sign(ticket, revision)
 	return token, ticket, err
 }
 
@@ -159,12 +152,10 @@ func (t *Tickets) Verify(ctx context.Context, token string, from Origin) (auth.C
 	if len(token) > maxBytes || strings.Count(token, ".") != 2 {
 		return auth.Caller{}, errInvalid
 	}
-	if err := t.wait(ctx); err != nil {
+	keys, _, err := t.load(ctx)
+	if err != nil {
 		return auth.Caller{}, err
 	}
-	t.mu.RLock()
-	keys := t.keys
-	t.mu.RUnlock()
 	caller, origin, err := keys.verify(token)
 	switch {
 	case err != nil:
@@ -197,12 +188,10 @@ func (t *Tickets) Revoke(ctx context.Context, caller auth.Caller, id string) err
 	if raw == nil {
 		return ErrNoID
 	}
-	if err := t.wait(ctx); err != nil {
+	keys, _, err := t.load(ctx)
+	if err != nil {
 		return err
 	}
-	t.mu.RLock()
-	keys := t.keys
-	t.mu.RUnlock()
 	if !caller.Operator() && !keys.owns(caller.Subject(), raw) {
 		return errOwner
 	}
@@ -245,20 +234,22 @@ func allow(rate *limit.Rate[string], caller auth.Caller) error {
 	return nil
 }
 
-func (t *Tickets) wait(ctx context.Context) error {
+// load returns the keys and the latest revision. It waits until the Store is loaded.
+func (t *Tickets) load(ctx context.Context) (*keys, uint64, error) {
 	select {
 	case <-t.loaded:
-		return nil
 	default:
+		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+		defer cancel()
+		select {
+		case <-t.loaded:
+		case <-ctx.Done():
+			return nil, 0, auth.ErrUnavailable
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
-	defer cancel()
-	select {
-	case <-t.loaded:
-		return nil
-	case <-ctx.Done():
-		return auth.ErrUnavailable
-	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.keys, t.revision, nil
 }
 
 // Run keeps the key and the revocations up to date until ctx is done. When tickets are revoked it calls end, which must end every open
@@ -303,13 +294,6 @@ func (t *Tickets) open() {
 		}
 		close(t.loaded)
 	}
-}
-
-// Len is the number of revocations in memory.
-func (t *Tickets) Len() int {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return len(t.revoked)
 }
 
 // change applies a write to the Store. A write may arrive more than once.
