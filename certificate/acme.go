@@ -10,19 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
+	"golang.org/x/time/rate"
 )
 
 const (
-	// warnInterval limits the warnings about a domain without a certificate: each handshake
-	// would cause one.
-	warnInterval = time.Minute
-	// retryInterval respects the limits of authorities: Let's Encrypt allows five failures an hour.
-	retryInterval = 15 * time.Minute
+	warnInterval  = time.Minute      // for each domain: every handshake without a certificate would log a warning
+	retryInterval = 15 * time.Minute // Let's Encrypt allows five failures an hour
 )
 
 // ACMEConfig says which certificates to get. Only Directory is optional.
@@ -42,9 +39,7 @@ type ACME struct {
 	manager *autocert.Manager
 	domains []string
 	logger  *slog.Logger
-
-	mu       sync.Mutex
-	nextWarn map[string]time.Time // by domain
+	warn    map[string]*rate.Sometimes // by domain
 }
 
 // NewACME creates the folder. It does not contact the authority.
@@ -63,6 +58,10 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 	if err != nil {
 		return nil, err
 	}
+	warn := map[string]*rate.Sometimes{}
+	for _, domain := range cfg.Domains {
+		warn[domain] = &rate.Sometimes{Interval: warnInterval}
+	}
 	return &ACME{
 		manager: &autocert.Manager{
 			Prompt:     autocert.AcceptTOS,
@@ -73,9 +72,9 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 				HTTPClient: &http.Client{Timeout: 30 * time.Second}, // of each request
 			},
 		},
-		domains:  cfg.Domains,
-		logger:   cfg.Logger,
-		nextWarn: map[string]time.Time{},
+		domains: cfg.Domains,
+		logger:  cfg.Logger,
+		warn:    warn,
 	}, nil
 }
 
@@ -137,20 +136,10 @@ func (a *ACME) obtain(ctx context.Context, domain string) bool {
 func (a *ACME) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	certificate, err := a.manager.GetCertificate(hello)
 	challenge := slices.Contains(hello.SupportedProtos, acme.ALPNProto) // anybody can send one
-	if err != nil && !challenge && slices.Contains(a.domains, hello.ServerName) && a.reserveWarning(hello.ServerName) {
-		a.logger.Warn("no certificate: check that port 443 of the domain reaches this server", "domain", hello.ServerName, "error", fmt.Sprintf("%.500s", err))
+	if warn := a.warn[hello.ServerName]; err != nil && !challenge && warn != nil {
+		warn.Do(func() {
+			a.logger.Warn("no certificate: check that port 443 of the domain reaches this server", "domain", hello.ServerName, "error", fmt.Sprintf("%.500s", err))
+		})
 	}
 	return certificate, err
-}
-
-// reserveWarning reports whether a warning about the domain is due, and delays the next one.
-func (a *ACME) reserveWarning(domain string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := time.Now()
-	if now.Before(a.nextWarn[domain]) {
-		return false
-	}
-	a.nextWarn[domain] = now.Add(warnInterval)
-	return true
 }

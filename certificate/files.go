@@ -19,16 +19,13 @@ import (
 	"time"
 )
 
-// checkInterval is how soon a renewed certificate is served.
-const checkInterval = 5 * time.Second
+const (
+	checkInterval = 5 * time.Second
+	maxFileSize   = 1 << 20 // larger than any certificate chain
+)
 
-// maxFileSize is larger than any certificate chain.
-const maxFileSize = 1 << 20
-
-// Files is a certificate and its key in two PEM files.
-//
-// Files compares their content, so any way to replace them works: overwriting, renaming, or a
-// symbolic link to their folder, as in Kubernetes.
+// Files is a certificate and its key in two PEM files. It compares their content, so any way to
+// replace them works: overwriting, renaming, or a symbolic link to their folder, as in Kubernetes.
 type Files struct {
 	cert, key string
 	logger    *slog.Logger

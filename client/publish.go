@@ -53,13 +53,8 @@ func (c *Client) Publish(ctx context.Context, m Message) (id event.ID, err error
 	if m.Type != "" {
 		target += "?type=" + url.QueryEscape(m.Type)
 	}
-	key := cmp.Or(m.Key, rand.Text())
-	err = c.retry(ctx, func(ctx context.Context) error {
-		body, err := c.post(ctx, target, "application/octet-stream", key, []byte(m.Data))
-		if err != nil {
-			return err
-		}
-		id, err = parseResult(body)
+	err = c.post(ctx, target, "application/octet-stream", cmp.Or(m.Key, rand.Text()), []byte(m.Data), func(answer []byte) error {
+		id, err = parseResult(answer)
 		return err
 	})
 	return id, err
@@ -100,12 +95,7 @@ func (c *Client) publishLines(ctx context.Context, body []byte, sent []int, resu
 		return nil
 	}
 	answered := false
-	key := rand.Text()
-	err := c.retry(ctx, func(ctx context.Context) error {
-		answer, err := c.post(ctx, "/event", "application/x-ndjson", key, body)
-		if err != nil {
-			return err
-		}
+	err := c.post(ctx, "/event", "application/x-ndjson", rand.Text(), body, func(answer []byte) error {
 		lines := bytes.Split(bytes.TrimSuffix(answer, []byte{'\n'}), []byte{'\n'})
 		if len(lines) != len(sent) {
 			return &Error{Status: http.StatusOK, Message: fmt.Sprintf("%d results for %d messages", len(lines), len(sent))}
@@ -164,8 +154,33 @@ func (m Message) line() ([]byte, error) {
 	return line.Bytes(), err
 }
 
-// post sends the body and returns the body of the answer.
-func (c *Client) post(ctx context.Context, target, contentType, key string, body []byte) ([]byte, error) {
+// post sends the body until accept succeeds on the answer, or a retry is useless.
+func (c *Client) post(ctx context.Context, target, contentType, key string, body []byte, accept func(answer []byte) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, keyLife, errors.New("freshet: gave up, because the server soon forgets the idempotency key"))
+	defer cancel()
+	for attempt, backoff := 1, minBackoff; ; attempt, backoff = attempt+1, min(2*backoff, maxBackoff) {
+		answer, err := c.postOnce(ctx, target, contentType, key, body)
+		if err == nil {
+			err = accept(answer)
+		}
+		if err == nil || attempt == c.cfg.Attempts || !mayRetry(err) {
+			return err
+		}
+		wait := backoff/2 + mathrand.N(backoff/2) //nolint:gosec // spread, not secret
+		if e, ok := errors.AsType[*Error](err); ok {
+			wait += e.RetryAfter
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return fmt.Errorf("%w; the last of %d attempts: %w", context.Cause(ctx), attempt, err)
+		}
+	}
+}
+
+func (c *Client) postOnce(ctx context.Context, target, contentType, key string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+target, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -197,29 +212,6 @@ func parseResult(text []byte) (event.ID, error) {
 		return event.ID{}, &Error{Status: http.StatusOK, Message: "the answer has no event ID: is this a Freshet server?"}
 	}
 	return result.ID, nil
-}
-
-// retry calls send until it succeeds or a retry is useless.
-func (c *Client) retry(ctx context.Context, send func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, keyLife, errors.New("freshet: gave up, because the server soon forgets the idempotency key"))
-	defer cancel()
-	for attempt, backoff := 1, minBackoff; ; attempt, backoff = attempt+1, min(2*backoff, maxBackoff) {
-		attemptCtx, cancel := context.WithTimeout(ctx, attemptTimeout)
-		err := send(attemptCtx)
-		cancel()
-		if err == nil || attempt == c.cfg.Attempts || !mayRetry(err) {
-			return err
-		}
-		wait := backoff/2 + mathrand.N(backoff/2) //nolint:gosec // spread, not secret
-		if e, ok := errors.AsType[*Error](err); ok {
-			wait += e.RetryAfter
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return fmt.Errorf("%w; the last of %d attempts: %w", context.Cause(ctx), attempt, err)
-		}
-	}
 }
 
 // mayRetry reports whether a retry may succeed.
