@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -108,8 +107,8 @@ type claims struct {
 
 // parseClaims accepts each claim once and by its exact name (RFC 7519, section 4). encoding/json alone ignores case and repetition.
 func parseClaims(text []byte) (c claims, err error) {
-	members, err := object(text)
-	if err != nil {
+	members := object(text)
+	if members == nil {
 		return c, &tokenError{reason: "has claims that are no JSON object, or has one of them twice"}
 	}
 	for name, into := range map[string]any{
@@ -124,7 +123,7 @@ func parseClaims(text []byte) (c claims, err error) {
 	if !ok {
 		return c, nil
 	}
-	if members, err = object(own); err != nil {
+	if members = object(own); members == nil {
 		return c, &tokenError{reason: "has a claim of the wrong kind: freshet must be an object with publish and subscribe"}
 	}
 	for name, value := range members {
@@ -144,17 +143,13 @@ func parseClaims(text []byte) (c claims, err error) {
 }
 
 func parsePatterns(name string, value []byte) (event.Patterns, error) {
-	var texts []*string
+	var texts []string
 	if json.Unmarshal(value, &texts) != nil || len(texts) > maxPatterns {
 		return nil, &tokenError{reason: fmt.Sprintf("has a claim of the wrong kind: freshet.%s must be a list of at most %d topic patterns", name, maxPatterns)}
 	}
 	var patterns event.Patterns
 	for i, text := range texts {
-		var p event.Pattern
-		err := errors.New("null")
-		if text != nil {
-			p, err = event.ParsePattern(*text)
-		}
+		p, err := event.ParsePattern(text) // null is read as "", which is no pattern
 		if err != nil {
 			return nil, &tokenError{reason: fmt.Sprintf("has a claim of the wrong kind: freshet.%s[%d] is no topic pattern", name, i)}
 		}
@@ -163,35 +158,23 @@ func parsePatterns(name string, value []byte) (event.Patterns, error) {
 	return patterns, nil
 }
 
-// object returns the members of one JSON object. A member that appears twice is an error.
-func object(text []byte) (map[string]json.RawMessage, error) {
+// object returns the members of a JSON object. It returns nil for another value, or if a member appears twice.
+func object(text []byte) map[string]json.RawMessage {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
-		return nil, errors.New("no object")
+		return nil
 	}
 	members := map[string]json.RawMessage{}
 	for d.More() {
 		name, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
 		key, _ := name.(string)
-		if _, twice := members[key]; twice {
-			return nil, errors.New("twice")
-		}
 		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return nil, err
+		if _, twice := members[key]; twice || err != nil || d.Decode(&value) != nil {
+			return nil
 		}
 		members[key] = value
 	}
-	if _, err := d.Token(); err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one")
-	}
-	return members, nil
+	return members
 }
 
 func subjectOf(c jwt.RegisteredClaims, hash [sha256.Size]byte) string {

@@ -44,9 +44,6 @@ type ACME struct {
 
 // NewACME creates the folder. It does not contact the authority.
 func NewACME(cfg ACMEConfig) (*ACME, error) {
-	if len(cfg.Domains) == 0 || cfg.Folder == "" || cfg.Logger == nil {
-		return nil, errors.New("certificate: ACME needs domains, a folder and a logger")
-	}
 	if err := os.MkdirAll(cfg.Folder, 0o700); err != nil {
 		return nil, err
 	}
@@ -80,11 +77,7 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 
 // TLS returns a new configuration, for one server.
 func (a *ACME) TLS() *tls.Config {
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: a.get,
-		NextProtos:     []string{acme.ALPNProto},
-	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.get, NextProtos: []string{acme.ALPNProto}}
 }
 
 // Names returns the domains.

@@ -60,7 +60,7 @@ var (
 
 // Config configures [Tickets].
 type Config struct {
-	Store  Store
+	Store  Store        // required
 	Logger *slog.Logger // nil: logs nothing
 }
 
@@ -88,9 +88,6 @@ type revocation struct {
 
 // New returns Tickets on the Store, where it creates the shared key if there is none.
 func New(ctx context.Context, cfg Config) (*Tickets, error) {
-	if cfg.Store == nil {
-		return nil, errors.New("ticket: a store is needed")
-	}
 	key := make([]byte, keyBytes)
 	_, _ = rand.Read(key) // never fails
 	if err := cfg.Store.Create(ctx, signingKey, key); err != nil {
