@@ -19,19 +19,13 @@ const tokenCookie = "freshet_token"
 
 var errCookies = fmt.Errorf("%w: the cookie %s was sent more than once", auth.ErrUnauthenticated, tokenCookie)
 
-// Authenticate puts the [auth.Caller] into the request's context. The token is in the header Authorization: Bearer, or else in the
-// cookie freshet_token. Without a token the caller is anonymous, and handlers decide what it may do. Other schemes than Bearer are
-// ignored: they belong to a proxy.
-//
-// A bad token gets 401, also where no token is needed. A bad cookie is different for GET and HEAD: the caller is anonymous, because
-// browsers keep sending an expired cookie and should still read what anyone can read. Where a token is needed, the 401 then says what
-// is wrong with the cookie.
-//
-// With a cookie, all other methods need an Origin: this server's own, or one listed in origins. Other sites can make a browser send
-// the cookie, but cannot forge the Origin.
-//
-// A client that sends too many bad tokens gets 429, and its tokens are not checked for a while. Tokens that were good from the same
-// address before still work, for other users of that address.
+// Authenticate puts the [auth.Caller] into the request's context.
+//   - The token is in the header Authorization: Bearer, or else in the cookie freshet_token. Other schemes belong to a proxy.
+//   - Without a token the caller is anonymous, and handlers decide what it may do.
+//   - A bad token gets 401, also where no token is needed. For GET and HEAD with a bad cookie the caller is anonymous, because
+//     browsers keep sending an expired cookie. Where a token is needed, the 401 then says what is wrong with the cookie.
+//   - Other methods with a cookie need an Origin that is this server's own or listed: other sites cannot forge it.
+//   - A client that sends too many bad tokens gets 429 for a while, except for tokens that were good from its address before.
 func Authenticate(keys *auth.Keys, origins []string) gin.HandlerFunc {
 	badTokens := newBadTokenLimiter()
 	return func(c *gin.Context) {
@@ -78,13 +72,12 @@ func credential(r *http.Request) (token string, cookie, sent bool, err error) {
 // ownOrigin reports whether the request comes from a page of this server or of a listed origin; `*` lists none. If the request came
 // over plain HTTP, the page may still be HTTPS: a proxy may have ended TLS.
 func ownOrigin(r *http.Request, origins []string) bool {
-	switch origin := r.Header.Get("Origin"); {
-	case origin == "" || origin == "*":
+	origin := r.Header.Get("Origin")
+	if origin == "" || origin == "*" {
 		return false
-	case slices.Contains(origins, origin), origin == "https://"+r.Host, origin == "http://"+r.Host && r.TLS == nil:
-		return true
 	}
-	return r.Header.Get("Sec-Fetch-Site") == "same-origin" // from the browser; helps where a proxy changes Host
+	return slices.Contains(origins, origin) || origin == "https://"+r.Host || origin == "http://"+r.Host && r.TLS == nil ||
+		r.Header.Get("Sec-Fetch-Site") == "same-origin" // from the browser; helps where a proxy changes Host
 }
 
 func refuseToken(c *gin.Context, err error) {
