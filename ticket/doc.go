@@ -7,28 +7,20 @@
 // created it, topics, the origin of the pages that may use it, and its expiry. The key is random, belongs to this server alone, and
 // all nodes share it through the [Store].
 //
-// # Verifying
+// # Verifying and revoking
 //
-// [Tickets.Verify] uses memory alone: the key and the revocations that [Tickets.Run] keeps up to date. Until they are loaded it waits
-// up to five seconds, then returns [auth.ErrUnavailable]. After that a node that loses its NATS uses what it has, and learns of
-// revocations when NATS is back.
-//
-// # Revoking
-//
-// A revocation is a key with a TTL in the Store, and every node watches the Store.
-//   - [Tickets.Revoke] revokes one ticket by its ID. The ID contains a tag keyed by the subject, so that no lookup is needed to know
-//     the ticket's owner.
+//   - [Tickets.Verify] uses memory alone: the key and the revocations that [Tickets.Run] keeps up to date. Until they are loaded it
+//     waits up to five seconds, then returns [auth.ErrUnavailable]. A node that loses its NATS later uses what it has.
+//   - A revocation is a key with a TTL in the Store, which every node watches.
+//   - [Tickets.Revoke] revokes one ticket by its ID, which contains a tag keyed by the owner's subject.
 //   - [Tickets.RevokeSubject] revokes all tickets of a subject that exist now. A ticket holds the revision of the Store at its issue,
 //     and the revocation gets a later one: clocks that differ between nodes do not matter.
-//
-// Run reports revocations by calling its function end, which ends the open streams whose caller matches. A stream that opens while
-// a revocation arrives has to call [Tickets.Revoked] once end can find it.
+//   - Run reports revocations by calling its function end, which ends the open streams whose caller matches. A stream that opens
+//     while a revocation arrives has to call [Tickets.Revoked] once end can find it.
 //
 // # Bounds
 //
 // A ticket has at most 4 KiB and lives at most 24 hours. One subject may issue 10 tickets a second (200 at once) and revoke one a
 // minute (200 at once) on each node; operators have no such limit. The Store bounds the revocations, and a node drops them from memory
-// when they expire.
-//
-// All methods are safe for concurrent use.
+// when they expire. All methods are safe for concurrent use.
 package ticket

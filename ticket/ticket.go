@@ -15,16 +15,12 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// How long a ticket lives if its request does not say, and at most.
 const (
-	DefaultLifetime = time.Hour
-	MaxLifetime     = 24 * time.Hour
-)
+	DefaultLifetime = time.Hour      // of a ticket
+	MaxLifetime     = 24 * time.Hour // of a ticket
 
-const (
 	maxBytes = 4 << 10 // a ticket travels in a URL
 	audience = "freshet-ticket"
-
 	keyBytes = 32
 	idRandom = 12 // bytes of an ID that are random; as many more are the tag
 )
@@ -54,12 +50,9 @@ type keys struct {
 
 // deriveKeys returns nil if the shared key is malformed.
 func deriveKeys(shared []byte) *keys {
-	signing, err := hkdf.Key(sha256.New, shared, nil, "freshet ticket signature", keyBytes)
-	if err != nil || len(shared) != keyBytes {
-		return nil
-	}
-	tagging, err := hkdf.Key(sha256.New, shared, nil, "freshet ticket ID", keyBytes)
-	if err != nil {
+	signing, errSigning := hkdf.Key(sha256.New, shared, nil, "freshet ticket signature", keyBytes)
+	tagging, errTagging := hkdf.Key(sha256.New, shared, nil, "freshet ticket ID", keyBytes)
+	if errSigning != nil || errTagging != nil || len(shared) != keyBytes {
 		return nil
 	}
 	return &keys{signing, tagging, jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(),
