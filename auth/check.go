@@ -2,13 +2,9 @@ package auth
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 )
-
-// MinSecret is the least length of a secret in bytes, that of the hash (RFC 7518, section 3.2).
-const MinSecret = 32
 
 // CheckPublishToken returns an error that says what a publish token has to be. The error does not contain the token.
 func CheckPublishToken(token string) error {
@@ -20,8 +16,8 @@ func CheckPublishToken(token string) error {
 
 // CheckSecret returns an error that says what a secret for HS256 has to be. The error does not contain the secret.
 func CheckSecret(secret string) error {
-	if len(secret) < MinSecret {
-		return fmt.Errorf("too short: want at least %d bytes, ideally random ones", MinSecret)
+	if len(secret) < 32 { // the length of the hash (RFC 7518, section 3.2)
+		return errors.New("too short: want at least 32 bytes, ideally random ones")
 	}
 	return nil
 }

@@ -17,19 +17,16 @@ import (
 
 // Config says which tokens are valid, and what needs no token.
 type Config struct {
-	// PublishToken may do everything: at least 16 printable ASCII characters without spaces. Empty: there is none.
-	PublishToken string
-	// JWTSecret verifies tokens by HS256: at least MinSecret bytes. Empty: no such tokens are valid.
-	JWTSecret string
-	// JWKSURL has the key set (RFC 7517) for tokens by RS256, ES256 and EdDSA, which [Keys.Run] fetches. Empty: no such tokens are valid.
-	JWKSURL string
-	// Audience must be in a token's aud, and Issuer must be its iss; empty: anything.
-	Audience, Issuer string
-	// Anonymous is what can be read without a token, and with any token. None: nothing.
-	Anonymous event.Patterns
+	// Empty: no such tokens are valid.
+	PublishToken string // may do everything; see [CheckPublishToken]
+	JWTSecret    string // verifies tokens by HS256; see [CheckSecret]
+	JWKSURL      string // has the key set (RFC 7517) for tokens by RS256, ES256 and EdDSA, which [Keys.Run] fetches
 
-	Client *http.Client // its transport fetches the key set; nil: the default transport
-	Logger *slog.Logger // nil: logs nothing
+	Audience  string         // must be in a token's aud; empty: anything
+	Issuer    string         // must be a token's iss; empty: anything
+	Anonymous event.Patterns // what can be read without a token, and with any token
+	Client    *http.Client   // its transport fetches the key set; nil: the default transport
+	Logger    *slog.Logger   // nil: logs nothing
 }
 
 // Keys tells valid tokens from others. The zero value accepts no token, and allows reading nothing without one.

@@ -92,10 +92,8 @@ func refuse(broken bool, format string, args ...any) error {
 }
 
 func check(flag, value string, check func(string) error) error {
-	if value == "" || check(value) == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", flag, check(value))
+	err := check(value)
+	return refuse(value != "" && err != nil, "%s: %w", flag, err)
 }
 
 // isDomain reports whether an ACME authority can issue a certificate for the name: it has two labels or more, and is no address.
