@@ -67,14 +67,19 @@ var (
 // silent connections, refusals with 408, 425, 429 or 5xx, and at a drain. It waits for the
 // reconnection time that the server gives, and longer after repeated failures.
 //
-// It ends with ctx's error, or with an [*Error] if the server refuses the subscription:
-// bad topics, or credentials that do not suffice. With Ticket or TokenFunc it asks for new
-// credentials once before that. It ends without an error at status 204.
+// It ends with ctx's error, or with an [*Error] if the server refuses the subscription: bad
+// topics, or bad credentials, also new ones from Ticket or TokenFunc. It ends without an
+// error at status 204.
 func (c *Client) Subscribe(ctx context.Context, s Subscription) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		f := follower{client: c, sub: s, yield: yield, retry: defaultRetry}
 		if s.Ticket != nil {
-			f.sub.Ticket = f.cachedTicket(s.Ticket)
+			f.sub.Ticket = func(ctx context.Context) (_ string, err error) {
+				if f.ticket == "" {
+					f.ticket, err = s.Ticket(ctx)
+				}
+				return f.ticket, err
+			}
 		}
 		if err := f.run(ctx); err != nil {
 			yield(Event{}, err)
@@ -88,20 +93,11 @@ type follower struct {
 	sub    Subscription // its LastEventID moves on
 	yield  func(Event, error) bool
 
-	ticket   string
+	ticket   string        // cached
 	renewed  bool          // credentials were refused since the last open stream, and fetched again
 	retry    time.Duration // the reconnection time
 	failures int           // attempts in a row without a word from the server
 	opened   time.Time     // the last stream
-}
-
-func (f *follower) cachedTicket(get func(context.Context) (string, error)) func(context.Context) (string, error) {
-	return func(ctx context.Context) (_ string, err error) {
-		if f.ticket == "" {
-			f.ticket, err = get(ctx)
-		}
-		return f.ticket, err
-	}
 }
 
 // run returns nil if the loop was left or the topics have ended.
@@ -175,10 +171,10 @@ func (f *follower) read(ctx context.Context) error {
 	}
 	for {
 		frame, err := r.Next()
-		if err != nil {
-			return err
+		if err == nil {
+			err = f.handle(frame)
 		}
-		if err := f.handle(frame); err != nil {
+		if err != nil {
 			return err
 		}
 	}
