@@ -27,11 +27,11 @@ const (
 
 // authenticateJWT returns the caller of a JSON web token. Until its signature is verified, it is not trusted and no error explains it.
 func (k *Keys) authenticateJWT(ctx context.Context, bearer string, hash [sha256.Size]byte) (Caller, error) {
-	var raw payload
-	if err := k.verify(ctx, bearer, &raw); err != nil {
+	text, err := k.verify(ctx, bearer)
+	if err != nil {
 		return Caller{}, err
 	}
-	c, err := parseClaims(raw.text)
+	c, err := parseClaims(text)
 	if err != nil {
 		return Caller{}, err
 	}
@@ -64,9 +64,9 @@ func (k *Keys) authenticateJWT(ctx context.Context, bearer string, hash [sha256.
 }
 
 // verify checks the signature and returns the payload. The key is that of the algorithm, never another: a public key is no secret.
-func (k *Keys) verify(ctx context.Context, bearer string, into *payload) error {
-	unavailable := false
-	_, err := k.parser.ParseWithClaims(bearer, into, func(token *jwt.Token) (any, error) {
+func (k *Keys) verify(ctx context.Context, bearer string) ([]byte, error) {
+	var claims payload
+	_, err := k.parser.ParseWithClaims(bearer, &claims, func(token *jwt.Token) (any, error) {
 		if _, critical := token.Header["crit"]; critical {
 			return nil, errUnknown // an extension that this server does not understand (RFC 7515, section 4.1.11)
 		}
@@ -74,18 +74,18 @@ func (k *Keys) verify(ctx context.Context, bearer string, into *payload) error {
 			return k.secret, nil
 		}
 		keys := k.set.wait()
-		if unavailable = keys == nil; unavailable {
+		if keys == nil {
 			return nil, ErrUnavailable
 		}
 		return keys.KeyfuncCtx(context.WithoutCancel(ctx))(token) // a client that leaves does not end a fetch
 	})
 	switch {
-	case unavailable:
-		return ErrUnavailable
+	case errors.Is(err, ErrUnavailable):
+		return nil, ErrUnavailable
 	case err != nil:
-		return errUnknown
+		return nil, errUnknown
 	}
-	return nil
+	return claims.text, nil
 }
 
 // payload is the text of a token's claims.
