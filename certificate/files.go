@@ -8,6 +8,7 @@ package certificate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -96,12 +97,9 @@ func (f *Files) Check() {
 
 // read returns the pair and a checksum of the files' content, or of the error.
 func (f *Files) read() (*tls.Certificate, [sha256.Size]byte, error) {
-	cert, err := readFile(f.cert)
-	if err != nil {
-		return nil, sha256.Sum256([]byte(err.Error())), err
-	}
-	key, err := readFile(f.key)
-	if err != nil {
+	cert, errCert := readFile(f.cert)
+	key, errKey := readFile(f.key)
+	if err := cmp.Or(errCert, errKey); err != nil {
 		return nil, sha256.Sum256([]byte(err.Error())), err
 	}
 	sum := sha256.Sum256(bytes.Join([][]byte{cert, key}, []byte{0}))

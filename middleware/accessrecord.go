@@ -26,7 +26,7 @@ func (a *accessRecord) Add(attrs ...slog.Attr) { a.attrs = append(a.attrs, attrs
 // keep: there may be half a million.
 func (a *accessRecord) Detach() (finish func(bytes int, attrs ...slog.Attr)) {
 	a.detached = true
-	level := levelOf(a.c.Request.URL.Path, a.c.Writer.Status())
+	level := levelOf(a.c)
 	if !a.logger.Enabled(a.c.Request.Context(), level) {
 		return func(int, ...slog.Attr) {}
 	}
@@ -41,18 +41,17 @@ func (a *accessRecord) Detach() (finish func(bytes int, attrs ...slog.Attr)) {
 
 // returned writes the record of a handler that has returned, or that has panicked.
 func (a *accessRecord) returned(aborted bool) {
-	if a.detached && !aborted {
-		return
+	switch {
+	case a.detached && !aborted:
+	case a.writer.flushed:
+		a.write("stream closed", true, aborted)
+	default:
+		a.write("request", true, aborted)
 	}
-	message := "request"
-	if a.writer.flushed {
-		message = "stream closed"
-	}
-	a.write(message, true, aborted)
 }
 
 func (a *accessRecord) write(message string, done, aborted bool) {
-	ctx, level := a.c.Request.Context(), levelOf(a.c.Request.URL.Path, a.c.Writer.Status())
+	ctx, level := a.c.Request.Context(), levelOf(a.c)
 	if !a.logger.Enabled(ctx, level) {
 		return
 	}

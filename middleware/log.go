@@ -57,7 +57,8 @@ func fieldsOf(c *gin.Context) fields {
 	return f
 }
 
-func levelOf(path string, status int) slog.Level {
+func levelOf(c *gin.Context) slog.Level {
+	path, status := c.Request.URL.Path, c.Writer.Status()
 	quiet := path == "/livez" || path == "/readyz" || strings.HasPrefix(path, "/assets/")
 	switch {
 	case status == http.StatusServiceUnavailable:
