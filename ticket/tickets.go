@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -319,11 +320,7 @@ func (t *Tickets) change(key string, value []byte, revision uint64) {
 	t.revoked[key] = revocation{revision, expires}
 	if now.Sub(t.swept) >= sweepPause {
 		t.swept = now
-		for key, r := range t.revoked {
-			if !now.Before(r.expires) {
-				delete(t.revoked, key)
-			}
-		}
+		maps.DeleteFunc(t.revoked, func(_ string, r revocation) bool { return !now.Before(r.expires) })
 	}
 	t.search()
 }
