@@ -112,7 +112,7 @@ func (r *Registry) Open(ctx context.Context, q Request) (*Stream, error) {
 		s.statsAt = now + r.cfg.StatsInterval
 	}
 	if expires := q.Caller.Expires(); !expires.IsZero() {
-		s.expiresAt = now + time.Until(expires)
+		s.expiresAt = now + min(time.Until(expires), Never-now)
 	}
 	var err error
 	s.sub, err = r.cfg.Hub.Subscribe(ctx, hub.Request{

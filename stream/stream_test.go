@@ -15,6 +15,8 @@ import (
 	"freshet/eventlog/eventlogtest"
 	"freshet/hub"
 	"freshet/stream"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // bench is a registry of streams of a log in memory, in fake time.
@@ -291,5 +293,26 @@ func TestLimitsAndDrain(t *testing.T) {
 			s.Close(stream.Drained)
 		}
 		must(t, <-drained)
+	})
+}
+
+// Some issuers write an expiry that a time.Duration cannot reach.
+func TestAFarExpiryIsNoExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 0, stream.Config{})
+		const secret = "thirty-two-bytes-of-a-JWT-secret"
+		keys, err := auth.New(auth.Config{JWTSecret: secret})
+		must(t, err)
+		year9999 := time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC).Unix()
+		token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "a", "exp": year9999}).SignedString([]byte(secret))
+		must(t, err)
+		caller, err := keys.Authenticate(t.Context(), token)
+		must(t, err)
+		<-time.After(time.Second) // the registry is older than its stream
+		s, out := b.open(stream.Request{Caller: caller}, "n"), &output{takes: -1}
+		if r := b.step(s, out, 0, "retry: 1000 id: 10-0"); r.Ended != stream.Open || r.Next != stream.Never {
+			t.Errorf("%s, the next step is due at %v", r.Ended, r.Next)
+		}
+		s.Close(stream.Gone)
 	})
 }
