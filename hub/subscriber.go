@@ -50,12 +50,17 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 		s.wake()
 		return dst, nil
 	}
-	if s.perTopicUpto > 0 || s.cursor+1 < s.hub.lostUntil.Load() {
+	if s.perTopicUpto > 0 {
 		return dst, ErrBehind
 	}
-	// Load matched first: if dueFrom is 0 afterwards, nothing up to matched is due.
+	// Load matched first: if dueFrom is 0 afterwards, nothing up to matched is due. Load lostUntil last, because the hub
+	// sets it before the others.
 	matched := s.hub.matched.Load()
 	from := s.dueFrom.Swap(0)
+	if s.cursor+1 < s.hub.lostUntil.Load() {
+		s.setCursor(s.cursor)
+		return dst, ErrBehind
+	}
 	if from == 0 {
 		s.cursor = max(s.cursor, matched)
 		return dst, nil
