@@ -66,6 +66,9 @@ func New(cfg Config) (*Registry, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Stats == nil {
+		cfg.Stats = func() *event.Event { return nil }
+	}
 	switch {
 	case cfg.Hub == nil:
 		return nil, errors.New("stream: a hub is needed")

@@ -142,8 +142,8 @@ func (s *Stream) writeOpening(now time.Duration, out Output, scratch *Scratch) e
 	b := &scratch.builder
 	b.Reset(s.format)
 	b.Cursor(s.sub.Cursor(), s.registry.Retry())
-	if stats := s.registry.cfg.Stats; s.stats && stats != nil {
-		if e := stats(); e != nil {
+	if s.stats {
+		if e := s.registry.cfg.Stats(); e != nil {
 			b.Event(*e)
 			s.events++
 		}

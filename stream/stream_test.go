@@ -316,3 +316,13 @@ func TestAFarExpiryIsNoExpiry(t *testing.T) {
 		s.Close(stream.Gone)
 	})
 }
+
+func TestStatsAreOptional(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 0, stream.Config{StatsInterval: time.Second})
+		s, out := b.open(stream.Request{Stats: true}, "n"), &output{takes: -1}
+		b.step(s, out, 0, "retry: 1000 id: 10-0")
+		b.step(s, out, time.Second, "")
+		s.Close(stream.Gone)
+	})
+}
