@@ -49,9 +49,6 @@ func (l *Loop) Step(ctx context.Context) bool {
 			if err != nil && ctx.Err() != nil {
 				return l.end(Gone)
 			}
-			if err != nil {
-				l.stream.registry.cfg.Logger.Warn("a stream cannot read the log", "error", err)
-			}
 			l.stream.Replayed(entries, err)
 		case l.handOff != nil && r.Wrote: // look once more, then hand off
 		case l.handOff != nil && l.handOff():

@@ -265,7 +265,13 @@ func (s *Stream) sentID(now time.Duration) {
 
 // Replay reads from the log what the stream is due next, after a step that was behind. It
 // waits for the log, so a driver of many streams calls it from another goroutine.
-func (s *Stream) Replay(ctx context.Context) ([]*hub.Entry, error) { return s.sub.Replay(ctx) }
+func (s *Stream) Replay(ctx context.Context) ([]*hub.Entry, error) {
+	entries, err := s.sub.Replay(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.registry.cfg.Logger.Warn("a stream cannot read the log", "error", err)
+	}
+	return entries, err
+}
 
 // Replayed takes the result of Replay; the next step writes it.
 func (s *Stream) Replayed(entries []*hub.Entry, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -324,5 +325,24 @@ func TestStatsAreOptional(t *testing.T) {
 		b.step(s, out, 0, "retry: 1000 id: 10-0")
 		b.step(s, out, time.Second, "")
 		s.Close(stream.Gone)
+	})
+}
+
+// A parked stream has no other place that would say it.
+func TestAFailedReadIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logged strings.Builder
+		b := newBench(t, 0, stream.Config{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+		s := b.open(stream.Request{}, "n")
+		b.log.Fail(errors.New("disk is gone"))
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := s.Replay(ctx); err == nil || strings.Count(logged.String(), "disk is gone") != 1 {
+			t.Errorf("%v, logged: %s", err, logged.String())
+		}
+		cancel()
+		if _, err := s.Replay(ctx); err == nil || strings.Count(logged.String(), "\n") != 1 {
+			t.Errorf("after the client left: %v, logged: %s", err, logged.String())
+		}
+		s.Close(stream.LogUnavailable)
 	})
 }
