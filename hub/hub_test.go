@@ -555,3 +555,34 @@ func TestEncodingsAreShared(t *testing.T) {
 		t.Error("a line is kept after the last reader of lines has gone")
 	}
 }
+
+// A replay may wait for its place on behalf of a client that has left meanwhile.
+func TestAClosedSubscriberReadsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := eventlogtest.NewMemory()
+		for range 3 {
+			log.Publish(t, "a", "x")
+		}
+		h := start(t, log, hub.Config{Replays: 1})
+		open := make(chan struct{})
+		var reads atomic.Int32
+		log.OnRead = func() { reads.Add(1); <-open }
+		var replays sync.WaitGroup
+		var subscribers []*hub.Subscriber
+		for range 3 {
+			s, err := h.Subscribe(t.Context(), hub.Request{Patterns: eventlogtest.Patterns(t, ">"), LastEventID: "10-1", Wake: func() {}})
+			must(t, err)
+			subscribers = append(subscribers, s)
+			replays.Go(func() { _, _ = s.Replay(t.Context()) })
+		}
+		synctest.Wait()
+		for _, s := range subscribers {
+			s.Close()
+		}
+		close(open)
+		replays.Wait()
+		if n := reads.Load(); n != 1 {
+			t.Errorf("%d read the log, want the one that had begun", n)
+		}
+	})
+}

@@ -44,8 +44,9 @@ func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
 	return s, nil
 }
 
-// Close ends the subscription. A last call of Wake may still come while Close runs.
+// Close ends the subscription. A last call of Wake may still come while Close runs. Replay may still run too.
 func (s *Subscriber) Close() {
+	s.closed.Store(true)
 	for _, p := range s.patterns {
 		_ = s.hub.matcher.Remove(p.String(), s) // Subscribe has inserted it
 	}

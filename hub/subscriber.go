@@ -27,7 +27,8 @@ type Subscriber struct {
 	wake         func()
 	subscribedAt uint64 // the hub's newest event at Subscribe
 
-	sent atomic.Uint64
+	sent   atomic.Uint64
+	closed atomic.Bool
 
 	// dueFrom is 0 if nothing is due, else no event below it is due. The hub changes it from 0 to the first event that
 	// matches. The reader sets it back to 0.
@@ -118,7 +119,8 @@ func (s *Subscriber) Return(e *Entry) { s.setCursor(e.seq() - 1) }
 
 // Replay reads the next due events from the log, at most about a thousand or 256 KiB, none at the log's end. Then call
 // [Subscriber.Next] again. Replay waits for a free place among the hub's replays, and for the log. It holds no place
-// while its caller writes, so slow clients do not delay others. The error is the log's, or ctx's.
+// while its caller writes, so slow clients do not delay others. After Close it soon returns none. The error is the log's,
+// or ctx's.
 func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
 	for {
 		// Each piece waits for a place again, so that a long search without matches does not delay others.
@@ -134,6 +136,9 @@ func (s *Subscriber) replayPiece(ctx context.Context) (entries []*Entry, more bo
 		return nil, false, err
 	}
 	defer s.hub.releaseReplay()
+	if s.closed.Load() {
+		return nil, false, nil
+	}
 	if s.perTopicUpto > 0 {
 		entries, err = s.replayPerTopic(ctx)
 		return entries, true, err
