@@ -35,7 +35,7 @@ type Config struct {
 	CounterInterval time.Duration       // between the counts of a stream
 	StatsInterval   time.Duration       // between the stats events of a stream
 	Stats           func() *event.Event // the latest; nil while there is none
-	Heartbeat       time.Duration       // after so long without an ID a stream sends its cursor
+	Heartbeat       time.Duration       // after so long without an ID, or up to a sixteenth less, a stream sends its cursor
 	Stall           time.Duration       // how long a client may take nothing; 0 means 30 s
 	RetryMin        time.Duration       // the reconnection time is drawn between these two
 	RetryMax        time.Duration       //

@@ -256,10 +256,11 @@ func (s *Stream) write(out Output, b *event.Builder) error {
 	return out.Write(p)
 }
 
-// sentID puts the heartbeat off.
+// sentID postpones the heartbeat. Streams that got one event at one moment send their heartbeats over a sixteenth of the
+// interval.
 func (s *Stream) sentID(now time.Duration) {
 	if d := s.registry.cfg.Heartbeat; d > 0 {
-		s.heartbeatAt = now + d
+		s.heartbeatAt = now + d - Jitter(0, d/16)
 	}
 }
 
