@@ -35,6 +35,9 @@ var contentTypes = map[string]string{
 // brotliLevel is the level from which on a higher one saves little: the highest saves 9 % more, in twenty times the time.
 const brotliLevel = 5
 
+// brotliWindow is the base-2 logarithm of Brotli's window: the default would take megabytes for each small file.
+const brotliWindow = 16
+
 // file is a file for browsers, by content coding: "br", "gzip", or "" for its bytes as they are.
 type file struct {
 	name     string
@@ -46,17 +49,28 @@ type variant struct {
 	etag    string
 }
 
-func newFile(name string, content []byte) file {
+// compressor makes files. It reuses its writers, because each takes more memory than all files.
+type compressor struct {
+	compressed bytes.Buffer // never fails, so a writer into it does not fail either
+	brotli     *brotli.Writer
+	gzip       *gzip.Writer
+}
+
+func newCompressor() *compressor {
+	return &compressor{brotli: brotli.NewWriterOptions(nil, brotli.WriterOptions{Quality: brotliLevel, LGWin: brotliWindow}), gzip: gzip.NewWriter(nil)}
+}
+
+func (z *compressor) newFile(name string, content []byte) file {
 	f := file{name, map[string]variant{"": newVariant(content)}}
-	var compressed bytes.Buffer // never fails, so a writer into it does not fail either
-	for coding, w := range map[string]io.WriteCloser{
-		"br":   brotli.NewWriterLevel(&compressed, brotliLevel),
-		"gzip": gzip.NewWriter(&compressed),
-	} {
-		compressed.Reset()
+	for coding, w := range map[string]interface {
+		io.WriteCloser
+		Reset(w io.Writer)
+	}{"br": z.brotli, "gzip": z.gzip} {
+		z.compressed.Reset()
+		w.Reset(&z.compressed)
 		_, _ = w.Write(content)
 		_ = w.Close()
-		f.variants[coding] = newVariant(bytes.Clone(compressed.Bytes()))
+		f.variants[coding] = newVariant(bytes.Clone(z.compressed.Bytes()))
 	}
 	return f
 }
@@ -105,17 +119,17 @@ func renderPage(page *template.Template, version string) (file, error) {
 	if err := page.ExecuteTemplate(&text, name, struct{ Version string }{version}); err != nil {
 		return file{}, fmt.Errorf("handlers: render the page: %w", err)
 	}
-	return newFile(name, text.Bytes()), nil
+	return newCompressor().newFile(name, text.Bytes()), nil
 }
 
 func loadAssets(files fs.FS) (map[string]file, error) {
-	assets := map[string]file{}
+	assets, compressor := map[string]file{}, newCompressor()
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		content, err := fs.ReadFile(files, name)
-		assets[name] = newFile(name, content)
+		assets[name] = compressor.newFile(name, content)
 		return err
 	})
 	if err != nil {
