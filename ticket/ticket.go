@@ -15,10 +15,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
+// How long a ticket lives if its request does not say, and at most.
 const (
-	DefaultLifetime = time.Hour      // of a ticket
-	MaxLifetime     = 24 * time.Hour // of a ticket
+	DefaultLifetime = time.Hour
+	MaxLifetime     = 24 * time.Hour
+)
 
+const (
 	maxBytes = 4 << 10 // a ticket travels in a URL
 	audience = "freshet-ticket"
 	keyBytes = 32
