@@ -38,7 +38,7 @@ type Ticket struct {
 
 // TicketCaller returns a caller with a verified ticket: one that reads the topics until the expiry.
 func TicketCaller(subject string, topics event.Patterns, expires time.Time, ticket Ticket) Caller {
-	return Caller{&identity{subject: subject, read: widest(topics), expires: expires, ticket: ticket}}
+	return Caller{&identity{subject: subject, read: topics.Widest(), expires: expires, ticket: ticket}}
 }
 
 // MayPublish is nil if the caller may publish to the topic, or, with an empty topic, to any topic at all.
@@ -108,14 +108,3 @@ func (c Caller) Operator() bool { return c.get().operator }
 
 // Ticket returns the ticket that the caller came with; the zero Ticket if none.
 func (c Caller) Ticket() Ticket { return c.get().ticket }
-
-// widest returns the patterns without those that another one covers.
-func widest(patterns event.Patterns) event.Patterns {
-	var kept event.Patterns
-	for _, p := range patterns {
-		if !slices.ContainsFunc(kept, func(q event.Pattern) bool { return q.Covers(p) }) {
-			kept = append(slices.DeleteFunc(kept, p.Covers), p)
-		}
-	}
-	return kept
-}

@@ -58,7 +58,7 @@ func (k *Keys) authenticateJWT(ctx context.Context, bearer string, hash [sha256.
 	return Caller{&identity{
 		subject: subjectOf(c.registered, hash),
 		publish: c.publish,
-		read:    widest(slices.Concat(k.shared, c.subscribe)),
+		read:    slices.Concat(k.shared, c.subscribe).Widest(),
 		expires: c.registered.ExpiresAt.Time,
 	}}, nil
 }

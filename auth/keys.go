@@ -45,7 +45,7 @@ type Keys struct {
 // New checks the Config. It fetches nothing.
 func New(config Config) (*Keys, error) {
 	k := &Keys{
-		shared:   widest(config.Anonymous),
+		shared:   config.Anonymous.Widest(),
 		operator: Caller{&identity{subject: "operator", operator: true, read: event.Patterns{event.All}}},
 	}
 	k.anonymous = Caller{&identity{read: k.shared}}

@@ -25,7 +25,7 @@ func (f Format) ContentType() string {
 // AppendEvent appends the event to dst.
 func (f Format) AppendEvent(dst []byte, e Event) []byte {
 	if f == Lines {
-		return appendLine(dst, e)
+		return e.line().append(dst)
 	}
 	return appendFrame(dst, e)
 }
@@ -35,7 +35,7 @@ func (f Format) AppendEvent(dst []byte, e Event) []byte {
 // heartbeat.
 func (f Format) AppendCursor(dst []byte, cursor ID, retry time.Duration) []byte {
 	if f == Lines {
-		return appendCursorLine(dst, cursor, retry)
+		return line{ID: cursor, Retry: retry.Milliseconds()}.append(dst)
 	}
 	return appendCursorFrame(dst, cursor, retry)
 }

@@ -74,6 +74,16 @@ func (ps Patterns) Match(t Topic) bool {
 	return slices.ContainsFunc(ps, func(p Pattern) bool { return p.Match(t) })
 }
 
+// Widest returns the patterns without duplicates and without those that another one covers.
+func (ps Patterns) Widest() (widest Patterns) {
+	for _, p := range ps {
+		if !slices.ContainsFunc(widest, func(q Pattern) bool { return q.Covers(p) }) {
+			widest = append(slices.DeleteFunc(widest, p.Covers), p)
+		}
+	}
+	return widest
+}
+
 func checkSegments(s string, wildcards bool) error {
 	switch {
 	case s == "":

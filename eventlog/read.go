@@ -155,27 +155,18 @@ const everything = ">"
 // overlap. So a pattern that another one covers is left out, and if two cross, like a.* and
 // *.b, the filter is everything and the reader selects.
 func subjects(patterns event.Patterns) []string {
-	var distinct event.Patterns
-	for i, p := range patterns {
-		covered := false
-		for j, q := range patterns {
-			covered = covered || q.Covers(p) && (!p.Covers(q) || j < i)
-		}
-		if !covered {
-			distinct = append(distinct, p)
-		}
+	widest := patterns.Widest()
+	if len(widest) == 0 || widest[0] == event.All {
+		return []string{everything}
 	}
 	var filters []string
-	for i, p := range distinct {
-		for _, q := range distinct[:i] {
+	for i, p := range widest {
+		for _, q := range widest[:i] {
 			if server.SubjectsCollide(p.String(), q.String()) {
 				return []string{everything}
 			}
 		}
 		filters = append(filters, subjectPrefix+p.String())
-	}
-	if len(distinct) == 0 || distinct[0] == event.All {
-		return []string{everything}
 	}
 	return filters
 }
