@@ -40,17 +40,15 @@ const (
 )
 
 // listConnections serves GET /connections: the newest open streams of this node, and the stats of every node.
-func (h *Handlers) listConnections(c *gin.Context) {
+func (h *Handlers) listConnections(c *gin.Context) error {
 	if err := operator(c); err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	limit := defaultConnections
 	if text := c.Query("limit"); text != "" {
 		var err error
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxConnections {
-			fail(c, fmt.Errorf("%w: limit must be from 1 to %d", errRequest, maxConnections))
-			return
+			return fmt.Errorf("%w: limit must be from 1 to %d", errRequest, maxConnections)
 		}
 	}
 	connections := []connectionJSON{}
@@ -59,24 +57,24 @@ func (h *Handlers) listConnections(c *gin.Context) {
 	}
 	c.Header("Cache-Control", "no-store")
 	c.PureJSON(http.StatusOK, gin.H{"total": h.streams.Len(), "connections": connections, "nodes": h.nodes.all()})
+	return nil
 }
 
 // endConnection serves DELETE /connections/{id}. The client gets the event drain and reconnects.
-func (h *Handlers) endConnection(c *gin.Context) {
+func (h *Handlers) endConnection(c *gin.Context) error {
 	if err := operator(c); err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	var s *stream.Stream
 	if id, err := strconv.ParseUint(c.Param("id"), 36, 64); err == nil {
 		s = h.streams.Find(id)
 	}
 	if s == nil {
-		fail(c, errNoConnection)
-		return
+		return errNoConnection
 	}
 	s.Stop(stream.Ended)
 	c.Status(http.StatusNoContent)
+	return nil
 }
 
 // operator returns an error unless the caller is an operator.

@@ -101,6 +101,15 @@ func problemOf(err error) (status int, p problem) {
 // statusGone is for the request log alone: the client left before the response (nginx's 499).
 const statusGone = 499
 
+// orFail makes a handler of a function that returns an error instead of sending a response.
+func orFail(serve func(*gin.Context) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if err := serve(c); err != nil {
+			fail(c, err)
+		}
+	}
+}
+
 // fail sends the error as the response.
 func fail(c *gin.Context, err error) {
 	// The client has left. A slow body ends the context too, but there the client still waits.

@@ -145,18 +145,18 @@ func New(cfg Config) (*Handlers, error) {
 func (h *Handlers) Register(r gin.IRouter) {
 	r.GET("/event", h.streamEvents)
 	r.GET("/event/:topic", h.streamEvents)
-	r.POST("/event", h.publishMany)
-	r.POST("/event/:topic", h.publish)
+	r.POST("/event", orFail(h.publishMany))
+	r.POST("/event/:topic", orFail(h.publish))
 	reads := []string{http.MethodGet, http.MethodHead}
-	r.Match(reads, "/history", h.history)
-	r.Match(reads, "/connections", h.listConnections)
-	r.DELETE("/connections/:id", h.endConnection)
+	r.Match(reads, "/history", orFail(h.history))
+	r.Match(reads, "/connections", orFail(h.listConnections))
+	r.DELETE("/connections/:id", orFail(h.endConnection))
 	r.Match(reads, "/livez", h.livez)
 	r.Match(reads, "/readyz", h.readyz)
 	if h.cfg.Tickets != nil {
-		r.POST("/ticket", h.issueTicket)
-		r.DELETE("/ticket", h.revokeTickets)
-		r.DELETE("/ticket/:id", h.revokeTicket)
+		r.POST("/ticket", orFail(h.issueTicket))
+		r.DELETE("/ticket", orFail(h.revokeTickets))
+		r.DELETE("/ticket/:id", orFail(h.revokeTicket))
 	}
 	if h.cfg.Page != nil {
 		r.Match(reads, "/", h.servePage)

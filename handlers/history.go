@@ -35,20 +35,17 @@ type historyPage struct {
 
 // history serves GET /history: a page of stored events, oldest first. A page has the events that a stream would send,
 // including a gap.
-func (h *Handlers) history(c *gin.Context) {
+func (h *Handlers) history(c *gin.Context) error {
 	if err := h.authenticateTicket(c); err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	patterns, _, _, err := h.parseTopics(c)
 	if err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	_, since, err := parsePosition(c)
 	if err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	if (since == event.Since{}) {
 		since.All = true
@@ -56,40 +53,35 @@ func (h *Handlers) history(c *gin.Context) {
 	limit := defaultPageEvents
 	if text := c.Query("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxPageEvents {
-			fail(c, &event.InvalidError{Field: "limit", Reason: fmt.Sprintf("must be from 1 to %d", maxPageEvents)})
-			return
+			return &event.InvalidError{Field: "limit", Reason: fmt.Sprintf("must be from 1 to %d", maxPageEvents)}
 		}
 	}
 	address := networkOf(c)
 	if !h.addressPages.Acquire(address) {
-		fail(c, errAddressPages)
-		return
+		return errAddressPages
 	}
 	defer h.addressPages.Release(address)
 	select {
 	case h.pages <- struct{}{}:
 		defer func() { <-h.pages }()
 	case <-c.Request.Context().Done():
-		fail(c, c.Request.Context().Err())
-		return
+		return c.Request.Context().Err()
 	case <-time.After(pageWait):
-		fail(c, errPages)
-		return
+		return errPages
 	}
 	sub, err := h.hub.Subscribe(c.Request.Context(), hub.Request{
 		Patterns: patterns, LastEventID: c.Query("cursor"), Since: since, Wake: func() {},
 	})
 	if err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	defer sub.Close()
 	page, err := readPage(c.Request.Context(), sub, limit)
 	if err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	sendPage(c, page)
+	return nil
 }
 
 func readPage(ctx context.Context, sub *hub.Subscriber, limit int) (historyPage, error) {

@@ -36,71 +36,64 @@ type published struct {
 }
 
 // publish serves POST /event/{topic}: the body is the data, unchanged.
-func (h *Handlers) publish(c *gin.Context) {
+func (h *Handlers) publish(c *gin.Context) error {
 	topic, err := event.ParseTopic(c.Param("topic"))
 	if err == nil {
 		err = mayPublish(c, topic)
 	}
 	if err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	typ := event.TypeOf(topic)
 	if name := cmp.Or(c.Query("type"), c.GetHeader("Event-Type")); name != "" {
 		if typ, err = event.ParseType(name); err != nil {
-			fail(c, err)
-			return
+			return err
 		}
 	}
 	body, key, err := h.readPublish(c)
 	if err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	e, err := event.New(topic, typ, string(body))
-	h.publishOne(c, eventlog.Entry{Event: e, Key: key}, err)
+	return h.publishOne(c, eventlog.Entry{Event: e, Key: key}, err)
 }
 
 // publishMany serves POST /event: one event as JSON, or many as NDJSON.
-func (h *Handlers) publishMany(c *gin.Context) {
+func (h *Handlers) publishMany(c *gin.Context) error {
 	if c.Query("type") != "" || c.GetHeader("Event-Type") != "" {
-		fail(c, &event.InvalidError{Field: "type", Reason: `must be a field of the JSON here: {"topic","type","data"}`})
-		return
+		return &event.InvalidError{Field: "type", Reason: `must be a field of the JSON here: {"topic","type","data"}`}
 	}
 	body, key, err := h.readPublish(c)
 	if err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	switch kind, _, _ := mime.ParseMediaType(c.GetHeader("Content-Type")); kind {
 	case "application/x-ndjson", "application/ndjson", "application/jsonl":
-		h.publishLines(c, body, key)
-		return
+		return h.publishLines(c, body, key)
 	}
 	e, err := parsePublishable(c, body)
-	h.publishOne(c, eventlog.Entry{Event: e, Key: key}, err)
+	return h.publishOne(c, eventlog.Entry{Event: e, Key: key}, err)
 }
 
 // publishOne appends the entry, unless there was an error, and sends its ID.
-func (h *Handlers) publishOne(c *gin.Context, entry eventlog.Entry, err error) {
+func (h *Handlers) publishOne(c *gin.Context, entry eventlog.Entry, err error) error {
 	if err == nil {
 		err = h.allowPublish(c, 1)
 	}
 	if err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	// The append goes on if the publisher disconnects.
 	receipt := h.log.Append(context.WithoutCancel(c.Request.Context()), entry)
 	if receipt.Err != nil {
-		fail(c, uncertain(receipt.Err))
-		return
+		return uncertain(receipt.Err)
 	}
 	status := http.StatusCreated
 	if receipt.Repeat {
 		status = http.StatusOK
 	}
 	c.PureJSON(status, published{receipt.ID, entry.Event.Topic().String()})
+	return nil
 }
 
 // uncertain makes an unavailable log errUncertain: the log may have stored the event.
@@ -112,21 +105,19 @@ func uncertain(err error) error {
 }
 
 // publishLines appends the valid lines in order, and responds to each line with a line: published or an error.
-func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
+func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) error {
 	var (
 		entries []eventlog.Entry
 		errs    []error // one for each line; nil for the lines in entries
 	)
 	body = bytes.TrimRight(body, "\r\n")
 	if n := bytes.Count(body, []byte{'\n'}) + 1; n > maxLines {
-		fail(c, fmt.Errorf("%w: %d lines; send at most %d in one request", errBulk, n, maxLines))
-		return
+		return fmt.Errorf("%w: %d lines; send at most %d in one request", errBulk, n, maxLines)
 	}
 	for n, line := range bytes.Split(body, []byte{'\n'}) {
 		e, err := parsePublishable(c, line)
 		if errors.Is(err, auth.ErrUnauthenticated) {
-			fail(c, err)
-			return
+			return err
 		}
 		if errs = append(errs, err); err != nil {
 			continue
@@ -138,8 +129,7 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 		entries = append(entries, entry)
 	}
 	if err := h.allowPublish(c, len(entries)); err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	receipts := h.log.AppendAll(context.WithoutCancel(c.Request.Context()), entries)
 
@@ -161,11 +151,11 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) {
 			result = problemBody{p}
 		}
 		if err := lines.Encode(result); err != nil {
-			fail(c, err)
-			return
+			return err
 		}
 	}
 	c.Data(http.StatusOK, event.Lines.ContentType(), response.Bytes())
+	return nil
 }
 
 // readPublish reads the body and the idempotency key. It refuses callers without any right to publish first.

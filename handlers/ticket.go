@@ -33,7 +33,7 @@ type ticketResponse struct {
 }
 
 // issueTicket serves POST /ticket: a ticket with some of the rights of the caller's token, for pages of one origin.
-func (h *Handlers) issueTicket(c *gin.Context) {
+func (h *Handlers) issueTicket(c *gin.Context) error {
 	caller, err := tokenCaller(c)
 	var request ticket.Request
 	if err == nil {
@@ -45,8 +45,7 @@ func (h *Handlers) issueTicket(c *gin.Context) {
 		token, t, err = h.cfg.Tickets.Issue(c.Request.Context(), caller, request)
 	}
 	if err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	response := ticketResponse{
 		Ticket: token, ID: t.ID, Subject: t.Subject, Topics: []string{}, Origin: t.Origin, Expires: t.Expires.UTC(),
@@ -57,6 +56,7 @@ func (h *Handlers) issueTicket(c *gin.Context) {
 	}
 	c.Header("Cache-Control", "no-store")
 	c.PureJSON(http.StatusCreated, response)
+	return nil
 }
 
 // tokenCaller returns the caller, who must have a token.
@@ -129,32 +129,32 @@ func (h *Handlers) parseTicketRequest(c *gin.Context) (r ticket.Request, err err
 }
 
 // revokeTicket serves DELETE /ticket/{id}.
-func (h *Handlers) revokeTicket(c *gin.Context) {
+func (h *Handlers) revokeTicket(c *gin.Context) error {
 	caller, err := tokenCaller(c)
 	if err == nil {
 		err = h.cfg.Tickets.Revoke(c.Request.Context(), caller, c.Param("id"))
 	}
-	sendRevoked(c, err)
+	return sendRevoked(c, err)
 }
 
 // revokeTickets serves DELETE /ticket?subject=.
-func (h *Handlers) revokeTickets(c *gin.Context) {
+func (h *Handlers) revokeTickets(c *gin.Context) error {
 	caller, err := tokenCaller(c)
 	if err == nil {
 		err = h.cfg.Tickets.RevokeSubject(c.Request.Context(), caller, c.Query("subject"))
 	}
-	sendRevoked(c, err)
+	return sendRevoked(c, err)
 }
 
-func sendRevoked(c *gin.Context, err error) {
+func sendRevoked(c *gin.Context, err error) error {
 	if errors.Is(err, eventlog.ErrFull) {
 		err = fmt.Errorf("%w: %w", errRevocations, err)
 	}
 	if err != nil {
-		fail(c, err)
-		return
+		return err
 	}
 	c.Status(http.StatusNoContent)
+	return nil
 }
 
 // authenticateTicket makes the ticket's caller the caller of the request, if the request has a ticket. A ticket takes precedence over a
