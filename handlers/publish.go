@@ -167,10 +167,15 @@ func (h *Handlers) readPublish(c *gin.Context) (body []byte, key string, err err
 	if len(key) > 200 || strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return nil, "", &event.InvalidError{Field: "Idempotency-Key", Reason: "must be at most 200 printable ASCII characters"}
 	}
-	// The deadline stops a slow publisher. A transport without this deadline has its own.
+	body, err = readBody(c, h.cfg.MaxBody)
+	return body, key, err
+}
+
+// readBody reads a body of at most size bytes. Its deadline stops a slow client; a transport without deadlines has its own.
+func readBody(c *gin.Context, size int64) ([]byte, error) {
 	control := http.NewResponseController(c.Writer)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
-	body, err = io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, h.cfg.MaxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, size))
 	if err == nil { // else the deadline is also for the rest of the body, which net/http reads
 		_ = control.SetReadDeadline(time.Time{})
 	}
@@ -180,7 +185,7 @@ func (h *Handlers) readPublish(c *gin.Context) (body []byte, key string, err err
 	} else if err != nil && !errors.As(err, &tooLarge) {
 		err = fmt.Errorf("%w: the body is incomplete; send it again", errRequest)
 	}
-	return body, key, err
+	return body, err
 }
 
 func mayPublish(c *gin.Context, topic event.Topic) error {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -76,17 +75,10 @@ func (h *Handlers) parseTicketRequest(c *gin.Context) (r ticket.Request, err err
 		Origin   string   `json:"origin"`
 		Lifetime string   `json:"lifetime"`
 	}
-	control := http.NewResponseController(c.Writer)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a transport without deadlines has its own
-	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxTicketBody))
+	body, err := readBody(c, maxTicketBody)
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if !errors.As(err, &tooLarge) {
-			err = fmt.Errorf("%w: the body is incomplete", errRequest)
-		}
 		return r, err
 	}
-	_ = control.SetReadDeadline(time.Time{})
 	if len(bytes.TrimSpace(body)) > 0 {
 		decoder := json.NewDecoder(bytes.NewReader(body))
 		decoder.DisallowUnknownFields()
