@@ -122,9 +122,6 @@ func (p *Process) Addr() string {
 	return address
 }
 
-// Pid is the process's ID.
-func (p *Process) Pid() int { return p.cmd.Process.Pid }
-
 // Log is what the server has logged so far.
 func (p *Process) Log() string { return p.log.String() }
 

@@ -82,14 +82,10 @@ func Open(cfg Config) (*Conn, error) {
 		options = append(options, nats.UserCredentials(cfg.Creds))
 	}
 	if c.Conn, err = nats.Connect(cfg.URLs, options...); err != nil {
-		return nil, errors.Join(fmt.Errorf("connect to NATS at %s: %w", redacted(cfg.URLs), err), c.Server.close())
+		withoutCredentials := regexp.MustCompile("[^/,]*@").ReplaceAllString(cfg.URLs, "")
+		return nil, errors.Join(fmt.Errorf("connect to NATS at %s: %w", withoutCredentials, err), c.Server.close())
 	}
 	return c, nil
-}
-
-// redacted removes the credentials from the URLs.
-func redacted(urls string) string {
-	return regexp.MustCompile("[^/,]*@").ReplaceAllString(urls, "")
 }
 
 // Close closes the connection, stops the embedded server and unlocks its data folder. A
