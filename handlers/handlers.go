@@ -152,7 +152,7 @@ func (h *Handlers) Register(r gin.IRouter) {
 	r.Match(reads, "/connections", orFail(h.listConnections))
 	r.DELETE("/connections/:id", orFail(h.endConnection))
 	r.Match(reads, "/livez", h.livez)
-	r.Match(reads, "/readyz", h.readyz)
+	r.Match(reads, "/readyz", orFail(h.readyz))
 	if h.cfg.Tickets != nil {
 		r.POST("/ticket", orFail(h.issueTicket))
 		r.DELETE("/ticket", orFail(h.revokeTickets))
@@ -162,7 +162,7 @@ func (h *Handlers) Register(r gin.IRouter) {
 		r.Match(reads, "/", h.servePage)
 	}
 	if h.assets != nil {
-		r.Match(reads, "/assets/*name", h.serveAsset)
+		r.Match(reads, "/assets/*name", orFail(h.serveAsset))
 	}
 }
 

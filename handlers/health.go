@@ -18,16 +18,15 @@ func (h *Handlers) livez(c *gin.Context) {
 
 // readyz serves GET /readyz: streams and publishing work. It fails during a drain, and while the log does not respond
 // or cannot be written.
-func (h *Handlers) readyz(c *gin.Context) {
+func (h *Handlers) readyz(c *gin.Context) error {
 	if h.streams.Draining() {
-		fail(c, stream.ErrDraining)
-		return
+		return stream.ErrDraining
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
 	if err := h.log.Ready(ctx); err != nil {
-		fail(c, fmt.Errorf("%w: %v", errNotReady, err)) //nolint:errorlint // the response is that of errNotReady
-		return
+		return fmt.Errorf("%w: %v", errNotReady, err) //nolint:errorlint // the response is that of errNotReady
 	}
 	c.PureJSON(http.StatusOK, gin.H{"status": "ready"})
+	return nil
 }

@@ -145,11 +145,11 @@ func (h *Handlers) servePage(c *gin.Context) {
 }
 
 // serveAsset serves GET /assets/{name}.
-func (h *Handlers) serveAsset(c *gin.Context) {
+func (h *Handlers) serveAsset(c *gin.Context) error {
 	f, ok := h.assets[strings.TrimPrefix(c.Param("name"), "/")]
 	if !ok {
-		fail(c, errNotFound)
-		return
+		return errNotFound
 	}
 	f.serve(c)
+	return nil
 }
