@@ -23,6 +23,7 @@ import (
 	"freshet/eventlog/eventlogtest"
 	"freshet/handlers"
 	"freshet/hub"
+	"freshet/ticket"
 )
 
 // Clients that dawdle over a request are cut off; streams that are open are left alone.
@@ -57,6 +58,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 			{"half a header", "GET /event HTTP/1.1\r\nHost: x\r\nX-Slow: ", 10 * time.Second, ""},
 			{"a body", post("/event/n", "Bearer "+token), 30 * time.Second, "HTTP/1.1 408 "},
 			{"a body as JSON", post("/event", "Bearer "+token), 30 * time.Second, "HTTP/1.1 408 "},
+			{"a body for a ticket", post("/ticket", "Bearer "+token), 30 * time.Second, "HTTP/1.1 408 "},
 			{"a body that may not be sent", post("/event/n", "none"), 30 * time.Second, "HTTP/1.1 401 "},
 			{"a body that nobody reads", post("/nowhere", "none"), 30 * time.Second, "HTTP/1.1 404 "},
 			{"a body for a stream", "GET /event/n HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", 30 * time.Second, "HTTP/1.1 400 "},
@@ -159,7 +161,9 @@ func servePipes(t *testing.T, token string) (*pipes, *eventlogtest.Memory) {
 	log := eventlogtest.NewMemory()
 	h, err := hub.New(t.Context(), log, hub.Config{})
 	must(t, err)
-	hs, err := handlers.New(handlers.Config{Log: log, Hub: h, Heartbeat: 15 * time.Second})
+	tickets, err := ticket.New(t.Context(), ticket.Config{Store: eventlogtest.NewStore()})
+	must(t, err)
+	hs, err := handlers.New(handlers.Config{Log: log, Hub: h, Heartbeat: 15 * time.Second, Tickets: tickets})
 	must(t, err)
 	keys, err := auth.New(auth.Config{PublishToken: token, Anonymous: event.Patterns{event.All}})
 	must(t, err)
