@@ -120,12 +120,18 @@ func (s *Server) Publish(ctx context.Context, topic, typ, data, key string) (id 
 	return published.ID, err
 }
 
-// FreeAddress returns an address on 127.0.0.1 that nothing listens on, with a port that the
-// system gives to no outgoing connection: a server can come back to it.
+// given holds the addresses that FreeAddress has returned: tests of one process that run in parallel get different ones.
+var given sync.Map
+
+// FreeAddress returns an address on 127.0.0.1 that nothing listens on, with a port that the system gives to no outgoing
+// connection: a server can come back to it.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
 		address := "127.0.0.1:" + strconv.Itoa(10_000+rand.IntN(20_000)) //nolint:gosec // a port, not a secret
+		if _, taken := given.LoadOrStore(address, true); taken {
+			continue
+		}
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
 		if err == nil {
 			_ = l.Close()
