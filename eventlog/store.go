@@ -86,30 +86,49 @@ func (s *Store) Watch(ctx context.Context, change func(key string, value []byte,
 	}
 }
 
-// watch returns when the library's watcher ends, the connection was replaced, or loading takes too long: if the last values expire while
+// watch returns when the library's watcher ends or reports too little, the connection was replaced, or loading takes too long: if the last values expire while
 // they are loaded, the watcher of nats.go 1.55 never reports the end of loading.
 func (s *Store) watch(ctx context.Context, connected <-chan nats.Status, change func(key string, value []byte, revision uint64), loaded func()) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	loading := time.AfterFunc(2*answerTimeout, stop)
 	defer loading.Stop()
+	status, err := s.kv.Status(ctx) // from the leader: the watcher's server may lag, and report less
+	if err != nil {
+		return err
+	}
+	held := int(status.Values())
 	watcher, err := s.kv.WatchAll(ctx)
 	if err != nil {
 		return err
 	}
 	defer drain(watcher)
 	defer stop()
-	for {
+	report := func(entry jetstream.KeyValueEntry) {
+		if entry.Operation() == jetstream.KeyValuePut {
+			change(entry.Key(), entry.Value(), entry.Revision())
+		}
+	}
+	var initial []jetstream.KeyValueEntry
+	for complete := false; ; {
 		select {
 		case entry, open := <-watcher.Updates():
 			switch {
 			case !open:
 				return errBroken
+			case entry == nil && len(initial) < held:
+				return fmt.Errorf("%w: %d of %d values were reported", errBroken, len(initial), held)
 			case entry == nil:
 				loading.Stop()
+				for _, entry := range initial {
+					report(entry)
+				}
+				complete, initial = true, nil
 				loaded()
-			case entry.Operation() == jetstream.KeyValuePut:
-				change(entry.Key(), entry.Value(), entry.Revision())
+			case complete:
+				report(entry)
+			default:
+				initial = append(initial, entry)
 			}
 		case <-connected: // the watcher would notice after ten seconds
 			return nil
