@@ -38,7 +38,7 @@ type publishToken struct {
 	configured bool
 }
 
-// New wires the application. It opens the log, so the caller calls Run or Close.
+// New wires the application. It opens the log, so the caller calls Run, which closes it.
 func New(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App, err error) {
 	a := &App{token: publishToken{string(cfg.PublishToken), cfg.PublishToken != ""}}
 	if a.log, err = openLog(ctx, cfg, logger); err != nil {
@@ -81,9 +81,6 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keys.Run(ctx) })
 	return errors.Join(g.Wait(), a.log.Close())
 }
-
-// Close closes an App that does not run.
-func (a *App) Close() error { return a.log.Close() }
 
 // openLog opens the log; its errors name the flag to check.
 func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*eventlog.Log, error) {

@@ -5,6 +5,5 @@
 //   - [Serve] runs a server with its listeners until its context ends, then drains it.
 //   - [New] wires an [App] without listeners, for tests and for programs that bring their own.
 //
-// An App is closed by Run, or by Close if Run was never called. Serve returns after every
-// goroutine that it started has ended.
+// Run closes the App's log. Serve returns after every goroutine that it started has ended.
 package app

@@ -1,8 +1,8 @@
 // Package stream delivers events to open connections.
 //
 // A [Stream] is one connection's state machine: the opening, replay, live events, the
-// counter, stats, heartbeats, drain and expiry. [Stream.Step] writes everything that is due
-// and says when the next step is due, and why the stream is over if it is. It never blocks
+// counter, stats, heartbeats, drain and expiry. [Stream.Step] writes everything that is due.
+// It returns when the next step is due, or why the stream has ended. It never blocks
 // and starts no goroutine. A driver runs the machine:
 //
 //   - [Loop] runs it on the goroutine of an HTTP handler and writes to a [Response].

@@ -7,8 +7,8 @@
 //
 //   - A connection enters in the middle of a chunked response (RFC 9112, 7.1), at the end of
 //     a chunk, and stays until its stream ends. Bytes that the peer sends are not read.
-//   - Nothing that a shard does ever waits. A stream that falls behind the hub's window is
-//     read for from the log by a goroutine, a piece at a time.
+//   - Nothing that a shard does ever waits. If a stream falls behind the hub's window,
+//     a goroutine reads the log for it, a piece at a time.
 //   - A socket that takes nothing keeps at most one event and one piece of a replay, and is
 //     closed after the registry's stall time.
 //   - [Park.Run] waits for every goroutine that it starts.

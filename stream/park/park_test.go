@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"freshet/app/apptest"
 	"freshet/event"
 	"freshet/eventlog/eventlogtest"
 	"freshet/hub"
@@ -357,7 +358,7 @@ func TestAStreamThatIsBehindReadsTheLog(t *testing.T) {
 	for i := range events {
 		g.log.Publish(t, "n", fmt.Sprint(i, " ", strings.Repeat("y", 2000)))
 	}
-	must(t, until(within(t), func() bool { return g.hub.Stats().Published == events+1 }))
+	must(t, apptest.Until(within(t), func() bool { return g.hub.Stats().Published == events+1 }))
 	count := 0
 	next := func() string {
 		for frames.Scan() {
@@ -459,7 +460,7 @@ func TestTheEndLeavesNothing(t *testing.T) {
 	for _, peer := range peers {
 		must(t, peer.Close())
 	}
-	if err := until(within(t), func() bool { return descriptors(t) <= before }); err != nil {
+	if err := apptest.Until(within(t), func() bool { return descriptors(t) <= before }); err != nil {
 		t.Errorf("%d descriptors are open, %d before", descriptors(t), before)
 	}
 }
@@ -499,7 +500,7 @@ func TestComingAndGoingUnderLoad(t *testing.T) {
 			default:
 				g.log.Publish(t, "n", fmt.Sprint(i, strings.Repeat("x", i%3000)))
 				if i%50 == 0 { // as fast as they are delivered, more or less
-					_ = until(t.Context(), func() bool { return g.hub.Stats().Published+50 > uint64(i) })
+					_ = apptest.Until(t.Context(), func() bool { return g.hub.Stats().Published+50 > uint64(i) })
 				}
 			}
 		}
@@ -566,18 +567,4 @@ func TestComingAndGoingUnderLoad(t *testing.T) {
 	if n := g.hub.Stats().Subscribers; n != 0 || g.Len() != 0 || g.registry.Len() != 0 {
 		t.Errorf("%d subscribers and %d streams are left", n, g.Len())
 	}
-}
-
-// until asks again and again whether the condition holds.
-func until(ctx context.Context, holds func() bool) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
 }

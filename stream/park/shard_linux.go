@@ -212,7 +212,7 @@ func reuse[T any](s []T) []T {
 	return s[:0]
 }
 
-// step writes what is due to the connection, and sets the wheel for what is due next.
+// step writes everything that is due to the connection, and schedules its next step.
 func (s *shard) step(c *conn) {
 	if c.closed {
 		return
