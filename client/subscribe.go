@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"math/rand/v2"
@@ -195,11 +196,12 @@ func (f *follower) handle(frame Frame) error {
 		switch frame.Type {
 		case "busy":
 			var busy struct {
+				Reason       string
 				Milliseconds int64 `json:"retry_ms"`
 			}
 			if json.Unmarshal([]byte(frame.Data), &busy) == nil && busy.Milliseconds > 0 {
-				f.retry = time.Duration(busy.Milliseconds) * time.Millisecond
-				return nil
+				f.retry, f.failures = time.Duration(busy.Milliseconds)*time.Millisecond, 0
+				return fmt.Errorf("freshet: the server opens no stream now: %s", busy.Reason)
 			}
 		case "drain":
 			return nil // the end of the stream follows

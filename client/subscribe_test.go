@@ -216,6 +216,26 @@ func TestSubscribeRenewsTickets(t *testing.T) {
 	})
 }
 
+// The reason reaches Disconnected, and each refusal is obeyed to the letter: no backoff grows from it.
+func TestABusyServerIsNotAskedSooner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy := func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			write(w, `{"type":"busy","data":"{\"reason\":\"full\",\"retry_ms\":60000}","retry":60000}`+"\n")
+		}
+		s := &script{answers: []func(http.ResponseWriter, *http.Request){busy, busy, busy}}
+		var reasons []string
+		data, err := follow(t, s, client.Config{}, client.Subscription{
+			LastEventID:  "e-4",
+			Disconnected: func(err error, _ time.Duration) { reasons = append(reasons, err.Error()) },
+		}, 0)
+		if want := "freshet: the server opens no stream now: full"; len(data) != 0 || err != nil || len(reasons) != 3 || reasons[0] != want {
+			t.Errorf("read %q, %v; disconnected because %q, want three times %q", data, err, reasons, want)
+		}
+		checkAsked(t, []string{"0s last=e-4", "1m0s last=e-4", "2m0s last=e-4", "3m0s last=e-4"}, s.asked)
+	})
+}
+
 func TestSubscribeTellsGapsAndTopics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := func(w http.ResponseWriter, r *http.Request) {

@@ -3,6 +3,7 @@ package event
 import (
 	"encoding/json"
 	"strconv"
+	"time"
 )
 
 // Topics of the server's own events. Clients get them only by name, not by a pattern.
@@ -21,8 +22,19 @@ func Stats(data json.RawMessage) Event {
 	return Event{topic: TopicStats, typ: TypeStats, data: string(data)}
 }
 
-// Drain returns the last event of a stream that the server closes: the client should reconnect.
-func Drain() Event { return Event{typ: TypeDrain, data: "{}"} }
+// Drain returns the last event of a stream that the server closes: the client should reconnect after retry.
+func Drain(retry time.Duration) Event { return Event{typ: TypeDrain, data: "{}", retry: retry} }
+
+// Busy returns the only event of a stream that the server does not open now: the client should reconnect after retry. The
+// reason is the code of the error. The event has no ID, because the client's cursor must not move. Its data repeats the
+// time, because not every client shows retry fields.
+func Busy(reason string, retry time.Duration) Event {
+	data, _ := json.Marshal(struct { // a string and a number cannot fail
+		Reason string `json:"reason"`
+		Retry  int64  `json:"retry_ms"`
+	}{reason, retry.Milliseconds()})
+	return Event{typ: TypeBusy, data: string(data), retry: retry}
+}
 
 // AuthExpired returns the last event of a stream whose credentials have expired or were revoked: the client needs new
 // ones to reconnect.

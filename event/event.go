@@ -13,6 +13,7 @@ type Event struct {
 	typ   Type
 	data  string
 	time  time.Time
+	retry time.Duration // the reconnection time that the event sets, in whole milliseconds; 0: none
 }
 
 // New returns an event for publishing. It has no ID or time until the log stores it. Data is UTF-8, with lines that end

@@ -101,6 +101,7 @@ func TestPublishersCannotSendReservedEvents(t *testing.T) {
 		{event.TopicStats, event.Type{}, "", "topic"},
 		{news, event.TypeGap, "", "type"},
 		{news, event.TypeDrain, "", "type"},
+		{news, event.TypeBusy, "", "type"},
 		{news, event.TypeAuthExpired, "", "type"},
 		{topic(t, "gap"), event.TypeOf(topic(t, "gap")), "", "type"},
 		{news, event.Type{}, "\xff", "data"},
@@ -127,6 +128,18 @@ func TestFrames(t *testing.T) {
 	}
 	if got := string(event.Frames.AppendCursor(nil, id, 1500*time.Millisecond)); got != "retry: 1500\nid: 10-7\n\n" {
 		t.Errorf("opening: %q", got)
+	}
+	// Nothing that sets a time is without an event, and a refusal never moves the cursor.
+	for e, want := range map[event.Event]string{
+		event.Drain(1500 * time.Millisecond): "retry: 1500\nevent: drain\ndata: {}\n\n",
+		event.Busy("full", 7*time.Second):    "retry: 7000\nevent: busy\ndata: {\"reason\":\"full\",\"retry_ms\":7000}\n\n",
+	} {
+		if got := string(event.Frames.AppendEvent(nil, e)); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got, want := string(event.Lines.AppendEvent(nil, event.Busy("full", time.Second))), `{"type":"busy","data":"{\"reason\":\"full\",\"retry_ms\":1000}","retry":1000}`+"\n"; got != want {
+		t.Errorf("a line: %s, want %s", got, want)
 	}
 	if got := string(event.Frames.AppendCursor(nil, event.ID{}, 0)); got != ":\n\n" {
 		t.Errorf("heartbeat without a cursor: %q", got)

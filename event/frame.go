@@ -9,7 +9,10 @@ import (
 // appendFrame appends the event as one frame of an event stream (WHATWG HTML, 9.2.5): the event field unless the type is
 // message, one data field for each line, the id field last. A client that gets only a part of the frame then does not
 // use the ID.
+//
+// A retry field is in the frame of the event that sets it: htmx 4 ignores one in a frame without an event.
 func appendFrame(dst []byte, e Event) []byte {
+	dst = appendRetry(dst, e.retry)
 	if e.typ.name != "" {
 		dst = append(dst, "event: "...)
 		dst = append(dst, e.typ.name...)
@@ -31,12 +34,17 @@ func appendCursorFrame(dst []byte, cursor ID, retry time.Duration) []byte {
 	if cursor.IsZero() && retry == 0 {
 		return append(dst, ":\n\n"...)
 	}
-	if retry != 0 {
-		dst = append(dst, "retry: "...)
-		dst = strconv.AppendInt(dst, retry.Milliseconds(), 10)
-		dst = append(dst, '\n')
-	}
+	dst = appendRetry(dst, retry)
 	dst = appendID(dst, cursor)
+	return append(dst, '\n')
+}
+
+func appendRetry(dst []byte, retry time.Duration) []byte {
+	if retry == 0 {
+		return dst
+	}
+	dst = append(dst, "retry: "...)
+	dst = strconv.AppendInt(dst, retry.Milliseconds(), 10)
 	return append(dst, '\n')
 }
 

@@ -17,7 +17,7 @@ type line struct {
 }
 
 func (e Event) line() line {
-	return line{ID: e.id, Topic: e.topic.name, Type: e.typ.String(), Time: e.time.UTC(), Data: &e.data}
+	return line{ID: e.id, Topic: e.topic.name, Type: e.typ.String(), Time: e.time.UTC(), Data: &e.data, Retry: e.retry.Milliseconds()}
 }
 
 // append appends the line, with its end.

@@ -13,10 +13,11 @@ const MaxType = MaxTopic
 // without a space at either end. The zero value is the type "message", which the wire omits.
 type Type struct{ name string }
 
-// Types of the server's own events. The first three are reserved: nobody can publish them.
+// Types of the server's own events. All but stats are reserved: nobody can publish them.
 var (
 	TypeGap         = Type{"gap"}
 	TypeDrain       = Type{"drain"}
+	TypeBusy        = Type{"busy"}
 	TypeAuthExpired = Type{"auth-expired"}
 	TypeStats       = Type{"stats"}
 )
@@ -61,5 +62,5 @@ func (t Type) String() string {
 
 // Reserved reports whether only the server may send the type.
 func (t Type) Reserved() bool {
-	return t == TypeGap || t == TypeDrain || t == TypeAuthExpired
+	return t == TypeGap || t == TypeDrain || t == TypeBusy || t == TypeAuthExpired
 }

@@ -155,9 +155,7 @@ func readToDrain(r *client.Reader) (d drained) {
 		case !d.at.IsZero():
 			d.err = fmt.Errorf("after the drain came %+v", f)
 		case f.Type == "drain":
-			d.at = time.Now()
-		case f.HasRetry:
-			d.retry = f.Retry
+			d.at, d.retry = time.Now(), f.Retry
 		}
 	}
 }

@@ -54,7 +54,7 @@ func (f from) browser(ctx context.Context, t *testing.T, s *apptest.Process, top
 	if first.ID != "" {
 		return r, false
 	}
-	if _, err := r.Next(); first.Retry < 5*time.Second || first.Retry > 30*time.Second || !errors.Is(err, io.EOF) {
+	if _, err := r.Next(); first.Retry < 5*time.Second || first.Retry > 30*time.Second || first.Type != "busy" || !errors.Is(err, io.EOF) {
 		t.Errorf("a refused browser gets %+v, then %v", first, err)
 	}
 	return nil, true
@@ -118,7 +118,7 @@ func TestConnectionsInAllAreLimited(t *testing.T) {
 	open := from{"127.0.0.1", ""}.opens(ctx, t, s, 2)
 	from{"127.0.0.2", ""}.opens(ctx, t, s, 1)
 	late := from{"127.0.0.3", ""}
-	late.refused(ctx, t, s, http.StatusServiceUnavailable, "busy")
+	late.refused(ctx, t, s, http.StatusServiceUnavailable, "full")
 	// Only streams are counted.
 	if answer, _ := late.do(ctx, t, http.MethodGet, s.URL+"/history", ""); answer.StatusCode != http.StatusOK {
 		t.Errorf("history: %s", answer.Status)

@@ -3,6 +3,7 @@ package faults_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -96,12 +97,13 @@ func checkAnswersForTheServer(ctx context.Context, t *testing.T, p *proxy, token
 		r := open(ctx, t, p.reader(t, ""), client.Subscription{Topics: []string{"news"}})
 		f, err := r.Next()
 		if err != nil || !strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") ||
-			r.Header.Get("Access-Control-Allow-Origin") != "*" || f.HasData || f.ID != "" ||
+			r.Header.Get("Access-Control-Allow-Origin") != "*" || f.ID != "" ||
+			f.Type != "busy" || f.Data != fmt.Sprintf(`{"reason":"unavailable","retry_ms":%d}`, f.Retry.Milliseconds()) ||
 			f.Retry < 2*time.Second || f.Retry >= 7*time.Second {
 			t.Fatalf("a browser got %v: %+v, %v", r.Header, f, err)
 		}
 		if _, err := r.Next(); !errors.Is(err, io.EOF) {
-			t.Errorf("the empty stream goes on: %v", err)
+			t.Errorf("the refused stream goes on: %v", err)
 		}
 		r.Close()
 		retries[f.Retry] = true

@@ -56,7 +56,7 @@ var table = []struct {
 	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log cannot store the event; free space on its disk and send the event again, without a restart"},
 	{eventlog.ErrUnavailable, http.StatusServiceUnavailable, "log_unavailable", "the log does not respond; try again in a moment"},
 	{eventlog.ErrRenewed, http.StatusServiceUnavailable, "log_unavailable", "the log was replaced by a new one, so this server has to restart; try again in a moment"},
-	{stream.ErrFull, http.StatusServiceUnavailable, "busy", "all connections are in use; try again later, or raise --max-connections"},
+	{stream.ErrFull, http.StatusServiceUnavailable, "full", "all connections are in use; try again later, or raise --max-connections"},
 	{stream.ErrAddressFull, http.StatusTooManyRequests, "too_many_connections", "all connections of your address are in use; close some, or raise --max-connections-per-address; if clients share a proxy's address, set --trusted-proxy"},
 	{errAddressPages, http.StatusTooManyRequests, "too_many_pages", "your address has too many history requests open; read their responses first, then try again"},
 	{errPages, http.StatusServiceUnavailable, "busy", "the server has too many history requests open; try again in a moment"},

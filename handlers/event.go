@@ -94,11 +94,11 @@ func (h *Handlers) handOff(c *gin.Context, s *stream.Stream, out *stream.Respons
 	}
 }
 
-// refuse answers a request for a stream that is not opened. A browser takes any status but
-// 200 as an order to stop for good. So where it should come back, it gets an empty stream
-// that says when.
+// refuse answers a request for a stream that is not opened. An EventSource stops for good at any
+// status but 200. So where the client should come back, it gets a stream whose only event, busy,
+// says why and when.
 func (h *Handlers) refuse(c *gin.Context, err error) {
-	status, _ := problemOf(err)
+	status, p := problemOf(err)
 	comeBack := status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
 	if !comeBack || !strings.Contains(c.GetHeader("Accept"), "text/event-stream") {
 		fail(c, err)
@@ -112,7 +112,7 @@ func (h *Handlers) refuse(c *gin.Context, err error) {
 	}
 	f := formatOf(c)
 	stream.OpenResponse(c.Writer, f)
-	_, _ = c.Writer.Write(f.AppendCursor(nil, event.ID{}, wait))
+	_, _ = c.Writer.Write(f.AppendEvent(nil, event.Busy(p.Code, wait)))
 }
 
 // streamWriter is a Gin writer that c.Stream works with everywhere: Gin's own panics on a

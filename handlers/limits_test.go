@@ -9,12 +9,18 @@ import (
 	"testing/synctest"
 	"time"
 
+	"freshet/event"
 	"freshet/handlers"
 	"freshet/ssetest"
 )
 
 // The tests' router trusts every proxy, as Gin does by default, so this header sets the client's address.
 const forwarded = "X-Forwarded-For"
+
+// busy reports whether the frame refuses a stream for the reason. It has no ID, and its data repeats the retry field.
+func busy(f event.Frame, reason string) bool {
+	return f.Type == "busy" && f.ID == "" && f.HasRetry && f.Data == fmt.Sprintf(`{"reason":%q,"retry_ms":%d}`, reason, f.Retry.Milliseconds())
+}
 
 func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -29,7 +35,7 @@ func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
 			ssetest.Get(t, s, "/event/n", forwarded, address.again).Next()
 
 			refused := ssetest.Get(t, s, "/event/n", forwarded, address.again)
-			if f := refused.Next(); f.ID != "" || refused.Status() != http.StatusOK || f.Retry < 5*time.Second || f.Retry > 30*time.Second {
+			if f := refused.Next(); !busy(f, "too_many_connections") || refused.Status() != http.StatusOK || f.Retry < 5*time.Second || f.Retry > 30*time.Second {
 				t.Fatalf("a browser at %s: %d %+v", address.again, refused.Status(), f)
 			}
 			if more := refused.Rest(); len(more) > 0 {

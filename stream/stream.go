@@ -240,8 +240,7 @@ func (s *Stream) writeLast(why Reason, out Output, scratch *Scratch) error {
 	if why == Expired {
 		b.Event(event.AuthExpired())
 	} else {
-		b.Cursor(event.ID{}, s.registry.Retry())
-		b.Event(event.Drain())
+		b.Event(event.Drain(s.registry.Retry()))
 	}
 	s.events++
 	return s.write(out, b)

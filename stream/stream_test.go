@@ -199,7 +199,7 @@ func TestHowAStreamEnds(t *testing.T) {
 			b.step(s, out, 0, "retry: 1000 id: 10-0")
 			return s, out
 		}
-		const drain, expired = `retry: 1000  event: drain data: {}`, `event: auth-expired data: {}`
+		const drain, expired = `retry: 1000 event: drain data: {}`, `event: auth-expired data: {}`
 
 		s, out := begun(stream.Request{})
 		woken := 0
