@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"freshet/app/apptest"
+
 	"github.com/gin-gonic/gin"
 )
 
@@ -19,6 +21,7 @@ const patience = time.Minute
 var sharedBrowser = newBrowser()
 
 func TestMain(m *testing.M) {
+	apptest.ServeIfCommand()
 	gin.SetMode(gin.TestMode)
 	// Most tests wait for a browser or a server, so more of them can run than there are processors. The command line can set
 	// another number.

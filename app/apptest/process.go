@@ -27,15 +27,21 @@ const serveVariable = "APPTEST_SERVE"
 // Main is a TestMain: it runs the tests. In a process of [Command] it runs the server
 // instead, so tests see the code that they were built with.
 func Main(m *testing.M) {
-	if os.Getenv(serveVariable) != "" {
-		os.Exit(app.Main(os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
-	}
+	ServeIfCommand()
 	gin.SetMode(gin.TestMode)
 	os.Exit(m.Run())
 }
 
-// Command returns the server as a command: this test binary, whose TestMain is [Main],
-// with the server's arguments.
+// ServeIfCommand is the first part of [Main], for a TestMain that has more to do: in a process of [Command] it runs the server
+// and exits.
+func ServeIfCommand() {
+	if os.Getenv(serveVariable) != "" {
+		os.Exit(app.Main(os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+	}
+}
+
+// Command returns the server as a command: this test binary, whose TestMain calls [Main] or
+// [ServeIfCommand], with the server's arguments.
 func Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	binary, err := os.Executable()
 	if err != nil {
