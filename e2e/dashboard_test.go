@@ -128,6 +128,21 @@ func TestDashboardStates(t *testing.T) {
 	eventually(tab, t, `document.querySelectorAll('#rows .line').length === 5`)
 }
 
+// A server that is full says so, and the page shows it while it waits.
+func TestDashboardBusyServer(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, t.TempDir(), "")
+	f := newFront(t, s.URL)
+	tab := openBrowser(t)
+	openDashboard(tab, t, f.URL)
+	f.answer(`{"type":"busy","data":"{\"reason\":\"full\",\"retry_ms\":2000}","retry":2000}` + "\n")
+	f.cut()
+	eventually(tab, t, words("#state", "the server is busy (full), reconnecting in"))
+	eventually(tab, t, `document.querySelector('#announcer').textContent === 'the server is busy (full), reconnecting'`)
+	f.answer("")
+	eventually(tab, t, words("#state", "resumed"))
+}
+
 func TestDashboardFeed(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, t.TempDir(), "")

@@ -1,9 +1,12 @@
 // Reading the server's lines, and reconnecting.
 
 const maxWait = 30_000; // ms between two attempts, unless the server asks for more
+const maxTimer = 2 ** 31 - 1; // ms: a longer timer fires at once
 const maxSilence = 600_000; // ms
 const maxLine = 256 << 20; // characters: the largest body that a server accepts, 32 MiB, with every byte escaped
 const renewalPause = 5000; // ms between two credentials that are fetched without a wait
+const patience = 2.5; // heartbeats
+const wakePause = 1000; // ms between two reconnections by wake
 const liveAfter = 250; // ms after which an answer that only has a retry counts as a stream
 
 /**
@@ -26,23 +29,27 @@ export class Connection {
 	#refusedCredentials = 0; // in a row
 	#renewedAt = 0; // when a credential was last renewed without a wait
 	#retry = 2000;
+	#busyUntil = 0; // the server refuses requests until then
+	#wokenAt = 0;
 	#lastDataAt = Infinity; // Infinity: nothing is being read
+	#heartbeat; // ms: the longest silence of a living server, as far as known
 	#allowedSilence;
 	#silenceTimer;
 	#networkListeners = new AbortController();
 
 	constructor(owner) {
 		this.#owner = owner;
-		this.#allowedSilence = 2.5 * owner.heartbeat;
-		// This also finds a connection that broke while a laptop slept.
+		this.#heartbeat = owner.heartbeat;
+		this.#allowedSilence = patience * owner.heartbeat;
 		this.#silenceTimer = setInterval(() => {
 			if (Date.now() - this.#lastDataAt <= this.#allowedSilence) return;
 			this.#allowedSilence = Math.min(2 * this.#allowedSilence, maxSilence); // until heartbeats show the server's interval
 			this.#attempt.abort(new Error('the server sent nothing for too long'));
 		}, Math.min(1000, owner.heartbeat));
 		const { signal } = this.#networkListeners;
-		globalThis.addEventListener?.('offline', () => this.#attempt.abort(new Error('offline')), { signal });
-		globalThis.addEventListener?.('online', () => this.restart(), { signal });
+		globalThis.addEventListener?.('offline', () => {
+			if (this.#lastDataAt !== Infinity) this.#attempt.abort(new Error('offline'));
+		}, { signal });
 		this.#run();
 	}
 
@@ -58,6 +65,22 @@ export class Connection {
 	restart() {
 		this.#isRestarting = true;
 		this.#attempt.abort();
+	}
+
+	/**
+	 * Reconnects now if no server may be there: a heartbeat is missing, or the last attempt has failed. It does not shorten a wait
+	 * that the server has asked for.
+	 */
+	wake() {
+		const now = Date.now();
+		if (now - this.#wokenAt < wakePause || now < this.#busyUntil) return;
+		if (this.#lastDataAt !== Infinity) {
+			if (now - this.#lastDataAt <= this.#heartbeat) return;
+			this.#lastDataAt = now;
+			this.#owner.onStatus({ state: 'reconnecting', wait: 0, until: now, reason: 'the page may have slept, and the server sent no heartbeat' });
+		}
+		this.#wokenAt = now;
+		this.restart();
 	}
 
 	/** Opens another stream with a new request, and only then ends the current one. If that fails, the current one stays. */
@@ -98,13 +121,14 @@ export class Connection {
 		}
 	}
 
-	async #wait({ retryAfter = 0, reason, status }) {
+	async #wait({ retryAfter = 0, ...more }) {
 		this.#failures++;
+		this.#busyUntil = Date.now() + retryAfter;
 		const backoff = Math.min(maxWait, this.#retry * 2 ** Math.min(this.#failures - 1, 10));
 		const jitter = this.#failures > 1 ? 0.5 + Math.random() / 2 : 1; // the server's own retry has jitter
-		const wait = Math.max(backoff * jitter, this.#retry, retryAfter);
+		const wait = Math.min(Math.max(backoff * jitter, this.#retry, retryAfter), maxTimer);
 		const { signal } = this.#attempt = new AbortController();
-		this.#owner.onStatus({ state: 'reconnecting', wait, until: Date.now() + wait, reason, status });
+		this.#owner.onStatus({ state: 'reconnecting', wait, until: Date.now() + wait, ...more });
 		await new Promise((done) => {
 			const timer = setTimeout(done, wait);
 			signal.addEventListener('abort', () => done(clearTimeout(timer)));
@@ -140,6 +164,7 @@ export class Connection {
 			for (;;) {
 				const { done, value } = await reader.read();
 				signal.throwIfAborted();
+				if (done && !isLive) return { retryAfter: this.#retry }; // a full server may answer with a retry alone
 				if (done) return { reconnectNow: hasExpired && this.#owner.renewCredential() && this.#mayRenewNow() };
 				const silence = Date.now() - this.#lastDataAt;
 				this.#lastDataAt += silence;
@@ -148,13 +173,14 @@ export class Connection {
 				if (partialLine.length > maxLine) throw new Error('a line is too long');
 				const lines = texts.map(parseLine).filter(Boolean);
 				for (const line of lines) {
+					if (line.type === 'busy' && !line.topic) return this.#explainBusy(line, reader);
 					if (line.retry) [this.#retry, this.#failures] = [line.retry, 0];
 					else if (line.data === undefined && silence < this.#allowedSilence) {
-						this.#allowedSilence = 2.5 * Math.max(silence, this.#owner.heartbeat); // this line is a heartbeat
+						this.#heartbeat = Math.max(silence, this.#owner.heartbeat); // this line is one
+						this.#allowedSilence = patience * this.#heartbeat;
 					}
 					hasExpired ||= line.type === 'auth-expired' && !line.topic;
 				}
-				// A full server may answer with a retry alone.
 				if (lines.some((line) => line.id || line.data !== undefined)) setLive();
 				else liveTimer ??= setTimeout(setLive, liveAfter);
 				if (lines.length) this.#owner.onLines(lines);
@@ -163,6 +189,14 @@ export class Connection {
 		} finally {
 			clearTimeout(liveTimer);
 		}
+	}
+
+	/** A server that is full or shutting down says when to come back. */
+	#explainBusy({ data }, reader) {
+		reader.cancel().catch(() => {}); // the stream may have ended
+		this.#failures = 0;
+		const { reason, retry_ms: retryAfter } = JSON.parse(data);
+		return { retryAfter: Number(retryAfter) || 0, reason: `the server is busy: ${reason}`, busy: reason };
 	}
 
 	async #explainRefusal(response) {

@@ -13,12 +13,13 @@ const maxBuffered = 1000; // lines
  * notices a missing one. A tab that misses a post, or is behind what the leader posts, reads from its own cursor until it has
  * caught up.
  *
- * Posts of each tab: hello { id, topics }, bye { id }, and ping when it has not heard the leader.
+ * Posts of each tab: hello { id, topics }, bye { id }, ping when it has not heard the leader, and ping { wake } when its page may have
+ * slept: then the leader checks its stream too.
  * Posts of the leader: lines { term, n, lines }; beat { term, n, from, peers, status }, by which the peers get all events after the
  * ID from; roll, to which all answer hello; part, after which each tab has its own stream.
  *
- * Share calls its stream back: cursor, wants, dispatch, applyStatus, isReading, startReading, restartReading, stopReading, and
- * onEnded when sharing has ended for good.
+ * Share calls its stream back: cursor, wants, dispatch, applyStatus, isReading, startReading, wakeReading, restartReading,
+ * stopReading, and onEnded when sharing has ended for good.
  */
 export class Share {
 	isLeader = false;
@@ -76,6 +77,11 @@ export class Share {
 		if (this.#peers.size) this.#post('lines', { n: ++this.#sequence, lines });
 	}
 
+	/** Asks the leader whether its stream lives. If the leader is frozen, it does not answer, and this tab soon leads. */
+	wake() {
+		if (!this.isLeader) this.#post('ping', { wake: true });
+	}
+
 	beat(status = this.#status) {
 		this.#status = status;
 		const peers = [...this.#peers, [this.#id, this.#ownTopics]];
@@ -126,7 +132,9 @@ export class Share {
 			this.#peers.delete(post.id);
 			return;
 		case 'ping':
-			if (this.isLeader) this.beat();
+			if (!this.isLeader) return;
+			this.beat();
+			if (post.wake) this.#stream.wakeReading();
 			return;
 		}
 		// A former leader may not know yet that its term is over.

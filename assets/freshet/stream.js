@@ -3,6 +3,7 @@
 import { Connection } from './connection.js';
 import { Credential } from './credential.js';
 import { hasReached } from './cursor.js';
+import { watchPage } from './page.js';
 import { matches } from './pattern.js';
 import { Share } from './share.js';
 
@@ -75,17 +76,7 @@ export class Stream extends EventTarget {
 		this.#credential = new Credential(options.ticket ?? options.token ?? '', () => this.#connection?.replace());
 
 		// A page that the browser freezes, or keeps for the back button, closes everything. Later it resumes from its cursor.
-		const { signal } = this.#pageListeners;
-		const sleep = () => this.#stop();
-		const wake = () => {
-			if (this.#connection || this.#share) return;
-			this.#setState('connecting');
-			this.#startReading();
-		};
-		globalThis.addEventListener?.('pagehide', sleep, { signal });
-		globalThis.addEventListener?.('pageshow', wake, { signal });
-		globalThis.document?.addEventListener('freeze', sleep, { signal });
-		globalThis.document?.addEventListener('resume', wake, { signal });
+		watchPage({ onSleep: () => this.#stop(), onWake: () => this.#wake() }, this.#pageListeners.signal);
 		this.#startReading();
 	}
 
@@ -188,6 +179,16 @@ export class Stream extends EventTarget {
 		this.#timers.share = 0;
 	}
 
+	/** Asks at once whether the server still sends, because the page may have slept. */
+	#wake() {
+		if (!this.#connection && !this.#share) {
+			this.#setState('connecting');
+			this.#startReading();
+		}
+		this.#connection?.wake();
+		this.#share?.wake();
+	}
+
 	async #request(signal) {
 		const url = this.#urlWith(this.#share?.isLeader ? this.#share.topics : this.#topics);
 		const headers = { Accept: 'application/x-ndjson, text/event-stream' }; // needs no preflight
@@ -237,6 +238,7 @@ export class Stream extends EventTarget {
 				applyStatus: (status) => this.#applyStatus(status),
 				isReading: () => this.#connection !== null,
 				startReading: () => this.#startReading(),
+				wakeReading: () => this.#connection?.wake(),
 				restartReading: () => {
 					this.#connection?.restart();
 					this.#startReading();

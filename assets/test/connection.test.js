@@ -94,6 +94,32 @@ test('it waits as long as a server asks for', async (t) => {
 	assert.ok(!seen.states.includes('live'));
 });
 
+test('a busy server says why and how long to wait, and is not taken for a stream', async (t) => {
+	const server = startBrowser(t);
+	const { seen } = open(t, server);
+	await pass(0);
+	server.publish('news', 1);
+	await pass(0);
+	const waits = [20_000, 3000, 40_000], left = [...waits];
+	server.refuses = () => {
+		const ms = left.shift();
+		return ms ? answer({ type: 'busy', retry: ms, data: JSON.stringify({ reason: 'draining', retry_ms: ms }) }) : null;
+	};
+	server.cut();
+	await pass(server.retry + 63_000 - 100);
+	assert.deepEqual([seen.waits, server.requests.length], [[server.retry, ...waits], 4]);
+	await pass(200);
+	assert.equal(server.requests.length, 5);
+	assert.deepEqual([...new Set(seen.states)], ['live', 'reconnecting network error', 'reconnecting the server is busy: draining']);
+	assert.equal(server.requests.at(-1).searchParams.get('last_event_id'), 'e-1', 'the cursor stays');
+
+	// The next wait is that of a stream. An event of a topic may have the type busy.
+	server.publish('busy', 2);
+	server.cut();
+	await pass(0);
+	assert.deepEqual([seen.data, seen.waits.at(-1)], [['1', '2'], server.retry]);
+});
+
 test('a server that refuses for good ends it, with its own words', async (t) => {
 	const server = startBrowser(t);
 	for (const [status, isFinal] of [[204, true], [400, true], [403, true], [404, true], [409, true], [410, true], [408, false], [425, false], [429, false], [500, false], [503, false]]) {

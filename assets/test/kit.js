@@ -25,6 +25,30 @@ export function startBrowser(t, server = new Server()) {
 	return server;
 }
 
+/** Page has the events and the visibility of a page, for the streams that are opened after it. */
+export class Page {
+	#window = new EventTarget();
+	#document = Object.assign(new EventTarget(), { visibilityState: 'visible', baseURI: 'https://page.example/' });
+
+	constructor(t) {
+		const fakes = { document: this.#document, addEventListener: this.#window.addEventListener.bind(this.#window) };
+		for (const [name, value] of Object.entries(fakes)) Object.defineProperty(globalThis, name, { value, configurable: true });
+		t.after(() => { for (const name of Object.keys(fakes)) delete globalThis[name]; });
+	}
+
+	/** Changes the visibility, to visible or hidden. */
+	become(visibility) {
+		this.#document.visibilityState = visibility;
+		this.fire('visibilitychange');
+	}
+
+	/** Fires an event of the window or the document. */
+	fire(type, properties) {
+		const target = ['visibilitychange', 'freeze', 'resume'].includes(type) ? this.#document : this.#window;
+		target.dispatchEvent(Object.assign(new Event(type), properties));
+	}
+}
+
 /** pass lets fake time pass, and waits for all that happens until then. */
 export async function pass(ms, step = 50) {
 	await settle();
