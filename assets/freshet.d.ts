@@ -28,7 +28,7 @@ export interface Detail {
 	gap?: Gap;
 	/** reconnecting, auth-expired, closed by the server: the reason. */
 	reason?: string;
-	/** reconnecting: why the server refuses streams for now, such as `full`. */
+	/** reconnecting: the error code of a server that accepts no streams for now, such as `full`. */
 	busy?: string;
 	/** The HTTP status of a refusal. */
 	status?: number;

@@ -135,10 +135,10 @@ func TestDashboardBusyServer(t *testing.T) {
 	f := newFront(t, s.URL)
 	tab := openBrowser(t)
 	openDashboard(tab, t, f.URL)
-	f.answer(`{"type":"busy","data":"{\"reason\":\"full\",\"retry_ms\":2000}","retry":2000}` + "\n")
+	f.answer(`{"type":"busy","data":"{\"reason\":\"too_many_connections\",\"retry_ms\":2000}","retry":2000}` + "\n")
 	f.cut()
-	eventually(tab, t, words("#state", "the server is busy (full), reconnecting in"))
-	eventually(tab, t, `document.querySelector('#announcer').textContent === 'the server is busy (full), reconnecting'`)
+	eventually(tab, t, words("#state", "server busy (too many connections), reconnecting in"))
+	eventually(tab, t, `document.querySelector('#announcer').textContent === 'server busy (too many connections), reconnecting'`)
 	f.answer("")
 	eventually(tab, t, words("#state", "resumed"))
 }

@@ -50,7 +50,7 @@ function describeState() {
 	const { state, detail } = stream, wait = Math.ceil((detail.until - Date.now()) / 1000);
 	switch (state) {
 	case 'connecting': return ['connecting…', 'connecting'];
-	case 'reconnecting': return [(detail.busy ? `the server is busy (${detail.busy}), ` : '') + (wait > 0 ? `reconnecting in ${wait} s` : 'reconnecting…'), 'waiting'];
+	case 'reconnecting': return [(detail.busy ? `server busy (${detail.busy.replaceAll('_', ' ')}), ` : '') + (wait > 0 ? `reconnecting in ${wait} s` : 'reconnecting…'), 'waiting'];
 	case 'resumed': return [detail.events ? `resumed, ${plural(detail.events, 'event')} caught up` : 'resumed, nothing missed', 'live'];
 	case 'gap': return [`gap: ${gapSentence(detail.gap).split(':')[0]}`, 'waiting'];
 	case 'auth-expired': return ['the right to read has ended', 'refused'];
