@@ -32,7 +32,7 @@ func NewRouter(h *handlers.Handlers, keys *auth.Keys, origins []string, proxies 
 	}
 	r.Use(
 		middleware.RequestID(),
-		middleware.Log(logger),
+		middleware.Log(logger, handlers.PublicParameters()),
 		middleware.Recover(logger),
 		middleware.Secure(),
 		cors,

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -72,6 +73,7 @@ func (h *Handlers) endConnection(c *gin.Context) error {
 	if s == nil {
 		return errNoConnection
 	}
+	accessLogOf(c).Add(slog.String("connection", c.Param("id")))
 	s.Stop(stream.Ended)
 	c.Status(http.StatusNoContent)
 	return nil

@@ -141,6 +141,12 @@ func New(cfg Config) (*Handlers, error) {
 	return h, nil
 }
 
+// PublicParameters returns the names of the routes' parameters whose values an access log may have. It never has the others: they are
+// credentials, or the handlers do not know them.
+func PublicParameters() []string {
+	return []string{"topic", "type", "since", "limit", "cursor", "subject", "last_event_id", "lastEventId", "lastEventID", "Last-Event-ID"}
+}
+
 // Register adds the routes to the router.
 func (h *Handlers) Register(r gin.IRouter) {
 	r.GET("/event", h.streamEvents)

@@ -79,7 +79,7 @@ func onBothPaths(t *testing.T, window int64, test func(ctx context.Context, t *t
 			must(t, err)
 			s := &tcpServer{nil, hs, log, h, tickets, make(chan map[string]any, 10_000), sync.Map{}}
 			r := gin.New()
-			r.Use(middleware.Log(slog.New(slog.NewJSONHandler(s, nil))), func(c *gin.Context) {
+			r.Use(middleware.Log(slog.New(slog.NewJSONHandler(s, nil)), handlers.PublicParameters()), func(c *gin.Context) {
 				caller, err := keys.Authenticate(c.Request.Context(), c.GetHeader("Operator"))
 				if known, ok := s.callers.Load(c.Query("as")); ok {
 					caller, err = known.(auth.Caller), nil
@@ -279,7 +279,7 @@ func TestTheRecordOfAStreamOverTCP(t *testing.T) {
 		delete(got, "duration")
 		want := map[string]any{
 			"level": "INFO", "msg": "stream closed", "request_id": "", "method": "GET", "path": "/event", "status": 200.0,
-			"query": "topic=n&topic=n.*&topic=n&topic=counter&token=[redacted]", "client": "127.0.0.1",
+			"query": "topic=n&topic=n.*&topic=n&topic=counter&[1 hidden]", "client": "127.0.0.1",
 			"user_agent": long[:512] + "…", "origin": "http://x", "bytes": float64(sent.n),
 			"topics": "n n.* counter", "from": event.NewID(eventlogtest.Epoch, 0).String(), "events": float64(events), "reason": "drain",
 		}

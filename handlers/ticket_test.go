@@ -329,7 +329,7 @@ func TestTicketsAreNotLogged(t *testing.T) {
 		must(t, err)
 		s := newServer(t, func(cfg *handlers.Config) { cfg.Tickets, cfg.Logger = tickets, logger })
 		r := gin.New()
-		r.Use(middleware.RequestID(), middleware.Log(logger))
+		r.Use(middleware.RequestID(), middleware.Log(logger, handlers.PublicParameters()))
 		r.Any("/*all", gin.WrapH(s))
 		a := s.issue(t, "news")
 		for _, target := range []string{a.URL, "/event/other?ticket=" + a.Ticket, "/history?ticket=" + a.Ticket, "/event?a=%2&ticket=" + a.Ticket, "/ticket/" + a.Ticket} {

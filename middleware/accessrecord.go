@@ -13,6 +13,7 @@ type accessRecord struct {
 	c        *gin.Context
 	writer   *writer
 	logger   *slog.Logger
+	public   publicParameters
 	start    time.Time
 	attrs    []slog.Attr
 	detached bool
@@ -31,7 +32,7 @@ func (a *accessRecord) Detach() (finish func(bytes int, attrs ...slog.Attr)) {
 		return func(int, ...slog.Attr) {}
 	}
 	// The function holds these and nothing else of the request.
-	logger, start, packed := a.logger, a.start, pack(fieldsOf(a.c))
+	logger, start, packed := a.logger, a.start, pack(a.fields())
 	return func(bytes int, attrs ...slog.Attr) {
 		f := packed.unpack()
 		f.done, f.bytes, f.duration, f.attrs = true, bytes, time.Since(start), attrs
@@ -55,7 +56,7 @@ func (a *accessRecord) write(message string, done, aborted bool) {
 	if !a.logger.Enabled(ctx, level) {
 		return
 	}
-	f := fieldsOf(a.c)
+	f := a.fields()
 	f.attrs, f.done, f.aborted, f.duration = a.attrs, done, aborted, time.Since(a.start)
 	a.logger.LogAttrs(ctx, level, message, slog.Any("", f))
 }

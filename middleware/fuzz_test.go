@@ -1,11 +1,13 @@
 package middleware_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"unicode"
@@ -78,7 +80,7 @@ func FuzzLog(f *testing.F) {
 		var text, lines bytes.Buffer
 		logger := slog.New(slog.NewMultiHandler(slog.NewTextHandler(&text, nil), slog.NewJSONHandler(&lines, nil)))
 		engine := gin.New()
-		engine.Use(middleware.RequestID(), middleware.Log(logger), middleware.Recover(logger))
+		engine.Use(middleware.RequestID(), middleware.Log(logger, public), middleware.Recover(logger))
 		engine.NoRoute(func(c *gin.Context) {
 			addToRecord(c, slog.String("topics", attr), slog.Int("events", 1))
 			_ = c.Error(errors.New(attr))
@@ -107,6 +109,48 @@ func FuzzLog(f *testing.F) {
 			if len(line) > 16<<10 {
 				t.Errorf("a record of %d bytes", len(line))
 			}
+		}
+	})
+}
+
+// A token in a request line, wherever it is, does not reach the log. Only the value of a public parameter may show it.
+func FuzzTokenInTheRequestLine(f *testing.F) {
+	for _, line := range []string{
+		"GET /", "GET /?key=", "GET /?", "GET /event?topic=a&ticket=", "GET /history?q=Bearer%20", "GET /TICKET/", "GET //ticket/", "DELETE /ticket/",
+		"POST /event/a?type=", "GET /event/a?since=last;", "GET http://x:@y/event#", "GET /event/a%2f", "GET /event?topic=a?ticket=", "OPTIONS *", "CONNECT x:1", "",
+	} {
+		f.Add(line, uint(len(line)))
+		f.Add(line, uint(0))
+		f.Add(line, uint(len(line)/2))
+	}
+	f.Fuzz(func(t *testing.T, line string, at uint) {
+		const secret = "S3CRETs3cretS3CRET"
+		at %= uint(len(line)) + 1
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(line[:at] + secret + line[at:] + " HTTP/1.1\r\nHost: x\r\n\r\n")))
+		if err != nil || strings.ContainsAny(line, "\r\n") {
+			return // such a request reaches no handler
+		}
+		logged := &sink{}
+		engine, isPublic := gin.New(), false
+		engine.HandleMethodNotAllowed, engine.RedirectTrailingSlash = true, false
+		engine.Use(middleware.RequestID(), middleware.Log(slog.New(slog.NewJSONHandler(logged, nil)), public), func(c *gin.Context) {
+			values := []string{c.Param("topic")}
+			for _, name := range public {
+				values = append(values, c.QueryArray(name)...)
+				for _, pair := range strings.Split(c.Request.URL.RawQuery, ";") { // the log splits there too
+					if value, ok := strings.CutPrefix(pair, name+"="); ok {
+						values = append(values, value)
+					}
+				}
+			}
+			isPublic = strings.Contains(strings.Join(values, " "), secret)
+		})
+		for _, route := range []string{"/", "/event", "/event/:topic", "/history", "/ticket/:id", "/assets/*name"} {
+			engine.GET(route, func(*gin.Context) {})
+		}
+		engine.ServeHTTP(httptest.NewRecorder(), r)
+		if text := logged.String(); !isPublic && strings.Contains(strings.ToLower(text), strings.ToLower(secret)) || text == "" {
+			t.Errorf("%q with a token at %d is logged as %s", line, at, text)
 		}
 	})
 }

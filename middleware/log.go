@@ -3,8 +3,6 @@ package middleware
 import (
 	"log/slog"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -16,10 +14,13 @@ import (
 // opened" just before the first flush, and "stream closed" at the end. A handler adds to its record through the [gin.Context]'s key
 // "access_log" (see the package comment).
 //
+// A record has the route's path and the values of those parameters that are public; of the rest of the request's target it has only
+// how much there was. JSON web tokens are replaced in all texts.
+//
 // A 503 is a warning and any other 5xx an error. Successful requests for probes and assets are debug records, all others info.
-func Log(logger *slog.Logger) gin.HandlerFunc {
+func Log(logger *slog.Logger, public []string) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		a := &accessRecord{c: c, logger: logger, start: time.Now()}
+		a := &accessRecord{c: c, logger: logger, public: public, start: time.Now()}
 		a.writer = &writer{ResponseWriter: c.Writer, beforeFlush: func() { a.write("stream opened", false, false) }}
 		c.Writer = a.writer
 		c.Set("access_log", a)
@@ -41,14 +42,12 @@ type fields struct {
 	duration                  time.Duration
 }
 
-func fieldsOf(c *gin.Context) fields {
+func (a *accessRecord) fields() fields {
+	c := a.c
 	f := fields{
-		id: RequestIDFrom(c), method: c.Request.Method, path: c.Request.URL.Path, query: redact(c.Request.URL.RawQuery),
+		id: RequestIDFrom(c), method: methodOf(c.Request), path: a.public.path(c), query: a.public.query(c.Request.URL.RawQuery),
 		status: c.Writer.Status(), bytes: max(0, c.Writer.Size()), // Gin's size is -1 before the first byte
 		client: c.ClientIP(), userAgent: c.Request.UserAgent(), origin: c.GetHeader("Origin"),
-	}
-	if strings.HasPrefix(f.path, "/ticket/") {
-		f.path = "/ticket/[redacted]"
 	}
 	// The status of a 4xx says enough, but a refused stream is a 200.
 	if last := c.Errors.Last(); last != nil && (f.status >= http.StatusInternalServerError || f.status < http.StatusBadRequest) {
@@ -73,7 +72,7 @@ func levelOf(c *gin.Context) slog.Level {
 
 // LogValue leaves out empty fields.
 func (f fields) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.String(requestIDKey, f.id), slog.String("method", clean(f.method)), slog.String("path", clean(f.path))}
+	attrs := []slog.Attr{slog.String(requestIDKey, f.id), slog.String("method", f.method), slog.String("path", clean(f.path))}
 	text := func(key, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, clean(value)))
@@ -102,29 +101,12 @@ func (f fields) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// redact replaces the values of query parameters that are credentials, or may be: if the name contains ticket, token or the like, or
-// if the value looks like a JSON web token.
-func redact(query string) string {
-	// Go does not split at `;`, but the client that built the query may.
-	pairs := strings.Split(strings.ReplaceAll(query, ";", "&"), "&")
-	for i, pair := range pairs {
-		key, value, hasValue := strings.Cut(pair, "=")
-		name, err := url.QueryUnescape(key)
-		name = strings.ToLower(name)
-		if hasValue && (err != nil || strings.HasPrefix(value, "eyJ") || slices.ContainsFunc(secretNames, func(part string) bool { return strings.Contains(name, part) })) {
-			pairs[i] = key + "=[redacted]"
-		}
-	}
-	return strings.Join(pairs, "&")
-}
-
-var secretNames = []string{"ticket", "token", "jwt", "auth", "secret", "password"}
-
 // maxText is the length in bytes at which a text of a record is cut.
 const maxText = 512
 
-// clean cuts and escapes text from a request: not every slog handler escapes the characters that move a terminal's cursor.
+// clean hides tokens in a text from a request, cuts it and makes it printable: not every slog handler escapes the characters that move a terminal's cursor.
 func clean(text string) string {
+	text = hideTokens(text)
 	if len(text) > maxText {
 		text = text[:maxText] + "…"
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -92,30 +93,63 @@ func TestLogLevels(t *testing.T) {
 	}
 }
 
-func TestLogRedactsTheQuery(t *testing.T) {
+func TestLogOfTheTarget(t *testing.T) {
 	engine, logged := application(t)
-	for query, want := range map[string]string{
-		"topic=a&ticket=s3cret&since=10m":          "topic=a&ticket=[redacted]&since=10m",
-		"ticket=s3cret":                            "ticket=[redacted]",
-		"token=s3cret&token=s3cret2":               "token=[redacted]&token=[redacted]",
-		"access_token=s3cret&ACCESS_TOKEN=s3cret":  "access_token=[redacted]&ACCESS_TOKEN=[redacted]",
-		"%74icket=s3cret&%54ICKET=s3cret":          "%74icket=[redacted]&%54ICKET=[redacted]",
-		"%zzticket=s3cret":                         "%zzticket=[redacted]",
-		"topic=a;ticket=s3cret;since=all":          "topic=a&ticket=[redacted]&since=all",
-		"ticket=s3cret=s3cret":                     "ticket=[redacted]",
-		"publish-token=s3cret&topic=ticket&ticket": "publish-token=[redacted]&topic=ticket&ticket",
-		"topic=%1b%5b31m":                          "topic=%1b%5b31m",
+	engine.RedirectTrailingSlash = false
+	for _, route := range []string{"/", "/event", "/event/:topic", "/history", "/ticket/:id", "/assets/*name"} {
+		engine.GET(route, func(*gin.Context) {})
+	}
+	const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1In0.s3cret-signature"
+	for target, want := range map[string]string{
+		"/event?topic=a&ticket=s3cret&since=10m":                "/event topic=a&ticket=[redacted]&since=10m",
+		"/event?topic=a.*&topic=%3E&since=2026-01-02T03:04:05Z": "/event topic=a.*&topic=%3E&since=2026-01-02T03:04:05Z",
+		"/event?token=s3cret&ACCESS_TOKEN=s3cret":               "/event [2 hidden]",
+		"/event?%74icket=s3cret&%zzticket=s3cret":               "/event [2 hidden]",
+		"/event?topic=a;ticket=s3cret;since=all":                "/event topic=a&ticket=[redacted]&since=all",
+		"/event?ticket=s3cret=s3cret&ticket":                    "/event ticket=[redacted]&ticket=[redacted]",
+		"/?key=s3cret":                                          "/ [1 hidden]",
+		"/event?s3cret":                                         "/event [1 hidden]",
+		"/history?q=Bearer%20s3cret&s3cret=topic":               "/history [2 hidden]",
+		"/history?topic=Bearer%20s3cret":                        "/history topic=[redacted]",
+		"/event?topic=a?ticket=s3cret":                          "/event topic=[redacted]",
+		"/event?topic=a%26ticket%3Ds3cret":                      "/event topic=[redacted]",
+		"/event?topic=%zzs3cret":                                "/event topic=[redacted]",
+		"/event?topic=" + jwt:                                   "/event topic=[redacted]",
+		"/event/news":                                           "/event/news",
+		"/event/a%20b%3Fticket=s3cret":                          "/event/:topic",
+		"/event/" + jwt:                                         "/event/[redacted]",
+		"/ticket/s3cret":                                        "/ticket/:id",
+		"/TICKET/s3cret":                                        "/…/…",
+		"//ticket/s3cret":                                       "/…/…/…",
+		"/event/news/?s3cret":                                   "/…/…/… [1 hidden]",
+		"/assets/s3cret":                                        "/assets/*name",
+		"/event?topic=%1b%5b31m":                                "/event topic=%1b%5b31m",
+		"http://s3cret:s3cret@x/event?since=1":                  "/event since=1",
+		"/" + strings.Repeat("/", 5000):                         strings.Repeat("/…", 20),
 	} {
 		before := len(logged.records(t))
-		r := request(t, "GET /event")
-		r.URL.RawQuery = query
+		r := request(t, "GET /")
+		var err error
+		if r.URL, err = url.ParseRequestURI(target); err != nil { // as the server does
+			t.Fatal(err)
+		}
 		serve(engine, r)
-		if got := logged.records(t)[before]["query"]; got != want {
-			t.Errorf("%s: logged as %v, want %s", query, got, want)
+		records := logged.records(t)
+		if len(records) != before+1 {
+			t.Fatalf("%s: %d records", target, len(records)-before)
+		}
+		record := records[before]
+		got := record["path"].(string)
+		if query, _ := record["query"].(string); query != "" {
+			got += " " + query
+		}
+		if got != want {
+			t.Errorf("%s: logged as %s, want %s", target, got, want)
 		}
 	}
-	serve(engine, request(t, "DELETE /ticket/s3cret"))
-	if strings.Contains(logged.String(), "s3cret") {
+	serve(engine, request(t, "S3CRET /event"))
+	serve(engine, request(t, "GET /event", "Referer: http://x/?s3cret", "User-Agent: "+jwt))
+	if strings.Contains(strings.ToLower(logged.String()), "s3cret") {
 		t.Errorf("a secret was logged:\n%s", logged)
 	}
 }
@@ -128,7 +162,7 @@ func TestLogIsPrintableAndBounded(t *testing.T) {
 		var logged bytes.Buffer
 		logger := slog.New(handler(&logged))
 		engine := gin.New()
-		engine.Use(middleware.RequestID(), middleware.Log(logger), middleware.Recover(logger))
+		engine.Use(middleware.RequestID(), middleware.Log(logger, public), middleware.Recover(logger))
 		// A line break, an escape sequence, its C1 form, a text reversal, and invalid UTF-8.
 		const evil = "a\r\nlevel=ERROR\x1b[31m\u009b31m\u202e\x7f\xff"
 		engine.GET("/panic", func(*gin.Context) { panic(evil) })

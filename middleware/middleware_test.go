@@ -24,6 +24,9 @@ const (
 	secret = "thirty-two-bytes-of-a-JWT-secret"
 )
 
+// public are the parameters that the log shows.
+var public = []string{"topic", "since", "type", "status"}
+
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.TestMode)
 	os.Exit(m.Run())
@@ -86,7 +89,7 @@ func applicationWhere(t *testing.T, anonymous event.Patterns, origins ...string)
 	if err := engine.SetTrustedProxies(nil); err != nil {
 		t.Fatal(err)
 	}
-	engine.Use(middleware.RequestID(), middleware.Log(logger), middleware.Recover(logger), middleware.Secure(), cors,
+	engine.Use(middleware.RequestID(), middleware.Log(logger, public), middleware.Recover(logger), middleware.Secure(), cors,
 		middleware.Authenticate(keys, origins))
 	return engine, logged
 }

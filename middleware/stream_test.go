@@ -348,7 +348,7 @@ func TestDetachedRecordsAreSmall(t *testing.T) {
 	const count = 20_000
 	finish := make([]func(int, ...slog.Attr), 0, count)
 	engine := gin.New()
-	engine.Use(middleware.RequestID(), middleware.Log(slog.New(slog.DiscardHandler)))
+	engine.Use(middleware.RequestID(), middleware.Log(slog.New(slog.DiscardHandler), public))
 	engine.GET("/event", func(c *gin.Context) {
 		addToRecord(c, slog.String("topics", strings.Repeat("a", 1000)))
 		finish = append(finish, c.MustGet("access_log").(accessLog).Detach())
