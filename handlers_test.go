@@ -24,6 +24,23 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// A page whose name was pointed at this server is of the same origin for the browser, so CORS does not stop it.
+func TestAReboundNameReadsNothing(t *testing.T) {
+	machine, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := apptest.Wire(t, io.Discard, "--cors-origin", "https://app.example", "--host", "events.example.org")
+	for host, want := range map[string]int{
+		"evil.example:8080": http.StatusMisdirectedRequest, "events.example.org:8080": http.StatusOK, "localhost:8080": http.StatusOK,
+		"127.0.0.1:8080": http.StatusOK, machine: http.StatusOK, machine + ".local": http.StatusOK,
+	} {
+		if w := a.Do(http.MethodGet, "http://"+host+"/history", "", "Origin", "http://"+host); w.Code != want || w.Header().Get("X-Content-Type-Options") == "" {
+			t.Errorf("%s: %d %s", host, w.Code, w.Body)
+		}
+	}
+}
+
 func TestTheWiredApplication(t *testing.T) {
 	var logged apptest.Buffer
 	a := apptest.Wire(t, &logged, "--cors-origin", "*", "--cors-origin", "https://partner.example")

@@ -58,7 +58,7 @@ func New(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App, e
 	if a.handlers, err = a.openHandlers(ctx, cfg, logger); err != nil {
 		return nil, err
 	}
-	a.router, err = NewRouter(a.handlers, a.keys, cfg.CORSOrigins, cfg.TrustedProxies, logger)
+	a.router, err = NewRouter(a.handlers, a.keys, cfg, logger)
 	return a, err
 }
 

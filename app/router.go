@@ -2,9 +2,10 @@ package app
 
 import (
 	"log/slog"
-	"net/netip"
+	"os"
 
 	"freshet/auth"
+	"freshet/config"
 	"freshet/handlers"
 	"freshet/middleware"
 
@@ -12,9 +13,10 @@ import (
 )
 
 // NewRouter returns a router with all routes of the handlers and the middleware in front of
-// them. Origins are those of [middleware.CORS]; X-Forwarded-For counts only from the proxies.
-func NewRouter(h *handlers.Handlers, keys *auth.Keys, origins []string, proxies []netip.Prefix, logger *slog.Logger) (*gin.Engine, error) {
-	cors, err := middleware.CORS(origins)
+// them. X-Forwarded-For counts only from the trusted proxies. The machine's own name is a host
+// name of the server, beside those of the configuration.
+func NewRouter(h *handlers.Handlers, keys *auth.Keys, cfg config.Config, logger *slog.Logger) (*gin.Engine, error) {
+	cors, err := middleware.CORS(cfg.CORSOrigins)
 	if err != nil {
 		return nil, err
 	}
@@ -24,10 +26,14 @@ func NewRouter(h *handlers.Handlers, keys *auth.Keys, origins []string, proxies 
 	// Only this header: a proxy that appends to X-Forwarded-For passes on any other header as the client sent it.
 	r.RemoteIPHeaders = []string{"X-Forwarded-For"}
 	var trusted []string
-	for _, p := range proxies {
+	for _, p := range cfg.TrustedProxies {
 		trusted = append(trusted, p.String())
 	}
 	if err := r.SetTrustedProxies(trusted); err != nil {
+		return nil, err
+	}
+	machine, err := os.Hostname()
+	if err != nil {
 		return nil, err
 	}
 	r.Use(
@@ -35,8 +41,9 @@ func NewRouter(h *handlers.Handlers, keys *auth.Keys, origins []string, proxies 
 		middleware.Log(logger, handlers.PublicParameters()),
 		middleware.Recover(logger),
 		middleware.Secure(),
+		middleware.Hosts(append([]string{machine, machine + ".local"}, cfg.Hosts...)),
 		cors,
-		middleware.Authenticate(keys, origins),
+		middleware.Authenticate(keys, cfg.CORSOrigins),
 	)
 	h.Register(r)
 	r.NoRoute(h.NoRoute)

@@ -24,6 +24,7 @@ type Sync time.Duration
 // Config holds all settings. The tags are the flags, their defaults and their help.
 type Config struct {
 	Listen         []string       `name:"listen" default:":8080" placeholder:"ADDRESS" group:"Serving:" help:"Address to serve on, host:port or :port. Repeatable."`
+	Hosts          []string       `name:"host" placeholder:"NAME" group:"Serving:" help:"Host name that clients use to reach this server, such as events.example.org, or the name of a proxy in front of it. *.example.org stands for subdomains, * for all names. Repeatable. Without TLS, requests for other names get 421; localhost, names without a dot, IP addresses and this machine's name are always allowed."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxy" placeholder:"ADDRESS" group:"Serving:" help:"Proxy whose X-Forwarded-For is trusted to name the client: an IP address, or a range such as 10.0.0.0/8 that holds only proxies. Repeatable. Without it, the client address is that of the connection."`
 	Drain          time.Duration  `name:"drain" default:"10s" placeholder:"DURATION" group:"Serving:" help:"On SIGTERM, time over which open streams are closed a few at a time. 0 closes all at once."`
 

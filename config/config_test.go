@@ -80,6 +80,7 @@ func TestDefaults(t *testing.T) {
 func TestEverythingByFlagAndByVariable(t *testing.T) {
 	values := map[string]string{
 		"listen":           "127.0.0.1:80,[::1]:443",
+		"host":             "Events.Example.org.,*.example.net,bücher.example,my_service",
 		"drain":            "0",
 		"trusted-proxy":    "192.0.2.7,10.1.2.3/8,::ffff:192.0.2.8,2001:db8::1,fd00::/8",
 		"tls-cert":         "/etc/ssl/certs/freshet.pem",
@@ -114,6 +115,7 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 	}
 	want := config.Config{
 		Listen: []string{"127.0.0.1:80", "[::1]:443"},
+		Hosts:  []string{"events.example.org", "*.example.net", "xn--bcher-kva.example", "my_service"},
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("10.0.0.0/8"),
 			netip.MustParsePrefix("192.0.2.8/32"), netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("fd00::/8")},
 		TLSCert:                  "/etc/ssl/certs/freshet.pem",
@@ -240,6 +242,12 @@ func TestRefusals(t *testing.T) {
 		{"trusted-proxy", "10.0.0.1,caddy", "want an IP address"},
 		{"tls-cert", "a.pem", "only allowed together with --tls-key"},
 		{"tls-key", "a.key", "only allowed together with --tls-cert"},
+		{"host", "https://example.org", "want a name"},
+		{"host", "example.org:443", "want a name"},
+		{"host", "a.*.example", "want a name"},
+		{"host", "*.", "want a name"},
+		{"host", ".", "want a name"},
+		{"host", "a..example", "want a name"},
 		{"acme-domain", "localhost", "want a domain"},
 		{"acme-domain", "*.example.org", "want a domain"},
 		{"acme-domain", "example.org:443", "want a domain"},

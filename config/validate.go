@@ -53,6 +53,13 @@ func (c *Config) validate() error {
 			return errors.New("--nats: not a list of NATS URLs: want nats://host[:port][,…], or with tls, ws or wss as scheme")
 		}
 	}
+	for i, text := range c.Hosts {
+		name, err := parseHost(text)
+		if err != nil {
+			return err
+		}
+		c.Hosts[i] = name
+	}
 	for i, text := range c.ACMEDomains {
 		domain := strings.TrimSuffix(strings.ToLower(text), ".")
 		if !isDomain(domain) {
@@ -101,6 +108,23 @@ func isDomain(text string) bool {
 	ascii, err := idna.Registration.ToASCII(text)
 	_, noAddress := netip.ParseAddr(text)
 	return err == nil && ascii == text && strings.Contains(text, ".") && !strings.HasSuffix(text, ".") && noAddress != nil
+}
+
+// hostNames maps a name to the form in which browsers send it: lower-case ASCII. Names such as my_service are allowed too.
+var hostNames = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
+
+func parseHost(text string) (string, error) {
+	domain, wildcard := strings.CutPrefix(strings.TrimSuffix(text, "."), "*.")
+	name, err := hostNames.ToASCII(domain)
+	switch {
+	case text == "*":
+		return text, nil
+	case err != nil || strings.Trim(name, ".") != name || strings.Contains(name, "..") || name == "" || strings.ContainsAny(name, "/:@*[]?#%\\ "):
+		return "", fmt.Errorf("--host: %q is not allowed: want a name such as events.example.org, without scheme or port, or *.example.org, or *", text)
+	case wildcard:
+		return "*." + name, nil
+	}
+	return name, nil
 }
 
 func isNATS(text string) bool {

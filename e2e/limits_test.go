@@ -137,7 +137,7 @@ func TestWhoTheClientIs(t *testing.T) {
 		cfg, err := config.Parse(c.flags, func(string) string { return "" }, io.Discard)
 		must(t, err)
 		var logged bytes.Buffer
-		router, err := app.NewRouter(&handlers.Handlers{}, &auth.Keys{}, cfg.CORSOrigins, cfg.TrustedProxies, slog.New(slog.NewTextHandler(&logged, nil)))
+		router, err := app.NewRouter(&handlers.Handlers{}, &auth.Keys{}, cfg, slog.New(slog.NewTextHandler(&logged, nil)))
 		must(t, err)
 		r := httptest.NewRequest(http.MethodGet, "/nowhere", nil)
 		r.RemoteAddr = c.peer
@@ -168,7 +168,7 @@ func servePipes(t *testing.T, token string) (*pipes, *eventlogtest.Memory) {
 	keys, err := auth.New(auth.Config{PublishToken: token, Anonymous: event.Patterns{event.All}})
 	must(t, err)
 	logger := slog.New(slog.DiscardHandler)
-	router, err := app.NewRouter(hs, keys, []string{"*"}, nil, logger)
+	router, err := app.NewRouter(hs, keys, config.Config{CORSOrigins: []string{"*"}}, logger)
 	must(t, err)
 	server := app.NewServer(router, logger)
 

@@ -172,3 +172,28 @@ func pingPong(ctx context.Context, t *testing.T, transport *http.Client, url, to
 	}
 	t.Logf("%s over %s: %d events, there and back in %v each", accept, answer.Proto, count, time.Since(begun)/count)
 }
+
+// The proxies pass the browser's Host on, so the server needs their name. Without it, the answer says so.
+func TestProxyWithItsName(t *testing.T) {
+	eachProxy(t, func(t *testing.T, k proxyKind) {
+		ctx := begin(t)
+		for _, c := range []struct {
+			flags  []string
+			status int
+			body   string
+		}{{nil, http.StatusMisdirectedRequest, "--host NAME"}, {[]string{"--host", "freshet.example.org"}, http.StatusOK, `"events"`}} {
+			s := start(ctx, t, t.TempDir(), c.flags...)
+			p := k.start(ctx, t, s.Addr())
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/history", nil)
+			must(t, err)
+			r.Host = "freshet.example.org"
+			answer, err := p.Client.Do(r)
+			must(t, err)
+			body, err := io.ReadAll(answer.Body)
+			must(t, errors.Join(err, answer.Body.Close()))
+			if answer.StatusCode != c.status || !strings.Contains(string(body), c.body) {
+				t.Errorf("with %q: %s %s", c.flags, answer.Status, body)
+			}
+		}
+	})
+}

@@ -2,8 +2,8 @@
 //
 // # Order
 //
-// RequestID, Log, Recover, Secure, CORS, Authenticate. Log comes before Recover to record requests that panicked. Secure comes before
-// the parts that refuse requests, so that refusals have its headers. CORS comes before Authenticate, so that a page can read why it
+// RequestID, Log, Recover, Secure, Hosts, CORS, Authenticate. Log comes before Recover to record requests that panicked. Secure comes before
+// the parts that refuse requests, so that refusals have its headers. Hosts comes before CORS, which trusts the Host of a request. CORS comes before Authenticate, so that a page can read why it
 // was refused.
 //
 // # What handlers get

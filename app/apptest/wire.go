@@ -38,7 +38,8 @@ func Wire(t testing.TB, logged io.Writer, args ...string) Wired {
 // WireLogger is [Wire] with a logger.
 func WireLogger(t testing.TB, logger *slog.Logger, args ...string) Wired {
 	t.Helper()
-	cfg, err := config.Parse(append([]string{"--data", t.TempDir(), "--counter-interval", "20ms", "--sync", "1m"}, args...),
+	// httptest's requests are for example.com.
+	cfg, err := config.Parse(append([]string{"--data", t.TempDir(), "--counter-interval", "20ms", "--sync", "1m", "--host", "example.com"}, args...),
 		func(string) string { return "" }, io.Discard)
 	if err != nil {
 		t.Fatal(err)
