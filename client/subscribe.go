@@ -42,8 +42,8 @@ type Subscription struct {
 	// Heartbeat is the server's --heartbeat. A connection that is silent for two and a half of
 	// them is replaced. 0: 15 s; negative: silence is not noticed.
 	Heartbeat time.Duration
-	// Connected is called when a stream is open, Disconnected when it is lost or could not be
-	// opened and the next attempt follows after wait. Both may be nil.
+	// Connected is called at the first frame of a stream, Disconnected when the stream is lost or
+	// could not be opened and the next attempt follows after wait. Both may be nil.
 	Connected    func()
 	Disconnected func(err error, wait time.Duration)
 }
@@ -167,12 +167,12 @@ func (f *follower) read(ctx context.Context) error {
 	}
 	defer r.Close()
 	f.opened, f.renewed = time.Now(), false
-	if f.sub.Connected != nil {
-		f.sub.Connected()
-	}
-	for {
+	for first := true; ; first = false {
 		frame, err := r.Next()
 		if err == nil {
+			if first && frame.Type != "busy" && f.sub.Connected != nil {
+				f.sub.Connected()
+			}
 			err = f.handle(frame)
 		}
 		if err != nil {

@@ -227,6 +227,7 @@ func TestABusyServerIsNotAskedSooner(t *testing.T) {
 		var reasons []string
 		data, err := follow(t, s, client.Config{}, client.Subscription{
 			LastEventID:  "e-4",
+			Connected:    func() { reasons = append(reasons, "connected") },
 			Disconnected: func(err error, _ time.Duration) { reasons = append(reasons, err.Error()) },
 		}, 0)
 		if want := "freshet: the server opens no stream now: full"; len(data) != 0 || err != nil || len(reasons) != 3 || reasons[0] != want {

@@ -78,10 +78,9 @@ func TestServerRestartBehindAProxy(t *testing.T) {
 				if err := s.Wait(ctx); signal == syscall.SIGTERM {
 					must(t, err)
 				}
-				opened := a.opened.Load()
 				checkAnswersForTheServer(ctx, t, p, s.Token)
 				// Each reader gets an answer of the proxy itself.
-				must(t, apptest.Until(ctx, func() bool { return a.opened.Load() >= opened+int64(len(a.readers)) }))
+				must(t, apptest.Until(ctx, func() bool { return a.refused.Load() >= int64(len(a.readers)) }))
 				start(ctx, t, dir, "--listen", upstream)
 				a.finish(ctx, t)
 			})
@@ -143,6 +142,7 @@ type audience struct {
 	acked   ledger // events for the readers
 	readers [5]received
 	opened  atomic.Int64 // streams of all readers
+	refused atomic.Int64 // answers of the proxy itself, to all readers
 
 	stop    func() // stops publishing
 	stopped chan struct{}
@@ -155,6 +155,11 @@ func gather(ctx context.Context, t *testing.T, p *proxy, s *apptest.Process) *au
 	for n := range a.readers {
 		follow(ctx, t, p.reader(t, ""), client.Subscription{
 			Topics: []string{"news"}, Since: "all", Connected: func() { a.opened.Add(1) },
+			Disconnected: func(err error, _ time.Duration) {
+				if strings.HasSuffix(err.Error(), ": unavailable") {
+					a.refused.Add(1)
+				}
+			},
 		}, a.readers[n].add)
 	}
 	c := newClient(t, s, client.Config{})
