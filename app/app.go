@@ -77,7 +77,7 @@ func (a *App) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.hub.Run(ctx) })
 	g.Go(func() error { return a.handlers.Run(ctx) })
-	g.Go(func() error { return returnMemory(ctx, a.handlers.Opened) })
+	g.Go(func() error { return returnMemory(ctx, a.handlers.Turnover) })
 	g.Go(func() error { return a.keys.Run(ctx) })
 	return errors.Join(g.Wait(), a.log.Close())
 }

@@ -5,8 +5,8 @@ import "testing"
 func TestACrowdSettles(t *testing.T) {
 	var c crowd
 	for i, second := range []struct {
-		opened  uint64
-		settled bool
+		turnover uint64
+		settled  bool
 	}{
 		{0, false},
 		{50, false}, // few
@@ -21,8 +21,8 @@ func TestACrowdSettles(t *testing.T) {
 		{7000, false},
 		{7000, true},
 	} {
-		if got := c.settled(second.opened); got != second.settled {
-			t.Errorf("second %d, %d opened: settled %v", i, second.opened, got)
+		if got := c.settled(second.turnover); got != second.settled {
+			t.Errorf("second %d, turnover %d: settled %v", i, second.turnover, got)
 		}
 	}
 }

@@ -48,8 +48,8 @@ type Config struct {
 	WindowBytes     Bytes         `name:"window-bytes" default:"64MiB" placeholder:"BYTES" group:"Stream:" help:"Memory for the newest events. Streams that need older ones read the log."`
 	Park            string        `name:"park" default:"on" enum:"on,off" placeholder:"WHEN" group:"Stream:" help:"Whether to keep caught-up streams over plain HTTP/1.1 without a goroutine each, on Linux: on or off."`
 
-	MaxConnections           int   `name:"max-connections" default:"100000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams. 0 sets no limit."`
-	MaxConnectionsPerAddress int   `name:"max-connections-per-address" default:"10000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams per client: an IPv4 address, or a /64 of IPv6. 0 sets no limit."`
+	MaxConnections           int   `name:"max-connections" default:"100000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams. A stream counts once for each 64 segments of its topics. 0 sets no limit."`
+	MaxConnectionsPerAddress int   `name:"max-connections-per-address" default:"10000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams per client, counted in the same way: an IPv4 address, or a /64 of IPv6. 0 sets no limit."`
 	MaxTopics                int   `name:"max-topics" default:"100" placeholder:"N" group:"Limits:" help:"Maximum number of topics that one stream may name. 0 sets no limit."`
 	MaxReplays               int   `name:"max-replays" default:"64" placeholder:"N" group:"Limits:" help:"Maximum number of readers that replay from the log at the same time. Others wait."`
 	MaxBody                  Bytes `name:"max-body" default:"1MiB" placeholder:"BYTES" group:"Limits:" help:"Largest body of a publish request, at most 32MiB."`

@@ -12,17 +12,29 @@ import (
 )
 
 func TestTopics(t *testing.T) {
-	for _, s := range []string{"news", "orders.new", "a", "a.b.c", "größe.日本", "a-b_c:d", "message", "$SYS.x", strings.Repeat("x", 200)} {
+	for _, s := range []string{"news", "orders.new", "a", "a.b.c", "größe.日本", "a-b_c:d", "message", "$SYS.x", strings.Repeat("x", 200), segments(32)} {
 		topic, err := event.ParseTopic(s)
 		if err != nil || topic.String() != s {
 			t.Errorf("ParseTopic(%q) = %q, %v", s, topic, err)
 		}
 	}
-	for _, s := range []string{"", ".", "a.", ".a", "a..b", "a b", "a*", "*", ">", "a.>", "a/b", "a\nb", "a\rb", "a\x00", "a\u2028b", "a\u00a0b", "\xff", strings.Repeat("x", 201)} {
+	for _, s := range []string{"", ".", "a.", ".a", "a..b", "a b", "a*", "*", ">", "a.>", "a/b", "a\nb", "a\rb", "a\x00", "a\u2028b", "a\u00a0b", "\xff", strings.Repeat("x", 201), segments(33)} {
 		_, err := event.ParseTopic(s)
 		var invalid *event.InvalidError
 		if !errors.As(err, &invalid) || invalid.Field != "topic" {
 			t.Errorf("ParseTopic(%q): error %v, want an InvalidError of the topic", s, err)
+		}
+	}
+}
+
+// segments returns a topic of n segments.
+func segments(n int) string { return strings.Repeat("s.", n-1) + "s" }
+
+func TestStoredTopicsMayHaveMoreSegments(t *testing.T) {
+	for name, ok := range map[string]bool{segments(33): true, segments(100): true, "a": true, segments(101): false, "a..b": false, "": false} {
+		stored, err := event.ParseStoredTopic(name)
+		if (err == nil) != ok || ok && (stored.String() != name || !event.All.Match(stored)) {
+			t.Errorf("ParseStoredTopic(%q) = %q, %v", name, stored, err)
 		}
 	}
 }
@@ -46,7 +58,7 @@ func TestPatternsMatchLikeNATSSubjects(t *testing.T) {
 			t.Errorf("%q matches %q: %v", c.pattern, c.topic, got)
 		}
 	}
-	for _, s := range []string{"", "a.>.b", ">.a", "a*", "a.b>", "**", "a..*"} {
+	for _, s := range []string{"", "a.>.b", ">.a", "a*", "a.b>", "**", "a..*", segments(32) + ".>"} {
 		if _, err := event.ParsePattern(s); err == nil {
 			t.Errorf("ParsePattern(%q) has no error", s)
 		}
@@ -195,7 +207,7 @@ func FuzzID(f *testing.F) {
 
 // An accepted name is one printable line and stays unchanged. A topic is also a pattern and a type.
 func FuzzName(f *testing.F) {
-	for _, s := range []string{"news", "orders.*.created", "orders.>", ">", "größe.日本", "message", "counter", "gap", " a", "a b", "a..b", "a.", "a\u202eb", "a\u009b31m", "a\x7f", "a\xff", "\ufeffa", "a\u0301", strings.Repeat("ü", 101)} {
+	for _, s := range []string{"news", "orders.*.created", "orders.>", ">", "größe.日本", "message", "counter", "gap", " a", "a b", "a..b", "a.", "a\u202eb", "a\u009b31m", "a\x7f", "a\xff", "\ufeffa", "a\u0301", strings.Repeat("ü", 101), segments(32), segments(33)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -207,7 +219,7 @@ func FuzzName(f *testing.F) {
 			err         error
 		}{{"topic", topic.String(), errTopic}, {"topic", pattern.String(), errPattern}, {"type", typ.String(), errType}} {
 			if name.err == nil {
-				if name.text != s || s == "" || len(s) > 200 || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				if name.text != s || s == "" || len(s) > 200 || name.field == "topic" && strings.Count(s, ".") >= 32 || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 					t.Errorf("%q is accepted as the %s %q", s, name.field, name.text)
 				}
 				continue

@@ -7,16 +7,28 @@ import (
 	"unicode/utf8"
 )
 
-// MaxTopic is the longest topic or pattern, in bytes.
-const MaxTopic = 200
+// Limits of a topic or pattern.
+const (
+	MaxTopic    = 200 // bytes
+	MaxSegments = 32  // each segment of a subscription costs a few hundred bytes
+)
 
-// Topic names what an event is about: 1 to [MaxTopic] bytes, in segments of printable UTF-8 that are separated by dots.
-// A segment is not empty and has no space, '*', '>' or '/'. The zero value is no topic and matches nothing.
+// Topic names what an event is about: 1 to [MaxTopic] bytes, in at most [MaxSegments] segments of printable UTF-8 that are
+// separated by dots. A segment is not empty and has no space, '*', '>' or '/'. The zero value is no topic and matches nothing.
 type Topic struct{ name string }
 
 // ParseTopic returns the topic s, or an [InvalidError] for the field "topic".
 func ParseTopic(s string) (Topic, error) {
-	if err := checkSegments(s, false); err != nil {
+	if err := checkSegments(s, false, MaxSegments); err != nil {
+		return Topic{}, err
+	}
+	return Topic{s}, nil
+}
+
+// ParseStoredTopic is [ParseTopic] without the limit of segments, for events that are in the log already: earlier versions and
+// other NATS clients stored topics with more.
+func ParseStoredTopic(s string) (Topic, error) {
+	if err := checkSegments(s, false, MaxTopic); err != nil {
 		return Topic{}, err
 	}
 	return Topic{s}, nil
@@ -37,7 +49,7 @@ var All = Pattern{">"}
 
 // ParsePattern returns the pattern s, or an [InvalidError] for the field "topic".
 func ParsePattern(s string) (Pattern, error) {
-	if err := checkSegments(s, true); err != nil {
+	if err := checkSegments(s, true, MaxSegments); err != nil {
 		return Pattern{}, err
 	}
 	return Pattern{s}, nil
@@ -74,6 +86,14 @@ func (ps Patterns) Match(t Topic) bool {
 	return slices.ContainsFunc(ps, func(p Pattern) bool { return p.Match(t) })
 }
 
+// Segments returns how many segments the patterns have together.
+func (ps Patterns) Segments() (n int) {
+	for _, p := range ps {
+		n += strings.Count(p.text, ".") + 1
+	}
+	return n
+}
+
 // Widest returns the patterns without duplicates and without those that another one covers.
 func (ps Patterns) Widest() (widest Patterns) {
 	for _, p := range ps {
@@ -84,7 +104,7 @@ func (ps Patterns) Widest() (widest Patterns) {
 	return widest
 }
 
-func checkSegments(s string, wildcards bool) error {
+func checkSegments(s string, wildcards bool, most int) error {
 	switch {
 	case s == "":
 		return invalid("topic", "must not be empty")
@@ -92,6 +112,8 @@ func checkSegments(s string, wildcards bool) error {
 		return invalid("topic", "must not be longer than %d bytes", MaxTopic)
 	case !utf8.ValidString(s):
 		return invalid("topic", "must be UTF-8")
+	case strings.Count(s, ".") >= most:
+		return invalid("topic", "must not have more than %d segments", most)
 	}
 	for rest, more := s, true; more; {
 		var segment string

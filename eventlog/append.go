@@ -204,7 +204,7 @@ func (l *Log) decode(subject string, header nats.Header, data []byte, seq uint64
 	if !ours { // stored before the stream was the log's
 		name = ""
 	}
-	topic, invalid := event.ParseTopic(name)
+	topic, invalid := event.ParseStoredTopic(name)
 	typ := event.TypeOf(topic)
 	if name := header.Get(typeHeader); name != "" && invalid == nil {
 		typ, invalid = event.ParseType(name)

@@ -64,3 +64,17 @@ func publishRaw(t *testing.T, url string, m *nats.Msg) {
 	_, err = nc.RequestMsg(m, 5*time.Second)
 	must(t, err)
 }
+
+// Topics with more segments than one may publish now are in logs of earlier versions, and other NATS clients can store them.
+func TestStoredTopicsOfManySegmentsAreRead(t *testing.T) {
+	t.Parallel()
+	url := externalNATS(t)
+	l := open(t, eventlog.Config{NATS: url})
+	topic := strings.Repeat("a.", 99) + "a"
+	publishRaw(t, url, &nats.Msg{Subject: "event." + topic, Data: []byte("deep")})
+	for _, pattern := range []string{">", "a.>", "*.a.>"} {
+		if got := read(t, l, 0, pattern); len(got) != 1 || !strings.HasSuffix(got[0], " "+topic+" "+topic+" deep") {
+			t.Errorf("%s reads %q", pattern, got)
+		}
+	}
+}

@@ -364,16 +364,17 @@ func TestConnectionsAreLimited(t *testing.T) {
 func TestMalformedRequestsNameTheField(t *testing.T) {
 	s := newServer(t, nil)
 	for target, code := range map[string]string{
-		"/event?topic=a..b":     "invalid_topic",
-		"/event?topic=":         "invalid_topic",
-		"/event/a%20b":          "invalid_topic",
-		"/event/a%0Ab":          "invalid_topic",
-		"/event/%FF":            "invalid_topic",
-		"/event?since=tomorrow": "invalid_since",
-		"/event?" + strings.Repeat("topic=a&", 6): "invalid_topic",
-		"/history?limit=0":                        "invalid_limit",
-		"/history?limit=1001":                     "invalid_limit",
-		"/history?topic=>.a":                      "invalid_topic",
+		"/event?topic=a..b":                        "invalid_topic",
+		"/event?topic=":                            "invalid_topic",
+		"/event/" + strings.Repeat("a.", 32) + ">": "invalid_topic",
+		"/event/a%20b":                             "invalid_topic",
+		"/event/a%0Ab":                             "invalid_topic",
+		"/event/%FF":                               "invalid_topic",
+		"/event?since=tomorrow":                    "invalid_since",
+		"/event?" + strings.Repeat("topic=a&", 6):  "invalid_topic",
+		"/history?limit=0":                         "invalid_limit",
+		"/history?limit=1001":                      "invalid_limit",
+		"/history?topic=>.a":                       "invalid_topic",
 	} {
 		w := s.do("GET", target, "", "Accept", "text/event-stream")
 		var body struct {

@@ -46,7 +46,7 @@ type Config struct {
 	// A client's address is what the router's ClientIP returns. Tell the router which proxies
 	// to trust, or none: gin.Engine trusts all unless SetTrustedProxies is called. IPv6
 	// addresses count by their /64.
-	MaxConnections           int   // open streams; 0: no limit
+	MaxConnections           int   // open streams, as [stream.Config] counts them; 0: no limit
 	MaxConnectionsPerAddress int   // open streams of one client address; 0: no limit
 	MaxTopics                int   // topics of one stream; 0: no limit
 	MaxBody                  int64 // bytes of a published body; 0 means 1 MiB
@@ -198,8 +198,8 @@ func (h *Handlers) Drain(ctx context.Context, span time.Duration) error {
 	return h.streams.Drain(ctx, span)
 }
 
-// Opened is how many streams have been opened since the start.
-func (h *Handlers) Opened() uint64 { return h.streams.Opened() }
+// Turnover is how many streams have been opened since the start, and how many have ended, in sum.
+func (h *Handlers) Turnover() uint64 { return h.streams.Turnover() }
 
 // Parked is how many of the open streams are held without a goroutine each.
 func (h *Handlers) Parked() int {

@@ -57,10 +57,10 @@ func (h *Handlers) history(c *gin.Context) error {
 		}
 	}
 	address := networkOf(c)
-	if !h.addressPages.Acquire(address) {
+	if !h.addressPages.Acquire(address, 1) {
 		return errAddressPages
 	}
-	defer h.addressPages.Release(address)
+	defer h.addressPages.Release(address, 1)
 	select {
 	case h.pages <- struct{}{}:
 		defer func() { <-h.pages }()

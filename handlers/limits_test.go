@@ -57,6 +57,35 @@ func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
 	})
 }
 
+// A stream whose topics have many segments costs memory, so it counts as several connections.
+func TestSegmentsCountAsConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, func(cfg *handlers.Config) { cfg.MaxConnections, cfg.MaxConnectionsPerAddress = 4, 3 })
+		refused := func(address, path string) string {
+			f := ssetest.Get(t, s, path, forwarded, address).Next()
+			return strings.TrimSuffix(strings.TrimPrefix(f.Data, `{"reason":"`), fmt.Sprintf(`","retry_ms":%d}`, f.Retry.Milliseconds()))
+		}
+		sixtyFour := "/event/" + strings.Repeat("a.", 31) + "a?topic=" + strings.Repeat("b.", 31) + "*"
+		sixtyFive := sixtyFour + "&topic=c"
+		const one, two = "203.0.113.7", "203.0.113.8"
+		heavy := ssetest.Get(t, s, sixtyFive, forwarded, one)
+		heavy.Next()
+		if got := refused(one, sixtyFive); got != "too_many_connections" {
+			t.Errorf("2 more than the 2 of 3: %q", got)
+		}
+		ssetest.Get(t, s, sixtyFour, forwarded, one).Next()
+		if got := refused(one, "/event/a"); got != "too_many_connections" {
+			t.Errorf("1 more than the 3 of 3: %q", got)
+		}
+		if got := refused(two, sixtyFive); got != "full" {
+			t.Errorf("2 more than the 3 of 4 in all: %q", got)
+		}
+		ssetest.Get(t, s, "/event/a", forwarded, two).Next()
+		heavy.Close()
+		ssetest.Get(t, s, sixtyFive, forwarded, two).Next() // a refused stream holds nothing
+	})
+}
+
 // All clients without a known address count as one.
 func TestConnectionsWithoutAnAddressAreLimited(t *testing.T) {
 	s := newServer(t, func(cfg *handlers.Config) { cfg.MaxConnectionsPerAddress = 1 })

@@ -165,7 +165,7 @@ func TestConcurrency(t *testing.T) {
 	c := limit.NewConcurrency[string](2)
 	want := func(key string, ok bool) {
 		t.Helper()
-		if got := c.Acquire(key); got != ok {
+		if got := c.Acquire(key, 1); got != ok {
 			t.Errorf("%q: %v, want %v", key, got, ok)
 		}
 	}
@@ -173,24 +173,45 @@ func TestConcurrency(t *testing.T) {
 	want("a", true)
 	want("a", false)
 	want("b", true)
-	c.Release("a")
+	c.Release("a", 1)
 	want("a", true)
 	want("a", false)
-	c.Release("a")
-	c.Release("a")
+	c.Release("a", 1)
+	c.Release("a", 1)
 	want("a", true)
 	want("a", true)
 	want("a", false)
 }
 
+func TestConcurrencyOfSeveralAtOnce(t *testing.T) {
+	c := limit.NewConcurrency[string](5)
+	if !c.Acquire("a", 3) || c.Acquire("a", 3) || !c.Acquire("a", 2) || c.Acquire("a", 1) {
+		t.Error("not 5 were taken")
+	}
+	c.Release("a", 3)
+	if c.Acquire("a", 4) || !c.Acquire("a", 3) {
+		t.Error("not 3 were given back")
+	}
+	c.Release("a", 3)
+	c.Release("a", 2)
+	// More than the limit takes all.
+	if !c.Acquire("a", 7) || c.Acquire("a", 1) {
+		t.Error("7 of 5 did not take all")
+	}
+	c.Release("a", 7)
+	if !c.Acquire("a", 5) {
+		t.Error("7 of 5 were not given back")
+	}
+}
+
 func TestNoConcurrencyLimit(t *testing.T) {
 	c := limit.NewConcurrency[int](0)
 	for range 1000 {
-		if !c.Acquire(1) {
+		if !c.Acquire(1, 1) {
 			t.Fatal("refused")
 		}
 	}
-	c.Release(1)
+	c.Release(1, 1)
 }
 
 func TestManyCallersAtOnce(t *testing.T) {
@@ -203,7 +224,7 @@ func TestManyCallersAtOnce(t *testing.T) {
 				if _, ok := r.Allow(1, 1); ok {
 					rated.Add(1)
 				}
-				if c.Acquire(1) {
+				if c.Acquire(1, 1) {
 					open.Add(1)
 				}
 			})

@@ -21,9 +21,9 @@ import (
 var (
 	// ErrDraining: no stream is opened any more.
 	ErrDraining = errors.New("the server is shutting down")
-	// ErrFull: as many streams are open as Config.MaxStreams allows.
+	// ErrFull: the open streams have all places that Config.MaxStreams allows.
 	ErrFull = errors.New("all connections are in use")
-	// ErrAddressFull: the client's address has as many as Config.MaxPerAddress allows.
+	// ErrAddressFull: those of the client's address have all that Config.MaxPerAddress allows.
 	ErrAddressFull = errors.New("all connections of this address are in use")
 )
 
@@ -39,8 +39,8 @@ type Config struct {
 	Stall           time.Duration       // how long a client may take nothing; 0 means 30 s
 	RetryMin        time.Duration       // the reconnection time is drawn between these two
 	RetryMax        time.Duration       //
-	MaxStreams      int                 // open at once
-	MaxPerAddress   int                 // open at once of one client address
+	MaxStreams      int                 // places of all streams: one for each 64 segments of a stream's patterns, rounded up
+	MaxPerAddress   int                 // places of the streams of one client address
 	Logger          *slog.Logger        // nil: logs nothing
 }
 
@@ -48,6 +48,7 @@ type Config struct {
 type Registry struct {
 	cfg       Config
 	made      time.Time
+	places    *limit.Concurrency[struct{}] // of all streams together
 	addresses *limit.Concurrency[netip.Prefix]
 	drainEnds atomic.Int64  // a time of the registry; 0 before the drain
 	empty     chan struct{} // closed when the last stream of a drain has ended
@@ -80,6 +81,7 @@ func New(cfg Config) (*Registry, error) {
 	return &Registry{
 		cfg:       cfg,
 		made:      time.Now(),
+		places:    limit.NewConcurrency[struct{}](cfg.MaxStreams),
 		addresses: limit.NewConcurrency[netip.Prefix](cfg.MaxPerAddress),
 		empty:     make(chan struct{}),
 	}, nil
@@ -100,12 +102,10 @@ type Request struct {
 // Open opens a stream. The error is [ErrDraining], [ErrFull], [ErrAddressFull] or the log's.
 // The caller has a driver run the stream, or closes it.
 func (r *Registry) Open(ctx context.Context, q Request) (*Stream, error) {
-	if err := r.admit(q.Address); err != nil {
-		return nil, err
-	}
 	now := r.Now()
 	s := &Stream{
 		registry: r, caller: q.Caller, format: q.Format, counter: q.Counter, stats: q.Stats, opened: now, address: q.Address,
+		places:    (max(1, q.Patterns.Segments()) + segmentsPerPlace - 1) / segmentsPerPlace,
 		counterAt: Never, statsAt: Never, heartbeatAt: Never, expiresAt: Never, drainAt: Never,
 	}
 	if q.Counter && r.cfg.CounterInterval > 0 {
@@ -117,12 +117,15 @@ func (r *Registry) Open(ctx context.Context, q Request) (*Stream, error) {
 	if expires := q.Caller.Expires(); !expires.IsZero() {
 		s.expiresAt = now + min(time.Until(expires), Never-now)
 	}
+	if err := r.admit(s); err != nil {
+		return nil, err
+	}
 	var err error
 	s.sub, err = r.cfg.Hub.Subscribe(ctx, hub.Request{
 		Patterns: q.Patterns, LastEventID: q.LastEventID, Since: q.Since, Format: q.Format, Wake: s.Wake,
 	})
 	if err != nil {
-		r.release(q.Address)
+		r.release(s)
 		return nil, err
 	}
 	s.from = s.sub.Cursor()
@@ -130,30 +133,35 @@ func (r *Registry) Open(ctx context.Context, q Request) (*Stream, error) {
 	return s, nil
 }
 
-// admit counts a stream that is about to be opened.
-func (r *Registry) admit(address netip.Prefix) error {
+// segmentsPerPlace is how many segments of patterns cost about as much memory as a connection.
+const segmentsPerPlace = 64
+
+// admit counts a stream that is about to be opened. A stream takes at most all places, so it can be opened alone.
+func (r *Registry) admit(s *Stream) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.closing:
 		return ErrDraining
-	case r.cfg.MaxStreams > 0 && r.open >= r.cfg.MaxStreams:
+	case !r.places.Acquire(struct{}{}, s.places):
 		return ErrFull
-	case !r.addresses.Acquire(address):
+	case !r.addresses.Acquire(s.address, s.places):
+		r.places.Release(struct{}{}, s.places)
 		return ErrAddressFull
 	}
 	r.open++
 	return nil
 }
 
-func (r *Registry) release(address netip.Prefix) {
+func (r *Registry) release(s *Stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.releaseLocked(address)
+	r.releaseLocked(s)
 }
 
-func (r *Registry) releaseLocked(address netip.Prefix) {
-	r.addresses.Release(address)
+func (r *Registry) releaseLocked(s *Stream) {
+	r.places.Release(struct{}{}, s.places)
+	r.addresses.Release(s.address, s.places)
 	if r.open--; r.open == 0 && r.closing {
 		close(r.empty)
 	}
@@ -183,7 +191,7 @@ func (r *Registry) remove(s *Stream, why Reason) {
 	}
 	s.older, s.newer = nil, nil
 	r.closed[why]++
-	r.releaseLocked(s.address)
+	r.releaseLocked(s)
 }
 
 // Now is the time of the registry's streams: how long ago the registry was made.
@@ -219,11 +227,15 @@ func (r *Registry) Len() int {
 	return r.open
 }
 
-// Opened is how many streams have been opened since the start.
-func (r *Registry) Opened() uint64 {
+// Turnover is how many streams have been opened since the start, and how many have ended, in sum.
+func (r *Registry) Turnover() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.lastID
+	n := r.lastID
+	for _, closed := range r.closed {
+		n += closed
+	}
+	return n
 }
 
 // Closed is how many streams have ended for the reason since the start.

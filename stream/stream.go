@@ -63,6 +63,7 @@ type Stream struct {
 	id      uint64
 	opened  time.Duration
 	address netip.Prefix
+	places  int // in the limits of connections
 	from    event.ID
 	older   *Stream // in the registry's list
 	newer   *Stream

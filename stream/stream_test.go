@@ -222,8 +222,8 @@ func TestHowAStreamEnds(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		s.Close(stream.Expired)
-		if b.Len() != 1 || b.Closed(stream.Expired) != 1 || b.Opened() != 3 {
-			t.Errorf("%d open, %d expired, %d opened", b.Len(), b.Closed(stream.Expired), b.Opened())
+		if b.Len() != 1 || b.Closed(stream.Expired) != 1 || b.Turnover() != 5 {
+			t.Errorf("%d open, %d expired, turnover %d", b.Len(), b.Closed(stream.Expired), b.Turnover())
 		}
 		other.Close(stream.Gone)
 
