@@ -55,6 +55,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 			status     string // of the answer before the end; empty: there may be none
 		}{
 			{"nothing", "", 10 * time.Second, ""},
+			{"a part of the preface of HTTP/2", "PRI * HTTP/2.0\r", 10 * time.Second, ""},
 			{"half a header", "GET /event HTTP/1.1\r\nHost: x\r\nX-Slow: ", 10 * time.Second, ""},
 			{"a body", post("/event/n", "Bearer "+token), 30 * time.Second, "HTTP/1.1 408 "},
 			{"a body as JSON", post("/event", "Bearer "+token), 30 * time.Second, "HTTP/1.1 408 "},
