@@ -29,6 +29,8 @@ type App struct {
 	handlers *handlers.Handlers
 	router   http.Handler
 	token    publishToken
+
+	descriptors descriptors
 }
 
 // publishToken is the configured token, or the one made at the first start. Its text is
@@ -40,7 +42,7 @@ type publishToken struct {
 
 // New wires the application. It opens the log, so the caller calls Run, which closes it.
 func New(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App, err error) {
-	a := &App{token: publishToken{string(cfg.PublishToken), cfg.PublishToken != ""}}
+	a := &App{token: publishToken{string(cfg.PublishToken), cfg.PublishToken != ""}, descriptors: divide(descriptorLimit())}
 	if a.log, err = openLog(ctx, cfg, logger); err != nil {
 		return nil, err
 	}
@@ -152,7 +154,8 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, logger *slog.
 		Heartbeat:                cfg.Heartbeat,
 		RetryMin:                 cfg.Retry.Min,
 		RetryMax:                 cfg.Retry.Max,
-		MaxConnections:           cfg.MaxConnections,
+		MaxConnections:           a.descriptors.maxStreams(cfg.MaxConnections, logger),
+		MaxDescriptors:           a.descriptors.connections,
 		MaxConnectionsPerAddress: cfg.MaxConnectionsPerAddress,
 		MaxTopics:                cfg.MaxTopics,
 		MaxBody:                  int64(cfg.MaxBody),

@@ -65,7 +65,7 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 		}
 		for _, l := range listeners {
 			g.Go(func() error {
-				if err := serveOn(l); !errors.Is(err, http.ErrServerClosed) {
+				if err := serveOn(a.descriptors.guard(l, logger)); !errors.Is(err, http.ErrServerClosed) {
 					return err
 				}
 				return nil

@@ -58,6 +58,8 @@ type Config struct {
 	// Park holds caught-up streams over plain HTTP/1.1 without a goroutine each, on systems
 	// that support it.
 	Park bool
+	// MaxDescriptors is above the numbers that the descriptors of parked connections have; 0: no limit.
+	MaxDescriptors int
 
 	// Tickets authenticate browsers, which cannot send a token; nil: there are none.
 	Tickets *ticket.Tickets
@@ -124,7 +126,7 @@ func New(cfg Config) (*Handlers, error) {
 		return nil, err
 	}
 	if cfg.Park {
-		if h.park, err = park.New(h.streams, park.Config{}); err != nil && !errors.Is(err, park.ErrUnsupported) {
+		if h.park, err = park.New(h.streams, park.Config{MaxDescriptors: cfg.MaxDescriptors}); err != nil && !errors.Is(err, park.ErrUnsupported) {
 			return nil, err
 		}
 	}

@@ -28,5 +28,6 @@ var (
 
 // Config is the configuration of a park. Its zero value is ready.
 type Config struct {
-	Shards int // 0: one for each processor but one
+	Shards         int // 0: one for each processor but one
+	MaxDescriptors int // above the numbers of the connections' descriptors; 0: no limit
 }

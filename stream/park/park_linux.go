@@ -20,6 +20,7 @@ import (
 type Park struct {
 	registry *stream.Registry
 	shards   []*shard
+	most     int  // the descriptors of connections are below; 0: no limit
 	crowded  bool // shards may occupy every processor
 	next     atomic.Uint32
 	held     atomic.Int64
@@ -30,7 +31,7 @@ func New(registry *stream.Registry, cfg Config) (*Park, error) {
 	if cfg.Shards < 0 {
 		return nil, errors.New("park: the number of shards is negative")
 	}
-	p := &Park{registry: registry}
+	p := &Park{registry: registry, most: cfg.MaxDescriptors}
 	// One processor is left for the work before and after the writes.
 	for range cmp.Or(cfg.Shards, max(1, runtime.GOMAXPROCS(0)-1)) {
 		s, err := newShard(p)
@@ -67,6 +68,10 @@ func (p *Park) Enter(c net.Conn, s *stream.Stream) error {
 	fd, err := duplicate(c)
 	if err != nil {
 		return err
+	}
+	if p.most > 0 && int(fd) >= p.most {
+		_ = unix.Close(int(fd))
+		return fmt.Errorf("park: no descriptor below %d is free", p.most)
 	}
 	shard := p.shards[p.next.Add(1)%uint32(len(p.shards))]
 	parked := &conn{shard: shard, stream: s, fd: fd}

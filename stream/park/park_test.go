@@ -480,7 +480,21 @@ func TestWhatCannotBeParkedStaysTheCallers(t *testing.T) {
 		t.Errorf("a pipe is parked: %v", err)
 	}
 	must(t, errors.Join(own.Close(), peer.Close()))
+
+	low, err := park.New(g.registry, park.Config{MaxDescriptors: 3})
+	must(t, err)
+	peer, own = g.pair(t)
+	before := descriptors(t)
+	if err := low.Enter(own, p.Stream); err == nil || low.Len() != 0 || descriptors(t) != before {
+		t.Errorf("a descriptor above the limit is parked: %v; %d are open, %d before", err, descriptors(t), before)
+	}
+	_, err = own.Write([]byte("x"))
+	must(t, err)
+	must(t, peer.Close())
 	p.Close(stream.Gone)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	must(t, low.Run(ended))
 	if _, err := park.New(g.registry, park.Config{Shards: -1}); err == nil {
 		t.Error("a negative number of shards is accepted")
 	}
