@@ -12,7 +12,7 @@ import (
 )
 
 // How much one pull requests, and so how much JetStream sends ahead of a reader. An event
-// larger than pullBytes is requested alone, and the large events of a Log together stay below
+// larger than pullBytes is requested alone. Pulls without a limit of bytes together stay below
 // maxLargeBytes: a NATS server closes a connection to which it has 64 MiB to send, and cached
 // consumers may have requested half of that.
 const (
@@ -30,6 +30,7 @@ const idleConsumer = 30 * time.Second
 type consumer struct {
 	log      *Log
 	patterns event.Patterns
+	last     bool // it has only the newest event of each topic
 	name     string
 	messages chan *nats.Msg
 	inbox    *nats.Subscription
@@ -41,30 +42,56 @@ type consumer struct {
 
 	opened         time.Time
 	cursor         uint64       // every selected event up to here was returned
-	logEnd         uint64       // the log's last event when opened: the end of pending events proves everything up to here
+	start          uint64       // JetStream looks for events from here
+	logEnd         uint64       // the log's last event when opened
 	pending        uint64       // how many events JetStream has after those that it sent
 	delivered      uint64       // how many events JetStream has sent
 	requested      int          // how many events of the last pull may still come
 	requestedBytes int          // the same in bytes; 0: unlimited
+	largest        int          // the bytes of the largest event of the last pull
+	reserved       int64        // events that the last pull has reserved of the log's largePulls
 	unread         *event.Event // the reader refused it; the next event to return
 	expiry         *time.Timer  // of a cached consumer
 }
 
-// errBroken: the JetStream consumer is gone, or messages were lost on the way.
-var errBroken = fmt.Errorf("%w: a consumer is gone", ErrUnavailable)
+var (
+	// errBroken: the JetStream consumer is gone, or messages were lost on the way.
+	errBroken = fmt.Errorf("%w: a consumer is gone", ErrUnavailable)
+	// errUnproven: JetStream sends no more events, but it may have some that it cannot read now.
+	errUnproven = fmt.Errorf("%w: stored events cannot be read", ErrUnavailable)
+)
 
-// openConsumer returns a consumer that starts after the sequence.
-func (l *Log) openConsumer(ctx context.Context, cfg jetstream.ConsumerConfig, after uint64, patterns event.Patterns) (*consumer, error) {
+// openConsumer returns a consumer that starts after the sequence: of all events, or of the
+// newest event of each topic.
+func (l *Log) openConsumer(ctx context.Context, last bool, after uint64, patterns event.Patterns) (*consumer, error) {
 	// The state is older than the consumer: whatever it covers, the consumer finds.
 	state, err := l.State(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &consumer{log: l, patterns: patterns, cursor: after, logEnd: state.Last}
+	c := &consumer{log: l, patterns: patterns, last: last, cursor: after, logEnd: state.Last}
 	if state.Last <= after {
 		return c, nil // nothing to read
 	}
-	return c, c.open(ctx, cfg)
+	cfg := fromSeq(after)
+	if last {
+		cfg = jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}
+	}
+	if err := c.open(ctx, cfg); err != nil {
+		return c, err
+	}
+	if last && c.start >= c.logEnd {
+		// JetStream also starts at the end if it could not list the newest events of the topics.
+		topics, err := l.countTopics(ctx, patterns)
+		if err == nil && topics > c.pending {
+			err = errUnproven
+		}
+		if err != nil {
+			c.close()
+			return c, err
+		}
+	}
+	return c, nil
 }
 
 // open creates the JetStream consumer.
@@ -73,7 +100,8 @@ func (c *consumer) open(ctx context.Context, cfg jetstream.ConsumerConfig) error
 	if err != nil {
 		return err
 	}
-	c.opened, c.name, c.pending = time.Now(), created.CachedInfo().Name, created.CachedInfo().NumPending
+	info := created.CachedInfo()
+	c.opened, c.name, c.pending, c.start = time.Now(), info.Name, info.NumPending, info.Delivered.Stream+1
 	if c.pending > 0 || c.follow {
 		c.messages = make(chan *nats.Msg, pullEvents+2) // and the status of this pull and of the last one
 		c.inbox, err = c.log.nc.ChanSubscribe(c.log.nc.NewInbox(), c.messages)
@@ -86,6 +114,7 @@ func (c *consumer) open(ctx context.Context, cfg jetstream.ConsumerConfig) error
 
 // close deletes the JetStream consumer, before JetStream finds it idle.
 func (c *consumer) close() {
+	c.unreserve()
 	if c.inbox != nil {
 		_ = c.inbox.Unsubscribe() // fails only without a connection
 	}
@@ -101,23 +130,21 @@ func (c *consumer) next(ctx context.Context, wanted int) (e event.Event, ok bool
 		e, c.unread = *c.unread, nil
 		return e, true, nil
 	}
-	maxBytes, large := pullBytes, false
-	defer func() {
-		if large {
-			<-c.log.largePulls
-		}
-	}()
+	maxBytes := pullBytes
 	for c.pending > 0 || c.follow {
 		if c.requested == 0 {
-			if maxBytes == 0 && !large {
-				select {
-				case c.log.largePulls <- struct{}{}:
-					large = true
-				case <-ctx.Done():
-					return event.Event{}, false, ctx.Err()
-				}
+			c.unreserve()
+			events := min(wanted, pullEvents)
+			if c.last { // JetStream would drop an event that is larger than what is left of the bytes
+				events, maxBytes = min(events, max(1, c.log.largeEvents/2), max(1, pullBytes/max(1, c.largest))), 0
 			}
-			if err := c.pull(min(wanted, pullEvents), maxBytes); err != nil {
+			if maxBytes == 0 {
+				if err := c.log.largePulls.Acquire(ctx, int64(events)); err != nil {
+					return event.Event{}, false, err
+				}
+				c.reserved = int64(events)
+			}
+			if err := c.pull(events, maxBytes); err != nil {
 				return event.Event{}, false, err
 			}
 		}
@@ -139,7 +166,7 @@ func (c *consumer) next(ctx context.Context, wanted int) (e event.Event, ok bool
 			if c.requestedBytes == pullBytes {
 				wanted, maxBytes = 1, 0 // the next event alone is larger than a pull
 			}
-		case status == "404" || status == "408": // retention deleted the pending events
+		case status == "404" || status == "408": // retention deleted the pending events, or they cannot be read
 			c.pending = 0
 		case status == "503" && c.delivered == 0 && time.Since(c.opened) < answerTimeout:
 			// In a cluster, not every server knows the consumer yet.
@@ -160,9 +187,14 @@ func (c *consumer) pull(events, maxBytes int) error {
 	if c.follow {
 		wait = fmt.Sprintf(`"expires":%d,"idle_heartbeat":%d`, idleConsumer, answerTimeout/3)
 	}
-	c.requested, c.requestedBytes = events, maxBytes
+	c.requested, c.requestedBytes, c.largest = events, maxBytes, 0
 	return wrapError(c.log.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+streamName+"."+c.name, c.inbox.Subject,
 		fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,%s}`, events, maxBytes, wait)))
+}
+
+func (c *consumer) unreserve() {
+	c.log.largePulls.Release(c.reserved)
+	c.reserved = 0
 }
 
 func (c *consumer) receive(ctx context.Context) (*nats.Msg, error) {
@@ -202,6 +234,7 @@ func (c *consumer) accept(m *nats.Msg) (event.Event, error) {
 		return event.Event{}, errBroken
 	}
 	c.pending = meta.NumPending
+	c.largest = max(c.largest, m.Size())
 	if c.requested--; c.requestedBytes > 0 {
 		if c.requestedBytes -= m.Size(); c.requestedBytes <= 0 {
 			c.requested = 0
@@ -217,19 +250,23 @@ func (c *consumer) accept(m *nats.Msg) (event.Event, error) {
 // read is [Log.Read] from the cursor. more is false at the end.
 func (c *consumer) read(ctx context.Context, limit int, fn func(event.Event) error) (more bool, err error) {
 	after := c.cursor
-	for budget := 16 * limit; limit > 0 && budget > 0; budget-- { // filters may select too much
+	for budget := 16 * limit; limit > 0 && budget > 0; { // filters may select too much
 		e, ok, err := c.next(ctx, limit)
 		if err != nil {
 			return false, err
 		}
 		if !ok {
-			if c.cursor < c.logEnd {
-				c.cursor, err = c.log.confirmEnd(ctx, c.cursor, c.logEnd, c.patterns)
-			}
-			return false, err
+			return false, c.proveEnd(ctx)
 		}
 		seq := e.ID().Seq()
-		if seq > after && c.patterns.Match(e.Topic()) {
+		if seq <= after {
+			continue // the newest events of the topics come from the log's beginning
+		}
+		if c.last && seq > c.logEnd {
+			c.cursor = c.logEnd // later events need not be the newest of their topics
+			return false, nil
+		}
+		if c.patterns.Match(e.Topic()) {
 			if err := fn(e); err != nil {
 				c.unread = &e
 				return true, err
@@ -237,6 +274,34 @@ func (c *consumer) read(ctx context.Context, limit int, fn func(event.Event) err
 			limit--
 		}
 		c.cursor = max(c.cursor, seq)
+		budget--
 	}
 	return c.pending > 0, nil
+}
+
+// proveEnd moves the cursor to the log's end if no event that the patterns select follows it,
+// else it returns errUnproven. That JetStream sends no more proves nothing: it says the same if
+// a file cannot be opened, and a server of a cluster may lag.
+func (c *consumer) proveEnd(ctx context.Context) error {
+	if c.cursor >= c.logEnd {
+		return nil
+	}
+	for _, filter := range eventSubjects(c.patterns) {
+		last, err := c.log.lastOf(ctx, filter)
+		if err == nil && last > c.cursor {
+			err = errUnproven
+		}
+		if err != nil {
+			return err
+		}
+	}
+	// A server that was cut off from its cluster may have answered.
+	state, err := c.log.State(ctx)
+	if err == nil && state.Last < c.logEnd {
+		err = errUnproven
+	}
+	if err == nil {
+		c.cursor = c.logEnd
+	}
+	return err
 }

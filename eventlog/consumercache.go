@@ -10,8 +10,10 @@ import (
 
 const (
 	maxCachedConsumers = 64
-	// cacheExpiry is how soon a reader must continue to find its consumer.
-	cacheExpiry = time.Second
+	// cacheExpiry is how soon a reader must continue to find its consumer. A consumer of the
+	// newest event of each topic waits longer: another one would start at the first topic.
+	cacheExpiry     = time.Second
+	lastCacheExpiry = 2 * idleConsumer / 3
 )
 
 // consumerCache keeps consumers between two reads of a fast reader: to JetStream, creating a
@@ -25,10 +27,12 @@ type consumerCache struct {
 }
 
 // acquire removes and returns the consumer that continues after the sequence, or nil.
-func (cc *consumerCache) acquire(after uint64, patterns event.Patterns) *consumer {
+func (cc *consumerCache) acquire(last bool, after uint64, patterns event.Patterns) *consumer {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	i := slices.IndexFunc(cc.consumers, func(c *consumer) bool { return c.cursor == after && slices.Equal(c.patterns, patterns) })
+	i := slices.IndexFunc(cc.consumers, func(c *consumer) bool {
+		return c.last == last && c.cursor == after && slices.Equal(c.patterns, patterns)
+	})
 	if i < 0 {
 		return nil
 	}
@@ -38,15 +42,21 @@ func (cc *consumerCache) acquire(after uint64, patterns event.Patterns) *consume
 	return c
 }
 
-// release caches the consumer and requests its next events; false if the cache is full.
+// release caches the consumer, and requests the next events of one that reads all events. It
+// returns false if the cache is full.
 func (cc *consumerCache) release(c *consumer) bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	if cc.closed || len(cc.consumers) >= maxCachedConsumers || c.requested == 0 && c.pull(pullEvents, pullBytes) != nil {
+	if cc.closed || len(cc.consumers) >= maxCachedConsumers || !c.last && c.requested == 0 && c.pull(pullEvents, pullBytes) != nil {
 		return false
 	}
+	c.unreserve() // the requested events have come, or come soon
 	cc.consumers = append(cc.consumers, c)
-	c.expiry = time.AfterFunc(cacheExpiry, func() { cc.expire(c) })
+	expiry := cacheExpiry
+	if c.last {
+		expiry = lastCacheExpiry
+	}
+	c.expiry = time.AfterFunc(expiry, func() { cc.expire(c) })
 	return true
 }
 

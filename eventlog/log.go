@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
 )
 
 // Config says where the log is and how much it keeps.
@@ -70,9 +71,10 @@ type Log struct {
 	lastAcked *lastAckedID // nil: the NATS is external
 	consumers consumerCache
 
-	grouped    bool // each append alone would cost an fsync or a round of the cluster
-	group      groupCommit
-	largePulls chan struct{} // one token for each consumer that waits for a large event
+	grouped     bool // each append alone would cost an fsync or a round of the cluster
+	group       groupCommit
+	largeEvents int                 // how many events of the largest size are below maxLargeBytes
+	largePulls  *semaphore.Weighted // so many events may be requested without a limit of bytes
 }
 
 // Open opens the log, creating the data folder and the stream where they are missing. It
@@ -102,7 +104,8 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 }
 
 func (l *Log) open(ctx context.Context, cfg Config) (err error) {
-	l.largePulls = make(chan struct{}, max(1, maxLargeBytes/l.nc.MaxPayload()))
+	l.largeEvents = int(max(1, maxLargeBytes/l.nc.MaxPayload()))
+	l.largePulls = semaphore.NewWeighted(int64(l.largeEvents))
 	if l.js, err = jetstream.New(l.nc.Conn); err != nil {
 		return err
 	}

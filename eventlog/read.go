@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"errors"
+	"time"
 
 	"freshet/event"
 
@@ -15,64 +16,53 @@ import (
 // It ends when
 //
 //   - fn was called limit times, or many times as many events were skipped;
-//   - the log's end is reached (in a cluster that of one server, which may lag);
+//   - the log's end is reached;
 //   - ctx is done, or fn returns an error, which Read returns.
+//
+// If stored events cannot be read, it retries for some seconds, and then returns [ErrUnavailable].
 func (l *Log) Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
-	if c := l.consumers.acquire(after, patterns); c != nil {
-		if upto, err = l.readPiece(ctx, c, limit, fn); !errors.Is(err, errBroken) {
-			return upto, err
-		}
-	}
-	c, err := l.openConsumer(ctx, fromSeq(after), after, patterns)
-	if err != nil {
-		return after, err
-	}
-	return l.readPiece(ctx, c, limit, fn)
-}
-
-// readPiece reads from the consumer, and caches it for the next piece if there is more.
-func (l *Log) readPiece(ctx context.Context, c *consumer, limit int, fn func(event.Event) error) (upto uint64, err error) {
-	after := c.cursor
-	more, err := c.read(ctx, limit, fn)
-	if upto = c.cursor; upto > after && errors.Is(err, errBroken) {
-		err = nil // the events read before are valid
-	}
-	if !more || !l.consumers.release(c) {
-		c.close()
-	}
-	return upto, err
+	return l.read(ctx, false, after, patterns, limit, fn)
 }
 
 // ReadLast is [Log.Read] of only the newest event of each topic.
 func (l *Log) ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
-	c, err := l.openConsumer(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, after, patterns)
-	if err != nil {
-		return after, err
-	}
-	defer c.close()
-	_, err = c.read(ctx, limit, fn)
-	return c.cursor, err
+	return l.read(ctx, true, after, patterns, limit, fn)
 }
 
-// confirmEnd returns last if no event that the patterns select follows cursor up to last,
-// else cursor. In a cluster it asks the leader: a consumer on a server that lags may end early.
-func (l *Log) confirmEnd(ctx context.Context, cursor, last uint64, patterns event.Patterns) (uint64, error) {
-	if l.stream.CachedInfo().Config.Replicas < 2 {
-		return last, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	for _, filter := range subjects(patterns) {
-		m, err := l.stream.GetMsg(ctx, cursor+1, jetstream.WithGetMsgSubject(filter))
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-		case err != nil:
-			return cursor, wrapError(err)
-		case m.Sequence <= last:
-			return cursor, nil
+func (l *Log) read(ctx context.Context, last bool, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error) {
+	c := l.consumers.acquire(last, after, patterns)
+	for began, wait := time.Now(), firstRetry; ; wait *= 2 {
+		if c == nil {
+			c, err = l.openConsumer(ctx, last, after, patterns)
 		}
+		if err == nil {
+			upto, err = l.readPiece(ctx, c, limit, fn)
+		}
+		retry := errors.Is(err, errBroken) || errors.Is(err, errUnproven)
+		switch {
+		case retry && upto > after:
+			return upto, nil // the events read before are valid
+		case !retry || time.Since(began)+wait > answerTimeout:
+			return max(upto, after), err
+		}
+		if err := pause(ctx, wait); err != nil {
+			return after, err
+		}
+		c, err = nil, nil
 	}
-	return last, nil
+}
+
+// firstRetry is the first pause of a read that is tried again.
+const firstRetry = 5 * time.Millisecond
+
+// readPiece reads from the consumer, and caches it for the next piece if there is more.
+func (l *Log) readPiece(ctx context.Context, c *consumer, limit int, fn func(event.Event) error) (upto uint64, err error) {
+	more, err := c.read(ctx, limit, fn)
+	upto = c.cursor
+	if !more || !l.consumers.release(c) {
+		c.close()
+	}
+	return upto, err
 }
 
 // Seek returns the cursor at which reading the patterns from since starts: the sequence
@@ -88,17 +78,37 @@ func (l *Log) Seek(ctx context.Context, since event.Since, patterns event.Patter
 	case since.Newest > 0:
 		return l.seekNewest(ctx, state, since.Newest, patterns)
 	case !since.Time.IsZero():
-		at := since.Time
-		c, err := l.openConsumer(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at}, 0, patterns)
-		if err != nil {
-			return 0, err
-		}
-		defer c.close()
-		if e, ok, err := c.next(ctx, 1); ok || err != nil {
-			return max(e.ID().Seq(), 1) - 1, err
-		}
+		return l.seekTime(ctx, state, since.Time)
 	}
 	return state.Last, nil
+}
+
+// seekTime finds the last event before the time, by binary search. A JetStream consumer that
+// starts at a time would start too late if a file cannot be opened.
+func (l *Log) seekTime(ctx context.Context, state State, at time.Time) (uint64, error) {
+	last, err := l.lastOf(ctx, allEvents)
+	if err != nil || last == 0 {
+		return state.Last, err
+	}
+	low, high := state.First-1, last // events up to low are before the time, and those after high are not
+	for low < high {
+		middle := low + (high-low)/2
+		m, err := l.getMessage(ctx, messageRequest{Seq: middle + 1, NextFor: allEvents})
+		switch {
+		case err != nil:
+			return 0, err
+		case m == nil:
+			return 0, errUnproven // there is at least the last event
+		case m.Time.Before(at):
+			low = m.Seq
+		default:
+			high = middle
+		}
+	}
+	if low >= last {
+		return state.Last, nil
+	}
+	return low, nil
 }
 
 // seekNewest finds the largest sequence that n matches follow, by binary search: JetStream
@@ -148,8 +158,12 @@ func (l *Log) deleteConsumer(name string) {
 	}
 }
 
-// everything selects all events; for this filter JetStream needs no lookup.
-const everything = ">"
+const (
+	// everything selects all messages of the stream; for this filter JetStream needs no lookup.
+	everything = ">"
+	// allEvents selects all events.
+	allEvents = subjectPrefix + ">"
+)
 
 // subjects returns JetStream filters that cover the patterns. JetStream refuses filters that
 // overlap. So a pattern that another one covers is left out, and if two cross, like a.* and

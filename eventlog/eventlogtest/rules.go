@@ -34,6 +34,7 @@ func TestLog(t *testing.T, open func(t *testing.T) Log) {
 		"a key makes a retry harmless": testKeys,
 		"all are answered in order":    testAppendAll,
 		"read selects and stops":       testRead,
+		"the newest by pieces":         testReadLast,
 		"seek":                         testSeek,
 		"recent":                       testRecent,
 		"tail follows in order":        testTail,
@@ -118,6 +119,55 @@ func testRead(t *testing.T, l Log) {
 	stop := errors.New("stop")
 	if _, err := l.Read(t.Context(), 0, Patterns(t, ">"), 9, func(event.Event) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("Read returned %v, want what fn returned", err)
+	}
+}
+
+func testReadLast(t *testing.T, l Log) {
+	const topics = 200 // many more than one piece
+	var entries []eventlog.Entry
+	for i := range 2 * topics {
+		entries = append(entries, eventlog.Entry{Event: NewEvent(t, "t."+strconv.Itoa(i%topics), "x", "")})
+	}
+	for _, r := range l.AppendAll(t.Context(), entries) {
+		must(t, r.Err)
+	}
+	last := uint64(2 * topics)
+	readPiece := func(after uint64, limit int) (seqs []uint64, upto uint64) {
+		upto, err := l.ReadLast(t.Context(), after, Patterns(t, "t.*"), limit, func(e event.Event) error {
+			seqs = append(seqs, e.ID().Seq())
+			return nil
+		})
+		must(t, err)
+		return seqs, upto
+	}
+	var want, got []uint64
+	for seq := uint64(topics + 1); seq <= last; seq++ {
+		want = append(want, seq)
+	}
+	for after := uint64(0); after < last; {
+		piece, upto := readPiece(after, 2)
+		if upto <= after {
+			t.Fatalf("a piece ended where it began, at %d", after)
+		}
+		got, after = append(got, piece...), upto
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d of %d topics were read: %v", len(got), len(want), got)
+	}
+
+	// A topic that gets an event between two pieces is not read again with an event that is not its newest.
+	_, upto := readPiece(0, topics/2)
+	for range 2 {
+		appendOne(t, l, "t.0", "")
+	}
+	got = nil
+	for after := upto; after < last+2; {
+		var piece []uint64
+		piece, after = readPiece(after, 1000)
+		got = append(got, piece...)
+	}
+	if want = append(want[topics/2:], last+2); !slices.Equal(got, want) {
+		t.Errorf("after two more events, %v were read", got)
 	}
 }
 
