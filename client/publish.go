@@ -104,7 +104,7 @@ func (c *Client) publishLines(ctx context.Context, body []byte, sent []int, resu
 		var uncertain error
 		for n, i := range sent {
 			results[i].ID, results[i].Err = parseResult(lines[n])
-			if e, ok := errors.AsType[*Error](results[i].Err); ok && e.Code == "log_unavailable" {
+			if e, ok := errors.AsType[*Error](results[i].Err); ok && (e.Code == "log_unavailable" || e.Code == "nats_refused") {
 				uncertain = &Error{Status: http.StatusServiceUnavailable, Code: e.Code, Message: e.Message}
 			}
 		}

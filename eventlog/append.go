@@ -74,9 +74,10 @@ func (l *Log) appendDirect(ctx context.Context, entry Entry) Receipt {
 	return Receipt{ID: event.NewID(l.epoch, ack.Sequence), Repeat: ack.Duplicate}
 }
 
-// withAppendTimeout also cancels once the log cannot be written: it then never answers.
+// withAppendTimeout is withTimeout that also cancels once the log cannot be written: it then
+// never answers.
 func (l *Log) withAppendTimeout(ctx context.Context, timeout time.Duration) (context.Context, func()) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := l.withTimeout(ctx, timeout)
 	stop := context.AfterFunc(l.nc.Server.Writable(), cancel)
 	return ctx, func() { stop(); cancel() }
 }

@@ -24,6 +24,10 @@ const (
 // idleConsumer is how long JetStream keeps a consumer whose reader is gone.
 const idleConsumer = 30 * time.Second
 
+// A consumer is on one server of a cluster, which may freeze or be cut off. A tail then misses
+// three heartbeats.
+const tailHeartbeat = time.Second
+
 // consumer reads the log through a JetStream consumer with pull requests of its own (why:
 // docs/decisions/0012). It belongs to one read at a time. Between two reads JetStream sends
 // no more than was requested.
@@ -39,6 +43,8 @@ type consumer struct {
 	// is restored, the requests sent before will not be answered: reconnected says so.
 	follow      bool
 	reconnected <-chan nats.Status
+
+	silent bool // JetStream did not answer
 
 	opened         time.Time
 	cursor         uint64       // every selected event up to here was returned
@@ -112,13 +118,14 @@ func (c *consumer) open(ctx context.Context, cfg jetstream.ConsumerConfig) error
 	return wrapError(err)
 }
 
-// close deletes the JetStream consumer, before JetStream finds it idle.
+// close deletes the JetStream consumer, before JetStream finds it idle. It does not wait for a
+// server that is silent.
 func (c *consumer) close() {
 	c.unreserve()
 	if c.inbox != nil {
 		_ = c.inbox.Unsubscribe() // fails only without a connection
 	}
-	if c.name != "" {
+	if c.name != "" && !c.silent {
 		c.log.deleteConsumer(c.name)
 	}
 }
@@ -185,7 +192,7 @@ func (c *consumer) next(ctx context.Context, wanted int) (e event.Event, ok bool
 func (c *consumer) pull(events, maxBytes int) error {
 	wait := `"no_wait":true`
 	if c.follow {
-		wait = fmt.Sprintf(`"expires":%d,"idle_heartbeat":%d`, idleConsumer, answerTimeout/3)
+		wait = fmt.Sprintf(`"expires":%d,"idle_heartbeat":%d`, idleConsumer, tailHeartbeat)
 	}
 	c.requested, c.requestedBytes, c.largest = events, maxBytes, 0
 	return wrapError(c.log.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+streamName+"."+c.name, c.inbox.Subject,
@@ -203,16 +210,20 @@ func (c *consumer) receive(ctx context.Context) (*nats.Msg, error) {
 		return m, nil
 	default:
 	}
+	timeout := answerTimeout
+	if c.follow {
+		timeout = 3 * tailHeartbeat
+	}
 	select {
 	case m := <-c.messages:
 		return m, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-c.reconnected:
-		return nil, errBroken
-	case <-time.After(answerTimeout):
-		return nil, errBroken
+	case <-time.After(timeout):
 	}
+	c.silent = true
+	return nil, errBroken
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -45,6 +45,9 @@ import (
 var (
 	// ErrUnavailable: the log did not answer. An append may or may not have been stored.
 	ErrUnavailable = errors.New("the log does not answer")
+	// ErrRefused: the external NATS does not accept the credentials. An append was not stored.
+	// The error is also ErrUnavailable.
+	ErrRefused = natsconn.ErrRefused
 	// ErrFull: the event was not stored, because there is no room or its disk cannot be
 	// written. Reading still works. An append that was in flight when the disk failed gets
 	// ErrUnavailable.

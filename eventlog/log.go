@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"reflect"
 	"time"
 
@@ -57,6 +58,9 @@ const (
 	dedupWindow = 2 * time.Minute
 	// answerTimeout bounds every request to JetStream.
 	answerTimeout = 5 * time.Second
+	// lostTimeout is the same for requests that are repeated, in a cluster: a server that freezes or an election
+	// loses requests, and another server may answer the next one.
+	lostTimeout = 2 * time.Second
 	// headerRoom is added to the largest payload for the message's subject, type and key.
 	headerRoom = 64 << 10
 )
@@ -71,22 +75,27 @@ type Log struct {
 	lastAcked *lastAckedID // nil: the NATS is external
 	consumers consumerCache
 
-	grouped     bool // each append alone would cost an fsync or a round of the cluster
+	retryAfter  time.Duration // when a request that has no answer is repeated
+	grouped     bool          // each append alone would cost an fsync or a round of the cluster
 	group       groupCommit
 	largeEvents int                 // how many events of the largest size are below maxLargeBytes
 	largePulls  *semaphore.Weighted // so many events may be requested without a limit of bytes
 }
 
 // Open opens the log, creating the data folder and the stream where they are missing. It
-// returns [ErrInUse] for a data folder that another process holds and [ErrUnavailable]
-// for a NATS that cannot be reached.
+// returns [ErrInUse] for a data folder that another process holds. [ErrUnavailable] means that
+// a later call may succeed: the NATS cannot be reached, refuses the credentials (then it is also
+// [ErrRefused]), or its JetStream is not ready, as during an election.
 func Open(ctx context.Context, cfg Config) (*Log, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{logger: cfg.Logger, grouped: cfg.NATS == "" && cfg.SyncInterval == 0 || cfg.Replicas > 1}
-	l.nc, err = natsconn.Open(natsconn.Config{
+	l := &Log{logger: cfg.Logger, retryAfter: answerTimeout, grouped: cfg.NATS == "" && cfg.SyncInterval == 0 || cfg.Replicas > 1}
+	if cfg.Replicas > 1 {
+		l.retryAfter = lostTimeout
+	}
+	l.nc, err = natsconn.Open(ctx, natsconn.Config{
 		URLs: cfg.NATS, Creds: cfg.Creds,
 		Dir: cfg.Dir, SyncInterval: cfg.SyncInterval, MaxPayload: cfg.MaxEvent + headerRoom,
 		Logger: cfg.Logger,
@@ -125,14 +134,17 @@ func (l *Log) open(ctx context.Context, cfg Config) (err error) {
 // openStream finds or creates the stream. Its retention follows the configuration; other
 // settings of an existing stream stay as the operator chose them.
 func (l *Log) openStream(ctx context.Context, cfg Config) (jetstream.Stream, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*answerTimeout)
+	finding, cancel := context.WithTimeout(ctx, l.retryAfter) // an election loses the request, and the caller may wait
+	stream, err := l.js.Stream(finding, streamName)
+	cancel()
+	ctx, cancel = context.WithTimeout(ctx, 2*answerTimeout)
 	defer cancel()
-	stream, err := l.js.Stream(ctx, streamName)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return l.js.CreateOrUpdateStream(ctx, streamConfig(jetstream.StreamConfig{Storage: jetstream.FileStorage}, cfg))
+		stream, err = l.js.CreateOrUpdateStream(ctx, streamConfig(jetstream.StreamConfig{Storage: jetstream.FileStorage}, cfg))
+		return stream, openError(err)
 	case err != nil:
-		return nil, wrapError(err)
+		return nil, openError(err)
 	}
 	have := stream.CachedInfo().Config
 	want := streamConfig(have, cfg)
@@ -143,7 +155,23 @@ func (l *Log) openStream(ctx context.Context, cfg Config) (jetstream.Stream, err
 		l.logger.Warn("the log's retention has changed, for all nodes", "age", want.MaxAge, "bytes", want.MaxBytes,
 			"per_topic", want.MaxMsgsPerSubject, "replicas", want.Replicas)
 	}
-	return stream, err
+	return stream, openError(err)
+}
+
+// openError returns [ErrUnavailable] if JetStream may be ready later, else the error.
+func openError(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: JetStream has no leader or no majority, or is slow", ErrUnavailable)
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return fmt.Errorf("%w: JetStream is not enabled on the NATS server, or not ready", ErrUnavailable)
+	case errors.As(err, &api) && (api.Code == http.StatusServiceUnavailable || api.ErrorCode == codeNoPeers):
+		return fmt.Errorf("%w: JetStream is not ready: %s", ErrUnavailable, api.Description)
+	case api != nil:
+		return err
+	}
+	return wrapError(err)
 }
 
 func streamConfig(base jetstream.StreamConfig, cfg Config) jetstream.StreamConfig {
@@ -174,7 +202,7 @@ func (l *Log) State(ctx context.Context) (State, error) {
 	if err := l.writeError(); errors.Is(err, ErrRenewed) {
 		return State{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := l.withTimeout(ctx, answerTimeout)
 	defer cancel()
 	info, err := l.stream.Info(ctx)
 	if err != nil {
@@ -185,6 +213,14 @@ func (l *Log) State(ctx context.Context) (State, error) {
 	}
 	s := info.State
 	return State{First: max(s.FirstSeq, 1), Last: s.LastSeq, Events: s.Msgs, Bytes: s.Bytes}, nil
+}
+
+// withTimeout returns a context for requests of this connection. It is also canceled when the
+// connection is lost: they are then not answered.
+func (l *Log) withTimeout(ctx context.Context, timeout time.Duration) (context.Context, func()) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	stop := context.AfterFunc(l.nc.Connected(), cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // Bounds returns the sequences of the first kept event and of the last appended one.
@@ -203,7 +239,7 @@ func (l *Log) Recent(ctx context.Context, size int64) (after uint64, err error) 
 	return s.Last - min(n, s.Last-s.First+1), nil
 }
 
-// Ready returns nil if events can be appended and read, else [ErrFull], [ErrUnavailable] or [ErrRenewed].
+// Ready returns nil if events can be appended and read, else [ErrFull], [ErrUnavailable], [ErrRefused] or [ErrRenewed].
 func (l *Log) Ready(ctx context.Context) error {
 	if err := l.writeError(); err != nil {
 		return err
@@ -212,9 +248,12 @@ func (l *Log) Ready(ctx context.Context) error {
 	return err
 }
 
-// writeError returns nil if the log can be written: else [ErrFull], or [ErrRenewed] once it is
-// no longer the log that was opened.
+// writeError returns nil if the log can be written: else [ErrFull], [ErrRefused], or [ErrRenewed]
+// once it is no longer the log that was opened.
 func (l *Log) writeError() error {
+	if err := l.nc.Refused(); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	err := context.Cause(l.nc.Server.Writable())
 	if err == nil || errors.Is(err, ErrRenewed) {
 		return err
@@ -250,6 +289,7 @@ func wrapError(err error) error {
 
 // Error codes of the JetStream API that nats.go does not name.
 const (
+	codeNoPeers     jetstream.ErrorCode = 10005 // no suitable peers for placement: servers of the cluster are away
 	codeNoResources jetstream.ErrorCode = 10023 // insufficient resources
 	codeNoStorage   jetstream.ErrorCode = 10047 // insufficient storage resources available
 	codeTooLarge    jetstream.ErrorCode = 10054 // message size exceeds maximum allowed

@@ -95,7 +95,7 @@ func (l *Log) countSubjects(ctx context.Context, filter string) (uint64, error) 
 }
 
 func (l *Log) request(ctx context.Context, subject string, request, response any) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := l.withTimeout(ctx, answerTimeout)
 	defer cancel()
 	body, err := json.Marshal(request)
 	if err != nil {

@@ -140,7 +140,7 @@ func fromSeq(after uint64) jetstream.ConsumerConfig {
 }
 
 func (l *Log) createConsumer(ctx context.Context, cfg jetstream.ConsumerConfig, patterns event.Patterns) (jetstream.Consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := l.withTimeout(ctx, l.retryAfter)
 	defer cancel()
 	cfg.AckPolicy = jetstream.AckNonePolicy
 	cfg.MemoryStorage, cfg.Replicas = true, 1
@@ -151,7 +151,7 @@ func (l *Log) createConsumer(ctx context.Context, cfg jetstream.ConsumerConfig, 
 }
 
 func (l *Log) deleteConsumer(name string) {
-	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	ctx, cancel := l.withTimeout(context.Background(), answerTimeout)
 	defer cancel()
 	if err := l.stream.DeleteConsumer(ctx, name); err != nil {
 		l.logger.Debug("delete a consumer", "error", err)

@@ -41,14 +41,14 @@ func (l *Log) Store(ctx context.Context) (*Store, error) {
 		})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the key-value bucket %q: %w", storeBucket, wrapError(err))
+		return nil, fmt.Errorf("open the key-value bucket %q: %w", storeBucket, openError(err))
 	}
 	return &Store{l, kv}, nil
 }
 
 // Create writes the value if the key does not exist. That it exists is no error.
 func (s *Store) Create(ctx context.Context, key string, value []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := s.log.withTimeout(ctx, answerTimeout)
 	defer cancel()
 	if _, err := s.kv.Create(ctx, key, value); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
 		return wrapError(err)
@@ -62,7 +62,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	if err := s.log.writeError(); err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := s.log.withTimeout(ctx, answerTimeout)
 	defer cancel()
 	// KeyValue.Create alone has a TTL, and it refuses a key that exists.
 	ack, err := s.log.js.Publish(ctx, storeSubject+key, value, jetstream.WithMsgTTL(ttl.Truncate(time.Second)))

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"freshet/event"
@@ -18,14 +19,13 @@ import (
 //   - A message that is not a valid event arrives as an event without a topic.
 //   - A slow fn blocks this tail, and nothing else.
 func (l *Log) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error {
-	// Fail early if the log is unreachable.
-	if _, err := l.State(ctx); err != nil {
-		return err
-	}
 	reconnected := l.nc.StatusChanged(nats.CONNECTED)
 	defer l.nc.RemoveStatusListener(reconnected)
 	for {
 		err := l.tailOnce(ctx, &after, reconnected, caughtUp, fn)
+		if l.nc.IsClosed() {
+			return fmt.Errorf("%w: the connection to NATS was closed: %w", ErrUnavailable, l.nc.LastError())
+		}
 		if !errors.Is(err, ErrUnavailable) {
 			return err
 		}
@@ -41,7 +41,9 @@ const tailPause = 50 * time.Millisecond
 
 // tailOnce follows the log with one consumer until that breaks; it moves after along.
 func (l *Log) tailOnce(ctx context.Context, after *uint64, reconnected <-chan nats.Status, caughtUp func(), fn func(event.Event) error) error {
-	if _, err := l.State(ctx); err != nil { // ErrRenewed ends the tail
+	stating, cancel := context.WithTimeout(ctx, l.retryAfter)
+	_, err := l.State(stating)
+	if cancel(); err != nil { // ErrRenewed ends the tail
 		return err
 	}
 	c := &consumer{log: l, follow: true, reconnected: reconnected}

@@ -51,6 +51,7 @@ var table = []struct {
 	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive within 30 s; send smaller requests"},
 	{errNotFound, http.StatusNotFound, "not_found", "there is nothing at this URL; the event stream is at /event or /event/{topic}, without a slash at the end or in the topic"},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", ""},
+	{eventlog.ErrRefused, http.StatusServiceUnavailable, "nats_refused", "NATS refuses this server's credentials, so the log cannot be used; check --nats and --nats-creds"},
 	{errUncertain, http.StatusServiceUnavailable, "log_unavailable", "the log does not respond, so the event may or may not be stored; send it again with the same Idempotency-Key"},
 	{eventlog.ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large", "the event is larger than the log accepts; send a smaller one"},
 	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log cannot store the event; free space on its disk and send the event again, without a restart"},
@@ -145,6 +146,9 @@ func retryAfter(err error) int {
 	var limited *rateError
 	if errors.As(err, &limited) {
 		return max(1, int(math.Ceil(limited.wait.Seconds())))
+	}
+	if errors.Is(err, eventlog.ErrUnavailable) {
+		return 1 // a NATS cluster elects a leader within seconds
 	}
 	return 5
 }

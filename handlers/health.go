@@ -2,10 +2,12 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"freshet/eventlog"
 	"freshet/stream"
 
 	"github.com/gin-gonic/gin"
@@ -24,7 +26,9 @@ func (h *Handlers) readyz(c *gin.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
-	if err := h.log.Ready(ctx); err != nil {
+	if err := h.log.Ready(ctx); errors.Is(err, eventlog.ErrRefused) {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("%w: %v", errNotReady, err) //nolint:errorlint // the response is that of errNotReady
 	}
 	c.PureJSON(http.StatusOK, gin.H{"status": "ready"})

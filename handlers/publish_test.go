@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -139,6 +140,7 @@ func TestTheLogsErrorsAreTold(t *testing.T) {
 	}{
 		{fmt.Errorf("%w: disk", eventlog.ErrFull), 507, "log_full"},
 		{fmt.Errorf("%w: timeout", eventlog.ErrUnavailable), 503, "log_unavailable"},
+		{fmt.Errorf("%w: %w", eventlog.ErrUnavailable, eventlog.ErrRefused), 503, "nats_refused"},
 		{fmt.Errorf("%w: 3 MB", eventlog.ErrTooLarge), 413, "too_large"},
 		{fmt.Errorf("a secret of the server"), 500, "internal"},
 	} {
@@ -150,7 +152,11 @@ func TestTheLogsErrorsAreTold(t *testing.T) {
 		if retry := w.Header().Get("Retry-After"); (retry != "") != (c.status == 503) {
 			t.Errorf("%v: Retry-After %q", c.err, retry)
 		}
-		if w := s.do("GET", "/readyz", ""); w.Code != 503 || !strings.Contains(w.Body.String(), "not_ready") {
+		notReady := "not_ready"
+		if errors.Is(c.err, eventlog.ErrRefused) {
+			notReady = c.code // the operator has to do something
+		}
+		if w := s.do("GET", "/readyz", ""); w.Code != 503 || !strings.Contains(w.Body.String(), `"`+notReady+`"`) {
 			t.Errorf("readyz: %d %s", w.Code, w.Body)
 		}
 	}

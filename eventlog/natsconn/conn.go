@@ -11,16 +11,29 @@
 //     connection see a disconnect, as with an external NATS that restarts.
 //   - [ErrRenewed] is final: no restart brings back data that is gone.
 //
+// # An external NATS
+//
+//   - A connection to a server that is frozen or cut off moves to another server within ten
+//     seconds: to one of the URLs, or to one that the servers have told. [Conn.Connected] ends
+//     the requests that the old server has not answered.
+//   - A connection that the servers refuse is tried again until they accept it. Each try reads
+//     the credentials file again. Meanwhile [Conn.Refused] returns the reason.
+//
 // # Ownership
 //
 // The caller closes the Conn. Close waits for the watcher and for the server.
 package natsconn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,6 +45,8 @@ var (
 	ErrInUse = errors.New("the data folder is in use by another process")
 	// ErrRenewed: the data is not what was opened. It was deleted, replaced, or lost events.
 	ErrRenewed = errors.New("the log was recreated or lost events")
+	// ErrRefused: the external NATS does not accept the credentials.
+	ErrRefused = errors.New("NATS refuses the credentials")
 )
 
 // Config says which NATS to connect to.
@@ -46,46 +61,187 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-const connectTimeout = 5 * time.Second
+// startTimeout is half of the time that the embedded server may take to accept a connection.
+const startTimeout = 5 * time.Second
+
+// How soon a connection to an external server that is frozen or cut off is replaced: at the
+// third ping interval, because two pings have no answer, or when a write takes too long. Then
+// each server has the dial timeout to accept the connection and the credentials.
+const (
+	pingInterval = 2 * time.Second
+	writeTimeout = 5 * time.Second
+	dialTimeout  = 2 * time.Second
+)
 
 // Conn is a connection to NATS, which reconnects until it is closed.
 type Conn struct {
 	*nats.Conn
 	Server *Server // nil: the NATS is external
+
+	logger  *slog.Logger
+	refusal atomic.Pointer[error]
+
+	mu        sync.Mutex
+	connected context.Context //nolint:containedctx // canceled when the connection is lost
+	lost      context.CancelFunc
 }
 
-// Open connects. Without URLs it first starts the embedded server: [ErrInUse] if another
-// process holds the data folder.
-func Open(cfg Config) (*Conn, error) {
+// Open connects, at most until ctx is done. Without URLs it first starts the embedded server:
+// [ErrInUse] if another process holds the data folder. The error is [ErrRefused] if an external
+// NATS does not accept the credentials.
+func Open(ctx context.Context, cfg Config) (*Conn, error) {
+	c := &Conn{logger: cfg.Logger}
+	c.connected, c.lost = context.WithCancel(context.Background())
 	options := []nats.Option{
 		nats.Name("freshet"),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(250 * time.Millisecond),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil { // nil: closed by Close
-				cfg.Logger.Warn("NATS connection lost", "error", err)
-			}
-		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { cfg.Logger.Debug("NATS", "error", err) }),
-		nats.ReconnectHandler(func(*nats.Conn) { cfg.Logger.Info("NATS connection restored") }),
+		nats.CustomReconnectDelay(reconnectDelay),
 		nats.ReconnectBufSize(-1), // while disconnected, publishing fails at once: publishers retry
-		nats.Timeout(connectTimeout),
+		nats.DisconnectErrHandler(c.disconnected),
+		nats.ErrorHandler(c.failed),
+		nats.ReconnectHandler(c.reconnected),
 	}
-	c := &Conn{}
 	var err error
 	if cfg.URLs == "" {
 		if c.Server, err = startServer(cfg); err != nil {
 			return nil, err
 		}
-		options = append(options, nats.InProcessServer(c.Server))
-	} else if cfg.Creds != "" {
-		options = append(options, nats.UserCredentials(cfg.Creds))
+		// No pings: if this process gets no processor, a new connection does not help.
+		options = append(options, nats.InProcessServer(c.Server), nats.PingInterval(0), nats.Timeout(startTimeout))
+	} else {
+		options = append(options, nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2),
+			nats.FlusherTimeout(writeTimeout), nats.ReconnectOnFlusherError(), nats.Timeout(dialTimeout),
+			nats.IgnoreAuthErrorAbort(), credentials(cfg.Creds))
 	}
-	if c.Conn, err = nats.Connect(cfg.URLs, options...); err != nil {
-		withoutCredentials := regexp.MustCompile("[^/,]*@").ReplaceAllString(cfg.URLs, "")
-		return nil, errors.Join(fmt.Errorf("connect to NATS at %s: %w", withoutCredentials, err), c.Server.close())
+	if c.Conn, err = connect(ctx, cfg.URLs, options); err != nil {
+		return nil, errors.Join(describe(err, cfg.URLs), c.Server.close())
 	}
 	return c, nil
+}
+
+// connect is [nats.Connect] until ctx is done.
+func connect(ctx context.Context, urls string, options []nats.Option) (*nats.Conn, error) {
+	var nc *nats.Conn
+	connected := make(chan error, 1)
+	go func() { // ends after the dial timeout of each server
+		var err error
+		nc, err = nats.Connect(urls, options...)
+		connected <- err
+	}()
+	select {
+	case err := <-connected:
+		return nc, err
+	case <-ctx.Done():
+		go func() {
+			if <-connected == nil {
+				nc.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
+}
+
+// credentials reads the file for each connection.
+func credentials(file string) nats.Option {
+	return func(o *nats.Options) error {
+		if file == "" {
+			return nil
+		}
+		unusable := func(err error) error {
+			if err == nil {
+				return nil
+			}
+			return fmt.Errorf("%w: the file %s cannot be used: %w", ErrRefused, file, err)
+		}
+		err := nats.UserCredentials(file)(o)
+		read, sign := o.UserJWT, o.SignatureCB
+		o.UserJWT = func() (string, error) {
+			jwt, err := read()
+			return jwt, unusable(err)
+		}
+		o.SignatureCB = func(nonce []byte) ([]byte, error) {
+			signature, err := sign(nonce)
+			return signature, unusable(err)
+		}
+		return unusable(err)
+	}
+}
+
+// describe returns the reason why no connection was made.
+func describe(err error, urls string) error {
+	withoutCredentials := regexp.MustCompile("[^/,]*@").ReplaceAllString(urls, "")
+	switch reason := refusalOf(err); {
+	case reason != nil:
+		return fmt.Errorf("%w (%s)", reason, withoutCredentials)
+	case errors.Is(err, nats.ErrNoServers):
+		return fmt.Errorf("no NATS server can be reached at %s", withoutCredentials)
+	}
+	return fmt.Errorf("connect to NATS at %s: %w", withoutCredentials, err)
+}
+
+// reconnectDelay is how long the connection waits after it has tried all servers.
+func reconnectDelay(tries int) time.Duration {
+	delay := min(time.Duration(tries)*250*time.Millisecond, dialTimeout)
+	return delay/2 + rand.N(delay/2) //nolint:gosec // spread, not secret
+}
+
+// refusalOf returns [ErrRefused] with the reason, or nil if the error is no refusal.
+func refusalOf(err error) error {
+	if errors.Is(err, ErrRefused) {
+		return err // of the credentials file
+	}
+	for _, refusal := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
+		if errors.Is(err, refusal) {
+			return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(refusal.Error(), "nats: "))
+		}
+	}
+	return nil
+}
+
+// Refused returns nil, or [ErrRefused] with the reason while the external NATS does not accept
+// the credentials.
+func (c *Conn) Refused() error {
+	if refusal := c.refusal.Load(); refusal != nil {
+		return *refusal
+	}
+	return nil
+}
+
+// failed is called for each try to connect again that was refused.
+func (c *Conn) failed(_ *nats.Conn, _ *nats.Subscription, err error) {
+	if refusal := refusalOf(err); refusal != nil && c.refusal.Swap(&refusal) == nil {
+		c.logger.Error("NATS refuses the credentials; check --nats and --nats-creds", "reason", err)
+		return
+	}
+	c.logger.Debug("NATS", "error", err)
+}
+
+// Connected is canceled when the connection is lost: its requests are then not answered. Each
+// new connection starts a new context.
+func (c *Conn) Connected() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.connected
+}
+
+func (c *Conn) disconnected(_ *nats.Conn, err error) {
+	c.mu.Lock()
+	c.lost()
+	c.mu.Unlock()
+	if err != nil && c.Refused() == nil { // nil: closed by Close
+		c.logger.Warn("NATS connection lost", "error", err)
+	}
+}
+
+func (c *Conn) reconnected(*nats.Conn) {
+	c.mu.Lock()
+	c.connected, c.lost = context.WithCancel(context.Background())
+	c.mu.Unlock()
+	if c.refusal.Swap(nil) != nil {
+		c.logger.Info("NATS accepts the credentials again")
+		return
+	}
+	c.logger.Info("NATS connection restored")
 }
 
 // Close closes the connection, stops the embedded server and unlocks its data folder. A

@@ -15,7 +15,7 @@ import (
 
 func open(t *testing.T, dir string) (*natsconn.Conn, error) {
 	t.Helper()
-	return natsconn.Open(natsconn.Config{Dir: dir, MaxPayload: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+	return natsconn.Open(t.Context(), natsconn.Config{Dir: dir, MaxPayload: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
 }
 
 func TestOneProcessHoldsTheDataFolder(t *testing.T) {

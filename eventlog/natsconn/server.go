@@ -67,7 +67,7 @@ func (s *Server) start() error {
 	n.Start()
 	// The stream has limits of its own; JetStream needs none.
 	err = n.EnableJetStream(&server.JetStreamConfig{StoreDir: s.cfg.Dir, MaxStore: 1 << 62})
-	if err == nil && !n.ReadyForConnections(2*connectTimeout) {
+	if err == nil && !n.ReadyForConnections(2*startTimeout) {
 		err = errors.New("the embedded NATS server did not start in time")
 	}
 	if err != nil {

@@ -1,0 +1,146 @@
+package natsconn_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"freshet/app/apptest"
+	"freshet/eventlog/natsconn"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// password is the configuration of an external NATS server with a user.
+func password(text string) *server.Options {
+	return &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: "freshet", Password: text, NoSigs: true, NoLog: true}
+}
+
+func startNATS(t *testing.T, options *server.Options) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(options)
+	must(t, err)
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("nats-server does not start")
+	}
+	return s
+}
+
+// openExternal returns a connection to an external NATS, and its log.
+func openExternal(ctx context.Context, t *testing.T, cfg natsconn.Config) (*natsconn.Conn, *apptest.Buffer, error) {
+	t.Helper()
+	var log apptest.Buffer
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	c, err := natsconn.Open(ctx, cfg)
+	if err == nil {
+		t.Cleanup(func() { must(t, c.Close()) })
+	}
+	return c, &log, err
+}
+
+// NATS refuses the password again and again, and accepts it later. The connection comes back, and the log says each once.
+func TestAPasswordThatIsRefusedForAWhile(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s := startNATS(t, password("first"))
+	address := s.Addr().String()
+	c, log, err := openExternal(ctx, t, natsconn.Config{URLs: "nats://freshet:first@" + address})
+	must(t, err)
+	if c.Refused() != nil {
+		t.Errorf("refused at the start: %v", c.Refused())
+	}
+
+	must(t, s.ReloadOptions(password("second")))
+	refusals := func() int { return strings.Count(strings.ToLower(log.String()), "authorization violation") }
+	must(t, apptest.Until(ctx, func() bool { return refusals() >= 3 })) // the library would give up after two
+	if err := c.Refused(); !errors.Is(err, natsconn.ErrRefused) || !strings.Contains(err.Error(), "authorization violation") {
+		t.Errorf("while it is refused: %v", err)
+	}
+	if c.Connected().Err() == nil {
+		t.Error("Connected is not canceled")
+	}
+
+	must(t, s.ReloadOptions(password("first")))
+	must(t, apptest.Until(ctx, func() bool { return c.Connected().Err() == nil }))
+	if err := c.Refused(); err != nil {
+		t.Errorf("after it was accepted: %v", err)
+	}
+	must(t, c.FlushWithContext(ctx))
+	if lines := log.String(); strings.Count(lines, "level=ERROR") != 1 || strings.Count(lines, "level=INFO") != 1 ||
+		strings.Count(lines, "level=WARN") > 1 || !strings.Contains(lines, "accepts the credentials again") {
+		t.Errorf("the log:\n%s", lines)
+	}
+}
+
+// A wrong password is told without the password.
+func TestAPasswordThatIsRefusedAtTheStart(t *testing.T) {
+	t.Parallel()
+	s := startNATS(t, password("first"))
+	_, _, err := openExternal(t.Context(), t, natsconn.Config{URLs: "nats://freshet:hunter2@" + s.Addr().String()})
+	if !errors.Is(err, natsconn.ErrRefused) || !strings.Contains(err.Error(), s.Addr().String()) || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("Open: %v", err)
+	}
+}
+
+// credentialsFile is syntactically valid. A server without accounts accepts it.
+const credentialsFile = `-----BEGIN NATS USER JWT-----
+eyJ0eXAiOiJKV1QifQ.e30.c2lnbmF0dXJl
+------END NATS USER JWT------
+
+-----BEGIN USER NKEY SEED-----
+SUAML7YUEBWTQ7QKXUQALRR6NHFSVVJ4JK4XKRCCMJ3AQAHVQJ36WH3IPY
+------END USER NKEY SEED------
+`
+
+func TestTheCredentialsFileIsReadForEachConnection(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s := startNATS(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	cfg := natsconn.Config{URLs: s.ClientURL(), Creds: filepath.Join(t.TempDir(), "nats.creds")}
+	if _, _, err := openExternal(ctx, t, cfg); !errors.Is(err, natsconn.ErrRefused) || !strings.Contains(err.Error(), cfg.Creds) {
+		t.Errorf("without the file: %v", err)
+	}
+	must(t, os.WriteFile(cfg.Creds, []byte(credentialsFile), 0o600))
+	c, log, err := openExternal(ctx, t, cfg)
+	must(t, err)
+	must(t, os.WriteFile(cfg.Creds, []byte("half of a file"), 0o600))
+	must(t, c.ForceReconnect())
+	must(t, apptest.Until(ctx, func() bool { return c.Refused() != nil }))
+	must(t, os.WriteFile(cfg.Creds, []byte(credentialsFile), 0o600))
+	must(t, apptest.Until(ctx, func() bool { return c.Refused() == nil }))
+	must(t, c.FlushWithContext(ctx))
+	if strings.Contains(log.String(), "SUAML7") {
+		t.Error("the log contains the seed")
+	}
+}
+
+// A server that accepts connections and says nothing, as a frozen one does, holds up nobody for longer than ctx.
+func TestOpenEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer silent.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	opened := make(chan error, 1)
+	go func() {
+		_, _, err := openExternal(ctx, t, natsconn.Config{URLs: "nats://" + silent.Addr().String()})
+		opened <- err
+	}()
+	conn, err := silent.Accept()
+	must(t, err)
+	defer conn.Close() // only now: else the try itself would end
+	cancel()
+	if err := <-opened; !errors.Is(err, context.Canceled) {
+		t.Errorf("Open: %v", err)
+	}
+}
