@@ -40,8 +40,21 @@ type publishToken struct {
 	configured bool
 }
 
-// New wires the application. It opens the log, so the caller calls Run, which closes it.
-func New(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App, err error) {
+// New wires the application. It opens the log, so the caller calls Run, which closes it. It waits
+// for an external NATS as long as the Config says.
+func New(ctx context.Context, cfg config.Config, logger *slog.Logger) (a *App, err error) {
+	wait := cfg.NATSWait
+	if cfg.NATS == "" {
+		wait = 0
+	}
+	err = waitForNATS(ctx, wait, logger, func(ctx context.Context) (err error) {
+		a, err = newApp(ctx, cfg, logger)
+		return err
+	})
+	return a, err
+}
+
+func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App, err error) {
 	a := &App{token: publishToken{string(cfg.PublishToken), cfg.PublishToken != ""}, descriptors: divide(descriptorLimit())}
 	if a.log, err = openLog(ctx, cfg, logger); err != nil {
 		return nil, err

@@ -41,6 +41,10 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 		return err
 	}
 	a, err := New(ctx, cfg, logger)
+	if err != nil && ctx.Err() != nil {
+		logger.Info("stopped before the server was ready")
+		return nil
+	}
 	if err != nil {
 		return err
 	}

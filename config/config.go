@@ -40,6 +40,7 @@ type Config struct {
 	Sync           Sync          `name:"sync" default:"always" placeholder:"WHEN" group:"Log:" help:"When to sync the embedded log to disk: always, before a publish is answered, or an interval of at least 1s. A power cut can lose the events of the last interval."`
 	NATS           Secret        `name:"nats" placeholder:"URL[,URL]" group:"Log:" help:"External NATS servers to keep the log on, instead of the embedded one."`
 	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" group:"Log:" help:"NATS credentials file."`
+	NATSWait       time.Duration `name:"nats-wait" default:"30s" placeholder:"DURATION" group:"Log:" help:"Longest time that the start waits for NATS: for a server that can be reached and accepts the credentials, and for a leader of its cluster. 0 does not wait."`
 	Replicas       int           `name:"replicas" default:"1" placeholder:"N" group:"Log:" help:"Number of copies of the log in the NATS cluster, 1 to 5."`
 
 	CounterInterval time.Duration `name:"counter-interval" default:"1s" placeholder:"DURATION" group:"Stream:" help:"Interval of the topic counter. 0 turns it off."`

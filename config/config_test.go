@@ -57,6 +57,7 @@ func TestDefaults(t *testing.T) {
 		RetainAge:                24 * time.Hour,
 		RetainBytes:              1 << 30,
 		Sync:                     0, // always
+		NATSWait:                 30 * time.Second,
 		Replicas:                 1,
 		CounterInterval:          time.Second,
 		Heartbeat:                15 * time.Second,
@@ -92,6 +93,7 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		"sync":             "2s",
 		"nats":             "nats://user:hunter2@a:4222,tls://b",
 		"nats-creds":       "f.creds",
+		"nats-wait":        "1m",
 		"replicas":         "3",
 		"counter-interval": "250ms",
 		"heartbeat":        "0",
@@ -127,6 +129,7 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		Sync:                     config.Sync(2 * time.Second),
 		NATS:                     "nats://user:hunter2@a:4222,tls://b",
 		NATSCreds:                "f.creds",
+		NATSWait:                 time.Minute,
 		Replicas:                 3,
 		CounterInterval:          250 * time.Millisecond,
 		Retry:                    config.Retry{Min: 2 * time.Second, Max: 2 * time.Second},

@@ -71,7 +71,7 @@ func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
 	}{
 		"port in use":       {[]string{"--data", t.TempDir(), "--listen", taken}, []string{"address already in use", "--listen"}},
 		"folder in use":     {[]string{"--data", dir, "--listen", "127.0.0.1:0"}, []string{dir, "in use by another process", "--data"}},
-		"NATS unreachable":  {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:1"}, []string{"127.0.0.1:1", "--nats"}},
+		"NATS unreachable":  {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:1", "--nats-wait", "0"}, []string{"127.0.0.1:1", "--nats"}},
 		"a bad value":       {[]string{"--retry", "soon"}, []string{"--retry"}},
 		"an unknown flag":   {[]string{"--colour", "blue"}, []string{"--colour"}},
 		"no certificate":    {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--tls-cert", "/nowhere/tls.crt", "--tls-key", "/nowhere/tls.key"}, []string{"/nowhere/tls.crt", "--tls-cert"}},
