@@ -25,6 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	serveNATSIfCommand()
 	// These tests wait more than they work. A -parallel on the command line is parsed later.
 	if err := flag.Set("test.parallel", strconv.Itoa(parallel)); err != nil {
 		panic(err)

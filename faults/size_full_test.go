@@ -19,5 +19,8 @@ const (
 	replayEvents  = 50_000
 	replayReaders = 100
 
+	clusterReaders = 30
+	clusterFault   = 20 * time.Second
+
 	patience = 2 * time.Minute
 )

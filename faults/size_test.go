@@ -20,6 +20,9 @@ const (
 	replayEvents  = 10_000
 	replayReaders = 20
 
+	clusterReaders = 6
+	clusterFault   = 0 * time.Second
+
 	// patience bounds every test. The longest needs a quarter of it.
 	patience = time.Minute
 )
