@@ -199,20 +199,32 @@ type State struct {
 
 // State returns the log's current state.
 func (l *Log) State(ctx context.Context) (State, error) {
-	if err := l.writeError(); errors.Is(err, ErrRenewed) {
+	info, err := l.info(ctx)
+	if err != nil {
 		return State{}, err
+	}
+	return stateOf(info), nil
+}
+
+func stateOf(info *jetstream.StreamInfo) State {
+	s := info.State
+	return State{First: max(s.FirstSeq, 1), Last: s.LastSeq, Events: s.Msgs, Bytes: s.Bytes}
+}
+
+func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	if err := l.writeError(); errors.Is(err, ErrRenewed) {
+		return nil, err
 	}
 	ctx, cancel := l.withTimeout(ctx, answerTimeout)
 	defer cancel()
 	info, err := l.stream.Info(ctx)
 	if err != nil {
-		return State{}, wrapError(err)
+		return nil, wrapError(err)
 	}
 	if epoch := epochOf(info); epoch != l.epoch {
-		return State{}, ErrRenewed
+		return nil, ErrRenewed
 	}
-	s := info.State
-	return State{First: max(s.FirstSeq, 1), Last: s.LastSeq, Events: s.Msgs, Bytes: s.Bytes}, nil
+	return info, nil
 }
 
 // withTimeout returns a context for requests of this connection. It is also canceled when the

@@ -94,6 +94,32 @@ func (l *Log) countSubjects(ctx context.Context, filter string) (uint64, error) 
 	return uint64(len(response.State.Subjects)), err
 }
 
+// ProvedBounds is [Log.Bounds], and whether it is proved that no server has a later event: the
+// log has one copy, or its leader has heard from a majority of the copies after the time. A leader
+// that was frozen or cut off does not know what its cluster has stored since.
+func (l *Log) ProvedBounds(ctx context.Context, after time.Time) (first, last uint64, proved bool, err error) {
+	info, err := l.info(ctx)
+	if err != nil {
+		return 0, 0, false, err
+	}
+	s := stateOf(info)
+	return s.First, s.Last, info.Config.Replicas < 2 || heardMajority(info.Cluster, time.Since(after)), nil
+}
+
+// heardMajority reports whether the leader, and so many others that they are a majority, were active within the time.
+func heardMajority(cluster *jetstream.ClusterInfo, within time.Duration) bool {
+	if cluster == nil || cluster.Leader == "" {
+		return false
+	}
+	heard := 1
+	for _, copied := range cluster.Replicas {
+		if copied.Active > 0 && copied.Active < within { // 0: never
+			heard++
+		}
+	}
+	return 2*heard > len(cluster.Replicas)+1
+}
+
 func (l *Log) request(ctx context.Context, subject string, request, response any) error {
 	ctx, cancel := l.withTimeout(ctx, answerTimeout)
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"freshet/event"
 
@@ -18,6 +19,7 @@ import (
 type Log interface {
 	Epoch() uint64
 	Bounds(ctx context.Context) (first, last uint64, err error)
+	ProvedBounds(ctx context.Context, after time.Time) (first, last uint64, proved bool, err error)
 	Recent(ctx context.Context, size int64) (after uint64, err error)
 	Seek(ctx context.Context, since event.Since, patterns event.Patterns) (after uint64, err error)
 	Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error
@@ -39,6 +41,7 @@ type Hub struct {
 	lostUntil atomic.Uint64 // retention deleted events below this one before the tail read them; 0: none
 	matched   atomic.Uint64 // every event up to here is in dueFrom of its subscribers
 	lines     atomic.Int64  // subscribers in event.Lines; without any, events are not encoded as lines
+	ahead     aheadSet      // subscribers whose ID is after what this node sees of the log
 	replays   chan struct{} // holds a token for each subscriber that reads the log
 	caughtUp  chan struct{} // closed when the tail has reached the log's end
 	startSeq  uint64        // the log's last sequence when the hub was made
@@ -65,6 +68,7 @@ func New(ctx context.Context, log Log, cfg Config) (*Hub, error) {
 		log:      log,
 		window:   newWindow(size, after),
 		matcher:  gsl.NewSublist[*Subscriber](),
+		ahead:    newAheadSet(),
 		replays:  make(chan struct{}, cmp.Or(cfg.Replays, 64)),
 		caughtUp: make(chan struct{}),
 		startSeq: last,
@@ -114,6 +118,7 @@ func (h *Hub) Run(ctx context.Context) error {
 			h.toWake = h.toWake[:0]
 		}
 	})
+	g.Go(func() error { return h.watchAhead(ctx) })
 	if err := g.Wait(); !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("hub: %w", err)
 	}

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"slices"
+	"time"
 	"unique"
 
 	"freshet/event"
@@ -40,6 +41,7 @@ func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
 		}
 	}
 	s.count(1)
+	s.hub.ahead.add(s.ahead)
 	s.wake()
 	return s, nil
 }
@@ -47,6 +49,7 @@ func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
 // Close ends the subscription. A last call of Wake may still come while Close runs. Replay may still run too.
 func (s *Subscriber) Close() {
 	s.closed.Store(true)
+	s.hub.ahead.remove(s.ahead)
 	for _, p := range s.patterns {
 		_ = s.hub.matcher.Remove(p.String(), s) // Subscribe has inserted it
 	}
@@ -94,11 +97,17 @@ func (s *Subscriber) resume(ctx context.Context, requested string) error {
 		s.cursor = id.Seq()
 		return nil
 	}
-	first, last, errBounds := s.hub.log.Bounds(ctx)
-	if errBounds != nil {
+	first, last, proved, errBounds := s.hub.log.ProvedBounds(ctx, time.Now())
+	switch unsure := errBounds != nil || id.Seq() > last && !proved; {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !known && errBounds != nil:
 		return errBounds
-	}
-	if known && id.Seq() <= last {
+	case known && unsure:
+		s.ahead = &ahead{sub: s, requested: id.Seq(), settled: make(chan struct{})}
+		s.cursor = id.Seq()
+		return nil
+	case known && id.Seq() <= last:
 		s.cursor = id.Seq() // another node has delivered it before this node's tail had it
 		return nil
 	}

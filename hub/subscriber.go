@@ -37,6 +37,7 @@ type Subscriber struct {
 	// The reader's.
 	cursor uint64 // everything due up to here has been returned
 	gap    *Entry // to return first
+	ahead  *ahead // nil: the log has come as far as the cursor
 	// For Since.Last: the newest event of each topic is still to be returned, if it is after the first and up to the
 	// second of these. The second is 0 when all have been returned.
 	perTopicAfter, perTopicUpto uint64
@@ -45,6 +46,9 @@ type Subscriber struct {
 // Next appends to dst the next due events of the window, at most about a thousand or 256 KiB. If more is left, it calls
 // Wake itself. If nothing is left, the hub calls Wake once when there is more. The error is [ErrBehind] or nil.
 func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
+	if s.ahead != nil {
+		s.settleAhead()
+	}
 	if s.gap != nil {
 		dst = append(dst, s.gap)
 		s.gap = nil
@@ -122,6 +126,11 @@ func (s *Subscriber) Return(e *Entry) { s.setCursor(e.seq() - 1) }
 // while its caller writes, so slow clients do not delay others. After Close it soon returns none. The error is the log's,
 // or ctx's.
 func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
+	if s.ahead != nil {
+		if err := s.awaitAhead(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for {
 		// Each piece waits for a place again, so that a long search without matches does not delay others.
 		entries, more, err := s.replayPiece(ctx)

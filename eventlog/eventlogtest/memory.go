@@ -107,6 +107,12 @@ func (m *Memory) Bounds(ctx context.Context) (first, last uint64, err error) {
 	return s.First, s.Last, err
 }
 
+// ProvedBounds is [eventlog.Log.ProvedBounds] of a log with one copy.
+func (m *Memory) ProvedBounds(ctx context.Context, _ time.Time) (first, last uint64, proved bool, err error) {
+	s, err := m.State(ctx)
+	return s.First, s.Last, err == nil, err
+}
+
 // Recent is [eventlog.Log.Recent].
 func (m *Memory) Recent(ctx context.Context, size int64) (uint64, error) {
 	s, err := m.State(ctx)
