@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -125,20 +124,17 @@ func (l *clusterLoad) finish(ctx context.Context, t *testing.T) {
 	l.stopReading()
 	l.readersRun.Wait()
 	var latest time.Duration
-	sentBack := 0
 	for i, r := range l.readers {
 		if err := r.fault(); err != nil {
 			t.Errorf("reader %d: %v", i, err)
 		}
-		sentBack += r.sentBack
 		for _, w := range l.writers {
 			for seq, acked := range w.at {
 				latest = max(latest, r.at[seq].Sub(acked))
 			}
 		}
 	}
-	t.Logf("%d events were acknowledged; the latest arrival was %v after the publisher's answer; readers were sent back %d times",
-		l.acked.size(), latest.Round(time.Millisecond), sentBack)
+	t.Logf("%d events were acknowledged; the latest arrival was %v after the publisher's answer", l.acked.size(), latest.Round(time.Millisecond))
 }
 
 // wander reads as browsers behind a load balancer do: from one node after the other, with the last event ID.
@@ -173,8 +169,6 @@ func (l *clusterLoad) visit(node *apptest.Process, r *clusterReader, cursor *str
 			*cursor = f.ID
 		}
 		switch {
-		case f.HasData && f.Type == "gap" && strings.Contains(f.Data, `"unknown"`):
-			r.sendBack(f)
 		case f.HasData && f.Type == "gap":
 			r.add(client.Event{ID: f.ID, Data: f.Data, Gap: &event.Gap{}})
 		case f.HasData && f.Type == "news":
@@ -191,19 +185,7 @@ func (l *clusterLoad) visit(node *apptest.Process, r *clusterReader, cursor *str
 type clusterReader struct {
 	received
 
-	at       map[uint64]time.Time // used by the reader alone until it has ended
-	sentBack int                  // the same
-}
-
-// sendBack notes a gap with the reason unknown. A node whose NATS server lags does not know the reader's position yet, says so, and
-// sends some events again.
-func (r *clusterReader) sendBack(f client.Frame) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.sentBack++
-	if id, err := event.ParseID(f.ID); err == nil {
-		r.last = min(r.last, id.Seq())
-	}
+	at map[uint64]time.Time // used by the reader alone until it has ended
 }
 
 // clusterWriter notes when its events were acknowledged. It is safe for concurrent use.

@@ -70,7 +70,7 @@ func (h *Handlers) history(c *gin.Context) error {
 		return errPages
 	}
 	sub, err := h.hub.Subscribe(c.Request.Context(), hub.Request{
-		Patterns: patterns, LastEventID: c.Query("cursor"), Since: since, Wake: func() {},
+		Patterns: patterns, LastEventID: c.Query("cursor"), Since: since, Continue: true, Wake: func() {},
 	})
 	if err != nil {
 		return err

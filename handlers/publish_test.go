@@ -204,6 +204,18 @@ func TestHistoryIsReadByThePage(t *testing.T) {
 	if diff := cmp.Diff(`"24" "25" {"id":"10-25"}`, linesData(t, w.Body.String())); diff != "" {
 		t.Error(diff)
 	}
+
+	for i, topic := range []string{"c", "a", "b", "a"} {
+		s.log.Publish(t, topic, fmt.Sprint(26+i))
+	}
+	var pages []string
+	for p, target := (page{More: true}), "/history?since=last&limit=1"; p.More; target = "/history?since=last&limit=1&cursor=" + p.Cursor {
+		p, data = get(target)
+		pages = append(pages, data)
+	}
+	if diff := cmp.Diff([]string{"26", "28", "29"}, pages); diff != "" {
+		t.Error("the last of each topic, page by page: " + diff)
+	}
 }
 
 func linesData(t *testing.T, body string) string {

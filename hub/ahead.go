@@ -12,7 +12,7 @@ import (
 const aheadInterval = 2 * time.Second
 
 // aheadWait is how long Replay waits for the answer.
-const aheadWait = 10 * time.Second
+const aheadWait = 3 * aheadInterval
 
 // ahead is a subscriber with an ID after the log's end, as this node sees it. Another node has delivered that ID, and
 // this node's NATS server lags; or the log has lost the event. Until the hub knows, the subscriber waits at its ID, and

@@ -16,7 +16,10 @@ type Request struct {
 	// error: the subscriber gets a gap event.
 	LastEventID string
 	Since       event.Since
-	Format      event.Format
+	// Continue: LastEventID is an event of an earlier subscriber with Since.Last, and this one gets the newest event of
+	// each topic only where it is later.
+	Continue bool
+	Format   event.Format
 	// Wake is called when there is more to read. It must not block or call the hub.
 	Wake func()
 }
@@ -73,12 +76,10 @@ func (s *Subscriber) findCursor(ctx context.Context, r Request) (err error) {
 	switch {
 	case len(s.patterns) == 0 || requested == "" && since == event.Since{}: // from now on
 		return nil
+	case since.Last && (requested == "" || r.Continue):
+		return s.beginPerTopic(ctx, requested)
 	case requested != "":
 		return s.resume(ctx, requested)
-	case since.Last:
-		_, s.cursor, err = s.hub.log.Bounds(ctx)
-		s.perTopicUpto = s.cursor
-		return err
 	}
 	if err := s.hub.acquireReplay(ctx); err != nil {
 		return err
@@ -86,6 +87,20 @@ func (s *Subscriber) findCursor(ctx context.Context, r Request) (err error) {
 	defer s.hub.releaseReplay()
 	s.cursor, err = s.hub.log.Seek(ctx, since, s.patterns)
 	return err
+}
+
+// beginPerTopic makes Replay begin with the newest event of each topic, after the requested ID if there is one.
+func (s *Subscriber) beginPerTopic(ctx context.Context, requested string) (err error) {
+	_, last, err := s.hub.log.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	id, invalid := event.ParseID(requested)
+	if requested != "" && (invalid != nil || id.Epoch() != s.hub.log.Epoch() || id.Seq() >= last) {
+		return s.resume(ctx, requested)
+	}
+	s.perTopicAfter, s.perTopicUpto, s.cursor = id.Seq(), last, last
+	return nil
 }
 
 // resume sets the cursor to the requested ID. If the log does not have that ID, it sets the nearest cursor and a gap.
