@@ -53,7 +53,7 @@ type Config struct {
 	MaxConnectionsPerAddress int   `name:"max-connections-per-address" default:"10000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams per client, counted in the same way: an IPv4 address, or a /64 of IPv6. 0 sets no limit."`
 	MaxTopics                int   `name:"max-topics" default:"100" placeholder:"N" group:"Limits:" help:"Maximum number of topics that one stream may name. 0 sets no limit."`
 	MaxReplays               int   `name:"max-replays" default:"64" placeholder:"N" group:"Limits:" help:"Maximum number of readers that replay from the log at the same time. Others wait."`
-	MaxBody                  Bytes `name:"max-body" default:"1MiB" placeholder:"BYTES" group:"Limits:" help:"Largest body of a publish request, at most 32MiB."`
+	MaxBody                  Bytes `name:"max-body" default:"1MiB" placeholder:"BYTES" group:"Limits:" help:"Largest body of a publish request, at most 31MiB."`
 	PublishRate              int   `name:"publish-rate" default:"0" placeholder:"N" group:"Limits:" help:"Events per second that one publisher may publish, with bursts of ten seconds' worth. A publisher is the subject of a JSON web token, or else a client address. 0 sets no limit."`
 
 	PublishToken Secret         `name:"publish-token" placeholder:"TOKEN" group:"Access:" help:"Bearer token that may do everything: at least 16 printable ASCII characters, no space. Without it, and without keys for JSON web tokens, the first start creates a random one in the data folder. Prefer the variable, because other users of the machine can see flags."`

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// maxBody keeps an event with its headers well below 64 MiB, the largest message of a NATS server.
-const maxBody Bytes = 32 << 20
+// maxBody leaves room for an event's topic and headers: JetStream stores them with its data in a record of at most 32 MiB.
+const maxBody Bytes = 31 << 20
 
 // validate checks what the parsers of single values cannot: bounds of flags, and flags that exclude or need each other.
 func (c *Config) validate() error {

@@ -94,6 +94,20 @@ func TestOneTooLargeEventDoesNotTakeItsBatchWithIt(t *testing.T) {
 	}
 }
 
+// JetStream writes no record larger than 32 MiB, whatever the largest message is.
+func TestTheLargestEvent(t *testing.T) {
+	t.Parallel()
+	l := open(t, eventlog.Config{Dir: t.TempDir(), MaxEvent: 33 << 20})
+	data := strings.Repeat("x", 32<<20)
+	if r := l.Append(t.Context(), eventlog.Entry{Event: eventlogtest.NewEvent(t, "n", "n", data)}); !errors.Is(r.Err, eventlog.ErrTooLarge) {
+		t.Errorf("32 MiB: %v", r.Err)
+	}
+	appendOne(t, l, "n", data[:31<<20], "")
+	if got := read(t, l, 0, "n"); len(got) != 1 || len(got[0]) < 31<<20 {
+		t.Errorf("%d events are read", len(got))
+	}
+}
+
 // Events stored under a larger limit can still be read.
 func TestALimitThatWasLowered(t *testing.T) {
 	t.Parallel()

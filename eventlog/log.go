@@ -12,6 +12,7 @@ import (
 
 	"freshet/eventlog/natsconn"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/semaphore"
@@ -291,7 +292,8 @@ func wrapError(err error) error {
 	}
 	var api *jetstream.APIError
 	switch {
-	case errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &api) && api.ErrorCode == codeTooLarge:
+	case errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &api) && (api.ErrorCode == codeTooLarge ||
+		api.ErrorCode == codeStoreFailed && api.Description == server.ErrMsgTooLarge.Error()): // a record of a file is at most 32 MiB
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case errors.As(err, &api) && (api.ErrorCode == codeNoResources || api.ErrorCode == codeNoStorage || api.ErrorCode == codeStoreFailed):
 		return fmt.Errorf("%w: %w", ErrFull, err)
