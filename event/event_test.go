@@ -1,7 +1,10 @@
 package event_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +174,49 @@ func TestLines(t *testing.T) {
 	if got := string(event.Lines.AppendCursor(nil, event.NewID(36, 7), time.Second)); got != `{"id":"10-7","retry":1000}`+"\n" {
 		t.Errorf("cursor line %s", got)
 	}
+}
+
+// A line is what encoding/json makes of the event, and no format takes more than it says.
+func FuzzEncode(f *testing.F) {
+	for _, data := range []string{"", "<a>\n", "\r\n\r\n", "\x00\x01\b\f\t\x1f\x7f\"\\", "é\u2027\u2028\u2029\u202a\xe2", strings.Repeat("\n", 1000), strings.Repeat("\x01", 1000)} {
+		f.Add("a\"b", "t\\", data)
+	}
+	f.Fuzz(func(t *testing.T, topicName, typeName, data string) {
+		topic, err := event.ParseTopic(topicName)
+		if err != nil {
+			return
+		}
+		typ, err := event.ParseType(typeName)
+		if err != nil {
+			return
+		}
+		e, err := event.New(topic, typ, data)
+		if err != nil {
+			return
+		}
+		e = e.Stored(event.NewID(math.MaxUint64, math.MaxUint64), time.Date(2026, 11, 22, 12, 0, 0, 123456789, time.UTC))
+		var want bytes.Buffer
+		enc := json.NewEncoder(&want)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(struct {
+			ID    event.ID  `json:"id"`
+			Topic string    `json:"topic"`
+			Type  string    `json:"type"`
+			Time  time.Time `json:"time"`
+			Data  string    `json:"data"`
+		}{e.ID(), topicName, typ.String(), e.Time(), data}); err != nil {
+			t.Fatal(err)
+		}
+		if got := event.Lines.AppendEvent(nil, e); !bytes.Equal(got, want.Bytes()) {
+			t.Errorf("line %q, want %q", got, want.Bytes())
+		}
+		for format := range event.Formats {
+			encoded := format.Encode(e)
+			if got, most := len(encoded.Chunk), format.Size(e); got > most || cap(encoded.Chunk) > most {
+				t.Errorf("format %d takes %d of %d bytes, want at most %d", format, got, cap(encoded.Chunk), most)
+			}
+		}
+	})
 }
 
 func TestGapNamesTheCursorThatFollows(t *testing.T) {

@@ -1,6 +1,9 @@
 package event
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Format is how events are written to a connection. A new format is a new value here, with a case in each method.
 type Format uint8
@@ -25,7 +28,7 @@ func (f Format) ContentType() string {
 // AppendEvent appends the event to dst.
 func (f Format) AppendEvent(dst []byte, e Event) []byte {
 	if f == Lines {
-		return e.line().append(dst)
+		return appendLine(dst, e)
 	}
 	return appendFrame(dst, e)
 }
@@ -40,9 +43,22 @@ func (f Format) AppendCursor(dst []byte, cursor ID, retry time.Duration) []byte 
 	return appendCursorFrame(dst, cursor, retry)
 }
 
+// Size is how many bytes Encode takes at most for a stored event, without encoding it.
+func (f Format) Size(e Event) int {
+	if f == Lines {
+		size := chunkHead + 2*(len(e.topic.name)+len(e.typ.name)) + 128 // and the names of the fields, the ID and the time
+		for i := range len(e.data) {
+			size += escaped(e.data, i)
+		}
+		return size
+	}
+	lines := 1 + strings.Count(e.data, "\n") + strings.Count(e.data, "\r") // CRLF counts twice
+	return chunkHead + len(e.typ.name) + len(e.data) + lines*len("data: ") + 64
+}
+
 // Encode encodes the event.
 func (f Format) Encode(e Event) Encoded {
-	b := Builder{format: f, buf: make([]byte, chunkHead, chunkHead+len(e.data)+len(e.typ.name)+64)}
+	b := Builder{format: f, buf: make([]byte, chunkHead, f.Size(e))}
 	b.Event(e)
 	return b.Encoded()
 }
