@@ -10,6 +10,8 @@ import (
 
 const (
 	maxCachedConsumers = 64
+	// maxUnread is the largest event in bytes that a cached consumer keeps for its reader.
+	maxUnread = 1 << 20
 	// cacheExpiry is how soon a reader must continue to find its consumer. A consumer of the
 	// newest event of each topic waits longer: another one would start at the first topic.
 	cacheExpiry     = time.Second
@@ -43,8 +45,11 @@ func (cc *consumerCache) acquire(last bool, after uint64, patterns event.Pattern
 }
 
 // release caches the consumer, and requests the next events of one that reads all events. It
-// returns false if the cache is full.
+// returns false if the cache is full, or the consumer keeps a large event for its reader.
 func (cc *consumerCache) release(c *consumer) bool {
+	if c.unread != nil && len(c.unread.Data()) > maxUnread {
+		return false
+	}
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
 	if cc.closed || len(cc.consumers) >= maxCachedConsumers || !c.last && c.requested == 0 && c.pull(pullEvents, pullBytes) != nil {

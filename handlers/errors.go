@@ -19,7 +19,7 @@ import (
 
 var (
 	errAddressPages = errors.New("too many pages of history at once for this address")
-	errPages        = errors.New("too many pages of history at once")
+	errPages        = errors.New("there is no room for a page of history")
 	errRate         = errors.New("too many events a second")
 	errBulk         = errors.New("too many events at once")
 	errNotReady     = errors.New("the server is not ready")
@@ -60,7 +60,7 @@ var table = []struct {
 	{stream.ErrFull, http.StatusServiceUnavailable, "full", "all connections are in use; try again later, or raise --max-connections"},
 	{stream.ErrAddressFull, http.StatusTooManyRequests, "too_many_connections", "all connections of your address are in use; close some, or raise --max-connections-per-address; if clients share a proxy's address, set --trusted-proxy"},
 	{errAddressPages, http.StatusTooManyRequests, "too_many_pages", "your address has too many history requests open; read their responses first, then try again"},
-	{errPages, http.StatusServiceUnavailable, "busy", "the server has too many history requests open; try again in a moment"},
+	{errPages, http.StatusServiceUnavailable, "busy", "slow clients hold all the memory for history and replays; try again in a moment"},
 	{errRate, http.StatusTooManyRequests, "rate_limited", "you publish too fast, so nothing of this request was stored; send it again after Retry-After seconds, or raise --publish-rate"},
 	{errBulk, http.StatusRequestEntityTooLarge, "too_many_events", ""},
 	{stream.ErrDraining, http.StatusServiceUnavailable, "draining", "the server is shutting down; try again in a moment"},

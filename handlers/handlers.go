@@ -85,7 +85,6 @@ type Handlers struct {
 	page        file // GET /
 	assets      map[string]file
 	publishRate *limit.Rate[publisher]
-	pages       chan struct{} // holds a token for each history request in progress
 	// addressPages counts the history requests of each network, including those that wait.
 	addressPages *limit.Concurrency[netip.Prefix]
 }
@@ -107,7 +106,6 @@ func New(cfg Config) (*Handlers, error) {
 	h := &Handlers{
 		cfg: cfg, log: cfg.Log, hub: cfg.Hub, logger: cfg.Logger,
 		publishRate:  newPublishRate(cfg.PublishRate),
-		pages:        make(chan struct{}, maxPages),
 		addressPages: limit.NewConcurrency[netip.Prefix](maxAddressPages),
 	}
 	var err error

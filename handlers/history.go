@@ -1,11 +1,12 @@
 package handlers
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -19,22 +20,12 @@ const (
 	defaultPageEvents = 100
 	maxPageEvents     = 1000
 	maxPageBytes      = 1 << 20
-	// maxPages bounds the memory of pages that slow clients have not read. maxAddressPages keeps one client from using
-	// them all.
-	maxPages        = 64
-	maxAddressPages = 16
-	pageWait        = 10 * time.Second // for one of maxPages
+	maxAddressPages   = 16               // keeps the requests of one client few
+	pageWait          = 10 * time.Second // for the first events
 )
 
-// historyPage is the response of GET /history.
-type historyPage struct {
-	Events []json.RawMessage `json:"events"`
-	Cursor event.ID          `json:"cursor"` // where the next page begins
-	More   bool              `json:"more"`   // the next page has events now
-}
-
 // history serves GET /history: a page of stored events, oldest first. A page has the events that a stream would send,
-// including a gap.
+// including a gap. If the log fails in the middle of a page, the connection is cut.
 func (h *Handlers) history(c *gin.Context) error {
 	if err := h.authenticateTicket(c); err != nil {
 		return err
@@ -61,61 +52,102 @@ func (h *Handlers) history(c *gin.Context) error {
 		return errAddressPages
 	}
 	defer h.addressPages.Release(address, 1)
-	select {
-	case h.pages <- struct{}{}:
-		defer func() { <-h.pages }()
-	case <-c.Request.Context().Done():
-		return c.Request.Context().Err()
-	case <-time.After(pageWait):
-		return errPages
-	}
 	sub, err := h.hub.Subscribe(c.Request.Context(), hub.Request{
-		Patterns: patterns, LastEventID: c.Query("cursor"), Since: since, Continue: true, Wake: func() {},
+		Patterns: patterns, LastEventID: c.Query("cursor"), Since: since, Continue: true,
+		Format: event.Lines, Network: address, Wake: func() {},
 	})
 	if err != nil {
 		return err
 	}
 	defer sub.Close()
-	page, err := readPage(c.Request.Context(), sub, limit)
+	return sendPage(c, sub, limit)
+}
+
+// sendPage sends the events as they are read, so that a page takes no more memory than a piece of a replay.
+func sendPage(c *gin.Context, sub *hub.Subscriber, limit int) error {
+	// Read the log, not the window, which may be behind: a publisher finds its event here after the response 201.
+	entries, err := firstEntries(c.Request.Context(), sub)
 	if err != nil {
 		return err
 	}
-	sendPage(c, page)
+	page := beginPage(c)
+	for size := 0; len(entries) > 0; {
+		for _, e := range entries {
+			if page.events == limit || size >= maxPageBytes {
+				page.end(page.last, true)
+				return nil
+			}
+			page.add(e)
+			size += len(e.Encoded(event.Lines).Bytes)
+		}
+		if entries, err = sub.Replay(c.Request.Context()); err != nil {
+			_ = c.Error(err)            // for the request log
+			panic(http.ErrAbortHandler) // the client must not take this for a whole page
+		}
+	}
+	page.end(sub.Cursor(), false)
 	return nil
 }
 
-func readPage(ctx context.Context, sub *hub.Subscriber, limit int) (historyPage, error) {
-	page, size := historyPage{Events: []json.RawMessage{}}, 0
-	for {
-		// Read the log, not the window, which may be behind: a publisher finds its event here after the response 201.
-		entries, err := sub.Replay(ctx)
-		if err != nil {
-			return page, err
-		}
-		for _, e := range entries {
-			if len(page.Events) == limit || size >= maxPageBytes {
-				page.More = true
-				return page, nil
-			}
-			line := event.Lines.AppendEvent(nil, e.Event)
-			page.Events = append(page.Events, line)
-			page.Cursor = e.Event.ID()
-			size += len(line)
-		}
-		if len(entries) == 0 {
-			page.Cursor = sub.Cursor()
-			return page, nil
-		}
+// firstEntries waits no longer than pageWait.
+func firstEntries(ctx context.Context, sub *hub.Subscriber) ([]*hub.Entry, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, pageWait, errPages)
+	defer cancel()
+	entries, err := sub.Replay(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errPages) {
+		return nil, errPages
 	}
+	return entries, err
 }
 
-// sendPage sends the page as JSON, or as NDJSON: a line for each event, then one for the cursor.
-func sendPage(c *gin.Context, page historyPage) {
+// page is the response of GET /history: a JSON object, or in NDJSON a line for each event and one for the cursor.
+type page struct {
+	out    io.Writer
+	lines  bool
+	events int
+	last   event.ID
+}
+
+func beginPage(c *gin.Context) *page {
+	p := &page{out: c.Writer, lines: formatOf(c) == event.Lines}
 	c.Header("Cache-Control", "no-store")
-	if formatOf(c) == event.Lines {
-		lines := slices.Concat(page.Events...)
-		c.Data(http.StatusOK, event.Lines.ContentType(), event.Lines.AppendCursor(lines, page.Cursor, 0))
+	if p.lines {
+		c.Header("Content-Type", event.Lines.ContentType())
+	} else {
+		c.Header("Content-Type", "application/json; charset=utf-8")
+	}
+	c.Status(http.StatusOK)
+	if !p.lines {
+		p.write([]byte(`{"events":[`))
+	}
+	return p
+}
+
+func (p *page) add(e *hub.Entry) {
+	line := e.Encoded(event.Lines).Bytes
+	if !p.lines {
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		if p.events > 0 {
+			p.write([]byte(","))
+		}
+	}
+	p.write(line)
+	p.events++
+	p.last = e.Event.ID()
+}
+
+// end adds the cursor where the next page begins, and whether that page has events now.
+func (p *page) end(cursor event.ID, more bool) {
+	if p.lines {
+		p.write(event.Lines.AppendCursor(nil, cursor, 0))
 		return
 	}
-	c.PureJSON(http.StatusOK, page)
+	p.write(fmt.Appendf(nil, "],\"cursor\":%q,\"more\":%t}\n", cursor, more))
+}
+
+// write ends the request if the client does not take the page.
+func (p *page) write(b []byte) {
+	if _, err := p.out.Write(b); err != nil {
+		panic(http.ErrAbortHandler)
+	}
 }

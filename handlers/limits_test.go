@@ -1,15 +1,20 @@
 package handlers_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"freshet/event"
+	"freshet/eventlog"
 	"freshet/handlers"
 	"freshet/ssetest"
 )
@@ -154,7 +159,7 @@ func TestPublishRate(t *testing.T) {
 	})
 }
 
-// Clients that do not read their history responses delay only themselves.
+// A client that does not read its responses can have only so many requests of history open.
 func TestPagesOfHistoryOfOneAddressAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, nil)
@@ -178,21 +183,116 @@ func TestPagesOfHistoryOfOneAddressAreLimited(t *testing.T) {
 		if w := s.do("GET", "/history", "", forwarded, "203.0.113.8"); w.Code != http.StatusOK {
 			t.Errorf("another reader: %d %s", w.Code, w.Body)
 		}
-		// Four such clients together use all places; every other client gets an error.
-		for _, address := range []string{"203.0.113.9", "203.0.113.10", "203.0.113.11"} {
-			stick(address)
-		}
-		began := time.Now()
-		w = s.do("GET", "/history", "", forwarded, "203.0.113.8")
-		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "5" || time.Since(began) != 10*time.Second {
-			t.Errorf("after %v: %d %v %s", time.Since(began), w.Code, w.Header(), w.Body)
-		}
 		close(taken)
 		synctest.Wait()
 		if w := s.do("GET", "/history", "", forwarded, "203.0.113.7"); w.Code != http.StatusOK {
 			t.Errorf("afterwards: %d %s", w.Code, w.Body)
 		}
 	})
+}
+
+// What clients do not read is bounded too. A client whose network holds its part of the memory gets an error, and
+// delays no other.
+func TestPagesShareTheMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, nil)
+		s.log.Publish(t, "n", strings.Repeat("\x01", 200_000)) // in JSON six times as much
+		taken := make(chan struct{})
+		var stuck sync.WaitGroup
+		for _, accept := range []string{"application/json", "application/x-ndjson"} {
+			for range 3 { // 3 MB of 8 MiB, of which a third of the rest may be held
+				stuck.Go(func() {
+					r := httptest.NewRequest(http.MethodGet, "/history", nil)
+					r.Header.Set(forwarded, "203.0.113.7")
+					r.Header.Set("Accept", accept)
+					s.ServeHTTP(stuckWriter{httptest.NewRecorder(), taken}, r)
+				})
+			}
+		}
+		synctest.Wait()
+		began := time.Now()
+		w := s.do("GET", "/history", "", forwarded, "203.0.113.7")
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "5" || time.Since(began) != 10*time.Second {
+			t.Errorf("after %v: %d %v %s", time.Since(began), w.Code, w.Header(), w.Body)
+		}
+		began = time.Now()
+		if w := s.do("GET", "/history", "", forwarded, "203.0.113.8"); w.Code != http.StatusOK || w.Body.Len() < 1_200_000 || time.Since(began) != 0 {
+			t.Errorf("another client, after %v: %d, %d bytes", time.Since(began), w.Code, w.Body.Len())
+		}
+		close(taken)
+		stuck.Wait()
+		if w := s.do("GET", "/history", "", forwarded, "203.0.113.7"); w.Code != http.StatusOK || w.Body.Len() < 1_200_000 {
+			t.Errorf("afterwards: %d, %d bytes", w.Code, w.Body.Len())
+		}
+	})
+}
+
+// A stream that waits for the memory of its replay lives: it has heartbeats, and it ends with a drain.
+func TestAStreamThatWaitsForItsReplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, nil)
+		s.log.Publish(t, "n", strings.Repeat("x", 3<<20)) // takes most of what there is
+		for range 100 {
+			s.log.Publish(t, "n", strings.Repeat("x", 1000)) // the window has forgotten the first one
+		}
+		taken := make(chan struct{})
+		var stuck sync.WaitGroup
+		stuck.Go(func() {
+			r := httptest.NewRequest(http.MethodGet, "/history", nil)
+			s.ServeHTTP(stuckWriter{httptest.NewRecorder(), taken}, r)
+		})
+		synctest.Wait()
+		stream := ssetest.Get(t, s, "/event/n?since=all")
+		for _, want := range []string{"the opening", "a heartbeat", "another"} {
+			if f := stream.Next(); f.ID != "10-0" || f.HasData {
+				t.Errorf("%s: %+v", want, f)
+			}
+		}
+		must(t, s.Drain(t.Context(), time.Second))
+		if f := stream.Next(); f.Type != "drain" {
+			t.Errorf("at the end: %+v", f)
+		}
+		close(taken)
+		stuck.Wait()
+	})
+}
+
+// A page that cannot be completed is no page: the connection is cut.
+func TestABrokenPageIsCut(t *testing.T) {
+	for _, accept := range []string{"application/json", "application/x-ndjson"} {
+		s := newServer(t, nil)
+		for range 20 {
+			s.log.Publish(t, "n", strings.Repeat("x", 50_000))
+		}
+		server := httptest.NewServer(s)
+		defer server.Close()
+		var reads atomic.Int32
+		s.log.OnRead = func() {
+			if reads.Add(1) == 2 {
+				s.log.Fail(eventlog.ErrUnavailable)
+			}
+		}
+		get := func() (int, []byte, error) {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/history", nil)
+			must(t, err)
+			r.Header.Set("Accept", accept)
+			answer, err := server.Client().Do(r)
+			must(t, err)
+			defer answer.Body.Close()
+			body, err := io.ReadAll(answer.Body)
+			return answer.StatusCode, body, err
+		}
+		if status, body, err := get(); status != http.StatusOK || err == nil {
+			t.Errorf("%s: %d, %d bytes, %v; want a body that ends with an error", accept, status, len(body), err)
+		}
+		if status, body, err := get(); status != http.StatusServiceUnavailable || err != nil {
+			t.Errorf("%s: a page that never began: %d %s, %v", accept, status, body, err)
+		}
+		s.log.Fail(nil)
+		if status, body, err := get(); status != http.StatusOK || err != nil || bytes.Count(body, []byte("xxxx")) == 0 {
+			t.Errorf("%s: afterwards: %d, %d bytes, %v", accept, status, len(body), err)
+		}
+	}
 }
 
 // stuckWriter is the connection of a client that reads nothing before taken is closed.

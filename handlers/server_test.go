@@ -36,7 +36,7 @@ func newServer(t *testing.T, change func(*handlers.Config)) *server {
 	t.Helper()
 	log := eventlogtest.NewMemory()
 	// Small: Gin's pool keeps a server for two garbage collections, so many servers in a row would hold gigabytes.
-	h, err := hub.New(t.Context(), log, hub.Config{WindowBytes: 64 << 10})
+	h, err := hub.New(t.Context(), log, hub.Config{WindowBytes: 64 << 10, ReplayBytes: 8 << 20})
 	must(t, err)
 	cfg := handlers.Config{
 		Log: log, Hub: h, CounterInterval: time.Second, Heartbeat: 15 * time.Second, MaxBody: 1000, MaxTopics: 5, Node: "n1",

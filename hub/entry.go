@@ -21,11 +21,19 @@ func (e *Entry) Encoded(f event.Format) event.Encoded {
 // entryOverhead is roughly the memory of an entry without its payload and encoded forms.
 const entryOverhead = 224
 
+// entrySize is the memory that an entry of the event takes at most.
+func entrySize(e event.Event, formats ...event.Format) int64 {
+	size := len(e.Data()) + entryOverhead
+	for _, f := range formats {
+		size += f.Size(e)
+	}
+	return int64(size)
+}
+
 func newEntry(e event.Event, formats ...event.Format) *Entry {
-	entry := &Entry{Event: e, size: int64(len(e.Data()) + entryOverhead)}
+	entry := &Entry{Event: e, size: entrySize(e, formats...)}
 	for _, f := range formats {
 		entry.encoded[f] = f.Encode(e)
-		entry.size += int64(cap(entry.encoded[f].Chunk))
 	}
 	return entry
 }

@@ -31,6 +31,7 @@ type Log interface {
 type Config struct {
 	WindowBytes int64 // memory of the window; 0 means 64 MiB
 	Replays     int   // subscribers that read the log at once; 0 means 64
+	ReplayBytes int64 // memory of all events read from the log and not written yet; 0 means 128 MiB
 }
 
 // Hub tails the log for all subscribers of a process.
@@ -43,6 +44,7 @@ type Hub struct {
 	lines     atomic.Int64  // subscribers in event.Lines; without any, events are not encoded as lines
 	ahead     aheadSet      // subscribers whose ID is after what this node sees of the log
 	replays   chan struct{} // holds a token for each subscriber that reads the log
+	budget    *budget       // what subscribers have read and not written
 	caughtUp  chan struct{} // closed when the tail has reached the log's end
 	startSeq  uint64        // the log's last sequence when the hub was made
 	toWake    []*Subscriber // used by Run alone
@@ -51,7 +53,7 @@ type Hub struct {
 
 // New returns a hub of the log. It does nothing until [Hub.Run].
 func New(ctx context.Context, log Log, cfg Config) (*Hub, error) {
-	if cfg.WindowBytes < 0 || cfg.Replays < 0 {
+	if cfg.WindowBytes < 0 || cfg.Replays < 0 || cfg.ReplayBytes < 0 {
 		return nil, errors.New("hub: a limit is negative")
 	}
 	size := cmp.Or(cfg.WindowBytes, 64<<20)
@@ -70,6 +72,7 @@ func New(ctx context.Context, log Log, cfg Config) (*Hub, error) {
 		matcher:  gsl.NewSublist[*Subscriber](),
 		ahead:    newAheadSet(),
 		replays:  make(chan struct{}, cmp.Or(cfg.Replays, 64)),
+		budget:   newBudget(cmp.Or(cfg.ReplayBytes, 128<<20)),
 		caughtUp: make(chan struct{}),
 		startSeq: last,
 	}

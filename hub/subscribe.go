@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 	"unique"
@@ -20,13 +21,15 @@ type Request struct {
 	// each topic only where it is later.
 	Continue bool
 	Format   event.Format
+	// Network is the client's network, which shares the memory of replays fairly with others.
+	Network netip.Prefix
 	// Wake is called when there is more to read. It must not block or call the hub.
 	Wake func()
 }
 
 // Subscribe returns a subscriber, after it has called Wake. The error is the log's. The caller closes the subscriber.
 func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
-	s := &Subscriber{hub: h, format: r.Format, wake: r.Wake, subscribedAt: h.matched.Load()}
+	s := &Subscriber{hub: h, format: r.Format, wake: r.Wake, subscribedAt: h.matched.Load(), unwritten: reservation{network: unique.Make(r.Network)}}
 	for i, p := range r.Patterns {
 		if !slices.Contains(r.Patterns[:i], p) {
 			s.patterns = append(s.patterns, unique.Make(p).Value()) // a copy: the caller's may keep a large request in memory
@@ -49,10 +52,12 @@ func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
 	return s, nil
 }
 
-// Close ends the subscription. A last call of Wake may still come while Close runs. Replay may still run too.
+// Close ends the subscription. A last call of Wake may still come while Close runs. Replay may still run too: it soon
+// returns.
 func (s *Subscriber) Close() {
 	s.closed.Store(true)
 	s.hub.ahead.remove(s.ahead)
+	s.hub.budget.close(&s.unwritten)
 	for _, p := range s.patterns {
 		_ = s.hub.matcher.Remove(p.String(), s) // Subscribe has inserted it
 	}

@@ -11,11 +11,12 @@ import (
 // ErrBehind says that the next event of a subscriber has left the window: call [Subscriber.Replay].
 var ErrBehind = errors.New("hub: the subscriber is behind the window")
 
-// Limits of one call of [Subscriber.Next] or [Subscriber.Replay]. They bound the memory that a replay holds.
+// Limits of one call of [Subscriber.Next] or [Subscriber.Replay].
 const (
 	batchEvents = 1024
-	batchBytes  = 256 << 10
+	batchBytes  = 256 << 10        // of data that Next returns
 	batchScan   = 16 * batchEvents // sequences that Next looks at, whether they match or not
+	pieceBytes  = 512 << 10        // of memory that Replay's entries take, unless one alone takes more
 )
 
 // Subscriber is a cursor into the log for some patterns. One reader at a time uses it, except for the methods that
@@ -41,11 +42,17 @@ type Subscriber struct {
 	// For Since.Last: the newest event of each topic is still to be returned, if it is after the first and up to the
 	// second of these. The second is 0 when all have been returned.
 	perTopicAfter, perTopicUpto uint64
+	large                       int64       // more than pieceBytes: what the next entry of the log is expected to take
+	unwritten                   reservation // of the entries that Replay has returned
 }
 
 // Next appends to dst the next due events of the window, at most about a thousand or 256 KiB. If more is left, it calls
-// Wake itself. If nothing is left, the hub calls Wake once when there is more. The error is [ErrBehind] or nil.
+// Wake itself. If nothing is left, the hub calls Wake once when there is more. The error is [ErrBehind] or nil. The
+// entries of the last Replay must be written before.
 func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
+	if s.unwritten.size > 0 {
+		s.hub.budget.shrink(&s.unwritten, 0)
+	}
 	if s.ahead != nil {
 		s.settleAhead()
 	}
@@ -121,10 +128,13 @@ func (s *Subscriber) Lag() uint64 {
 // not call Wake.
 func (s *Subscriber) Return(e *Entry) { s.setCursor(e.seq() - 1) }
 
-// Replay reads the next due events from the log, at most about a thousand or 256 KiB, none at the log's end. Then call
-// [Subscriber.Next] again. Replay waits for a free place among the hub's replays, and for the log. It holds no place
-// while its caller writes, so slow clients do not delay others. After Close it soon returns none. The error is the log's,
-// or ctx's.
+// Replay reads the next due events from the log, at most about a thousand or 512 KiB, none at the log's end. Then call
+// [Subscriber.Next] again. The entries count as memory of the client's network until the next call of Replay, Next or
+// Close, which must not come before they are written.
+//
+// Replay waits until its entries have room among those of all subscribers, for a free place among the hub's replays, and
+// for the log. It holds no place while its caller writes, so slow clients do not delay others. After Close it soon
+// returns none. The error is the log's, or ctx's.
 func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
 	if s.ahead != nil {
 		if err := s.awaitAhead(ctx); err != nil {
@@ -141,6 +151,16 @@ func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
 }
 
 func (s *Subscriber) replayPiece(ctx context.Context) (entries []*Entry, more bool, err error) {
+	if err := s.hub.budget.acquire(ctx, &s.unwritten, max(s.large, pieceBytes)); err != nil {
+		return nil, false, err
+	}
+	defer func() {
+		size := int64(0)
+		for _, e := range entries {
+			size += e.size
+		}
+		s.hub.budget.shrink(&s.unwritten, size)
+	}()
 	if err := s.hub.acquireReplay(ctx); err != nil {
 		return nil, false, err
 	}
@@ -153,7 +173,7 @@ func (s *Subscriber) replayPiece(ctx context.Context) (entries []*Entry, more bo
 		return entries, true, err
 	}
 	start := s.cursor
-	read, upto, err := s.read(ctx, s.hub.log.Read, start)
+	read, upto, tooLarge, err := s.read(ctx, s.hub.log.Read, start)
 	if err != nil {
 		return nil, false, err
 	}
@@ -181,12 +201,12 @@ func (s *Subscriber) replayPiece(ctx context.Context) (entries []*Entry, more bo
 		entries = append(entries, s.newGap(s.hub.id(start).String(), first, resumed, event.GapExpired))
 	}
 	s.setCursor(upto)
-	return append(entries, read...), start < upto && upto < last, nil
+	return append(entries, read...), tooLarge || start < upto && upto < last, nil
 }
 
 // replayPerTopic returns the newest event of each topic, up to where the subscriber began. Later events are due anyway.
 func (s *Subscriber) replayPerTopic(ctx context.Context) ([]*Entry, error) {
-	read, upto, err := s.read(ctx, s.hub.log.ReadLast, s.perTopicAfter)
+	read, upto, _, err := s.read(ctx, s.hub.log.ReadLast, s.perTopicAfter)
 	if err != nil {
 		return nil, err
 	}
@@ -201,20 +221,31 @@ func (s *Subscriber) replayPerTopic(ctx context.Context) ([]*Entry, error) {
 
 type readFunc func(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (uint64, error)
 
-func (s *Subscriber) read(ctx context.Context, read readFunc, after uint64) (entries []*Entry, upto uint64, err error) {
-	full, size := errors.New("full"), 0
-	upto, err = read(ctx, after, s.patterns, batchEvents, func(e event.Event) error {
-		if size >= batchBytes {
+// read reads a piece: as many entries as fit into pieceBytes, or one that is larger if it is no larger than expected.
+// Else that one is tooLarge, and nothing is read; the next piece expects it.
+func (s *Subscriber) read(ctx context.Context, read readFunc, after uint64) (entries []*Entry, upto uint64, tooLarge bool, err error) {
+	full, size, expected := errors.New("full"), int64(0), max(s.large, pieceBytes)
+	limit := batchEvents
+	if s.large > 0 {
+		limit = 1
+	}
+	s.large = 0
+	upto, err = read(ctx, after, s.patterns, limit, func(e event.Event) error {
+		next := entrySize(e, s.format)
+		if next > pieceBytes {
+			s.large = next
+		}
+		if size += next; size > expected {
+			tooLarge = len(entries) == 0
 			return full
 		}
 		entries = append(entries, newEntry(e, s.format))
-		size += len(e.Data())
 		return nil
 	})
 	if errors.Is(err, full) {
 		err = nil
 	}
-	return entries, upto, err
+	return entries, upto, tooLarge, err
 }
 
 // Cursor returns the ID that a client which disconnects now should resume from. It is the zero ID while the newest

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"freshet/hub"
 )
 
 // Loop runs a stream on the goroutine of its HTTP handler.
@@ -15,6 +17,15 @@ type Loop struct {
 	handOff func() bool
 	handed  bool
 	reason  Reason
+
+	replayed   chan replay // has the result of the replay that runs
+	stopReplay func()      // nil: none runs
+}
+
+// replay is the result of [Stream.Replay].
+type replay struct {
+	entries []*hub.Entry
+	err     error
 }
 
 // NewLoop returns a driver of the stream. Where handOff is not nil, the loop calls it when
@@ -38,6 +49,10 @@ func (l *Loop) Step(ctx context.Context) bool {
 		return l.end(Gone)
 	case <-l.timer.C:
 	case <-l.ready:
+	case r := <-l.replayed:
+		l.stopReplay()
+		l.stopReplay = nil
+		l.stream.Replayed(r.entries, r.err)
 	}
 	for {
 		r := l.step()
@@ -45,21 +60,37 @@ func (l *Loop) Step(ctx context.Context) bool {
 		case r.Ended != Open:
 			return l.end(r.Ended)
 		case r.Behind:
-			entries, err := l.stream.Replay(ctx)
-			if err != nil && ctx.Err() != nil {
-				return l.end(Gone)
-			}
-			l.stream.Replayed(entries, err)
+			l.replay(ctx)
+			return l.wait(r)
+		case l.stopReplay != nil:
+			return l.wait(r)
 		case l.handOff != nil && r.Wrote: // look once more, then hand off
 		case l.handOff != nil && l.handOff():
 			l.handed = true
 			return l.end(Open)
 		default:
 			l.handOff = nil
-			l.timer.Reset(max(0, r.Next-l.stream.registry.Now()))
-			return true
+			return l.wait(r)
 		}
 	}
+}
+
+func (l *Loop) wait(r Result) bool {
+	l.timer.Reset(max(0, r.Next-l.stream.registry.Now()))
+	return true
+}
+
+// replay reads the log on another goroutine, because it may wait long, and meanwhile the stream has heartbeats and may
+// end.
+func (l *Loop) replay(ctx context.Context) {
+	if l.replayed == nil {
+		l.replayed = make(chan replay, 1)
+	}
+	ctx, l.stopReplay = context.WithCancel(ctx)
+	go func() {
+		entries, err := l.stream.Replay(ctx)
+		l.replayed <- replay{entries, err}
+	}()
 }
 
 func (l *Loop) step() Result {
@@ -76,6 +107,10 @@ func (l *Loop) step() Result {
 var scratches = sync.Pool{New: func() any { return new(Scratch) }}
 
 func (l *Loop) end(why Reason) bool {
+	if l.stopReplay != nil {
+		l.stopReplay()
+		<-l.replayed
+	}
 	l.timer.Stop()
 	l.reason = why
 	return false

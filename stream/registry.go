@@ -122,7 +122,7 @@ func (r *Registry) Open(ctx context.Context, q Request) (*Stream, error) {
 	}
 	var err error
 	s.sub, err = r.cfg.Hub.Subscribe(ctx, hub.Request{
-		Patterns: q.Patterns, LastEventID: q.LastEventID, Since: q.Since, Format: q.Format, Wake: s.Wake,
+		Patterns: q.Patterns, LastEventID: q.LastEventID, Since: q.Since, Format: q.Format, Network: q.Address, Wake: s.Wake,
 	})
 	if err != nil {
 		r.release(s)

@@ -72,9 +72,10 @@ type Stream struct {
 	format      event.Format
 	counter     bool
 	stats       bool
-	started     bool // the opening is written
-	replaying   bool // Replay has the subscriber
-	failed      bool // Replay has failed
+	started     bool     // the opening is written
+	replaying   bool     // Replay has the subscriber
+	replaysFrom event.ID // the cursor when it began
+	failed      bool     // Replay has failed
 	counterAt   time.Duration
 	statsAt     time.Duration
 	heartbeatAt time.Duration
@@ -131,11 +132,7 @@ func (s *Stream) next(out Output) time.Duration {
 	if out.Blocked() {
 		return at
 	}
-	at = min(at, s.counterAt, s.statsAt)
-	if !s.replaying {
-		at = min(at, s.heartbeatAt)
-	}
-	return at
+	return min(at, s.counterAt, s.statsAt, s.heartbeatAt)
 }
 
 func (s *Stream) writeOpening(now time.Duration, out Output, scratch *Scratch) error {
@@ -172,7 +169,7 @@ func (s *Stream) deliver(now time.Duration, out Output, scratch *Scratch) (behin
 		scratch.entries = entries
 	}()
 	if errors.Is(err, hub.ErrBehind) {
-		s.replaying = true
+		s.replaying, s.replaysFrom = true, s.sub.Cursor()
 		return true, nil
 	}
 	if len(entries) == 0 {
@@ -219,8 +216,12 @@ func (s *Stream) writeDue(now time.Duration, out Output, scratch *Scratch) error
 			b.Event(*e)
 		}
 	}
-	if now >= s.heartbeatAt && !s.replaying {
-		b.Cursor(s.sub.Cursor(), 0)
+	if now >= s.heartbeatAt {
+		cursor := s.replaysFrom // Replay has the subscriber, and may wait long
+		if !s.replaying {
+			cursor = s.sub.Cursor()
+		}
+		b.Cursor(cursor, 0)
 		s.sentID(now)
 	}
 	return s.write(out, b)
