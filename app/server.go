@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"freshet/stream"
 )
 
 // peerTimeout is how long a peer may acknowledge neither data nor probes before its
@@ -21,8 +23,9 @@ func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:   handler,
-		Protocols: protocols,
+		Handler:     handler,
+		Protocols:   protocols,
+		ConnContext: stream.ConnContext,
 		HTTP2: &http.HTTP2Config{
 			// All tabs of a browser share a connection; a proxy opens another when one is full. The
 			// limit bounds the work of a client that opens and resets streams.

@@ -25,6 +25,7 @@ import (
 	"freshet/handlers"
 	"freshet/hub"
 	"freshet/middleware"
+	"freshet/stream"
 	"freshet/ticket"
 
 	"github.com/gin-gonic/gin"
@@ -93,7 +94,9 @@ func onBothPaths(t *testing.T, window int64, test func(ctx context.Context, t *t
 			done := make(chan error, 2)
 			go func() { done <- h.Run(run) }()
 			go func() { done <- hs.Run(run) }()
-			s.Server = httptest.NewServer(r)
+			s.Server = httptest.NewUnstartedServer(r)
+			s.Config.ConnContext = stream.ConnContext
+			s.Start()
 			defer func() {
 				s.CloseClientConnections()
 				s.Close()
@@ -203,7 +206,7 @@ func inOrder(r *tcpReader, events int) error {
 	return nil
 }
 
-// What a peer sends behind its request does no harm, and the answer ends as HTTP wants it.
+// The little that a peer sends behind its request does no harm, and the answer ends as HTTP wants it.
 func TestDrainOverTCP(t *testing.T) {
 	onBothPaths(t, 0, func(ctx context.Context, t *testing.T, s *tcpServer) {
 		conn, err := net.Dial("tcp", s.Listener.Addr().String())
@@ -215,7 +218,7 @@ func TestDrainOverTCP(t *testing.T) {
 		answer, err := http.ReadResponse(r, nil)
 		must(t, err)
 		s.settled(ctx, t, 1)
-		_, err = io.WriteString(conn, strings.Repeat("more of it", 1000))
+		_, err = io.WriteString(conn, strings.Repeat("more of it", 300))
 		must(t, err)
 		s.log.Publish(t, "n", "one")
 		frames := event.NewScanner(answer.Body, 1<<20)
@@ -228,6 +231,40 @@ func TestDrainOverTCP(t *testing.T) {
 		}
 		if frames.Err() != nil || last.Type != "drain" || last.Retry < time.Second {
 			t.Errorf("the stream ended with %+v, %v", last, frames.Err())
+		}
+		if n := s.hub.Stats().Subscribers; n != 0 || s.Parked() != 0 {
+			t.Errorf("%d subscribers and %d parked are left", n, s.Parked())
+		}
+	})
+}
+
+// A client that sends more than a little after its request is closed: the system would keep it for as long as the stream is open.
+func TestAClientThatSendsAfterItsRequestIsClosed(t *testing.T) {
+	const request = "GET /event/n HTTP/1.1\r\nHost: x\r\n\r\n"
+	onBothPaths(t, 0, func(ctx context.Context, t *testing.T, s *tcpServer) {
+		for name, pieces := range map[string][]int{"at once": {100_000}, "later": {0, 5000}, "slowly": {4000, 1000, 1000, 1000, 1000, 1000}} {
+			conn, err := net.Dial("tcp", s.Listener.Addr().String())
+			must(t, err)
+			defer conn.Close()
+			_, err = io.WriteString(conn, request+strings.Repeat("x", pieces[0]))
+			must(t, err)
+			if name != "at once" { // there, a reset may be faster than the response
+				_, err = io.ReadFull(conn, make([]byte, len("HTTP/1.1 200")))
+				must(t, err)
+			}
+			for _, n := range pieces[1:] {
+				_, _ = conn.Write(make([]byte, n)) // an error: it is closed
+			}
+			for reason := any(nil); reason != "sent data"; {
+				select {
+				case record := <-s.records: // of the opening, and of the end
+					if reason = record["reason"]; reason != nil && reason != "sent data" {
+						t.Fatalf("%s: the record is %v", name, record)
+					}
+				case <-ctx.Done():
+					t.Fatalf("%s: the stream is still open", name)
+				}
+			}
 		}
 		if n := s.hub.Stats().Subscribers; n != 0 || s.Parked() != 0 {
 			t.Errorf("%d subscribers and %d parked are left", n, s.Parked())

@@ -21,12 +21,14 @@ const (
 	Expired
 	// LogUnavailable: the log could not be read.
 	LogUnavailable
+	// Sent: the client sent more than MaxUnread after its request.
+	Sent
 
 	reasons // how many there are
 )
 
 func (r Reason) String() string {
-	return [reasons]string{"open", "gone", "stalled", "drain", "ended", "auth-expired", "log unavailable"}[r]
+	return [reasons]string{"open", "gone", "stalled", "drain", "ended", "auth-expired", "log unavailable", "sent data"}[r]
 }
 
 // ReasonOf is why a stream ends whose output returned the error; Open for nil.
@@ -36,6 +38,8 @@ func ReasonOf(err error) Reason {
 		return Open
 	case errors.Is(err, ErrStalled):
 		return Stalled
+	case errors.Is(err, ErrSent):
+		return Sent
 	}
 	return Gone
 }

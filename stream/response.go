@@ -24,7 +24,8 @@ type Response struct {
 	stall    time.Duration
 	deadline time.Time           // of the writes now
 	http2    *http2WriteDeadline // nil for HTTP/1
-	err      error               // the first error; nothing is written after it
+	unread   unread
+	err      error // the first error; nothing is written after it
 }
 
 // NewResponse returns an output that writes to w, in the format that the request's stream
@@ -38,7 +39,7 @@ func NewResponse(w http.ResponseWriter, r *http.Request, stall time.Duration) *R
 		}
 		under = u.Unwrap() // only the server's own writer returns the errors of a flush
 	}
-	out := &Response{out: w, control: http.NewResponseController(under), stall: stall}
+	out := &Response{out: w, control: http.NewResponseController(under), stall: stall, unread: limitUnread(r)}
 	if r.ProtoMajor >= 2 {
 		out.http2 = newHTTP2WriteDeadline(out.control, stall)
 	}
@@ -57,8 +58,9 @@ func OpenResponse(w http.ResponseWriter, f event.Format) {
 // Control controls the connection under the response.
 func (r *Response) Control() *http.ResponseController { return r.control }
 
-// Close turns the deadline off.
+// Close turns the deadline off, and the limit of what the client sends.
 func (r *Response) Close() {
+	r.unread.release()
 	if r.http2 != nil {
 		r.http2.close()
 	}
@@ -125,6 +127,7 @@ func (r *Response) Flush() error {
 		r.http2.off() // between two writes, HTTP/2 must have no deadline
 		r.deadline = time.Time{}
 	}
+	r.fail(r.unread.check())
 	return r.err
 }
 

@@ -19,7 +19,8 @@ type conn struct {
 	stream  *stream.Stream
 	partial *partialWrite // nil: the socket has taken everything
 	fd      int32
-	closed  bool // the shard no longer has it
+	closed  bool  // the shard no longer has it
+	sent    int16 // bytes that the peer has sent, at most twice stream.MaxUnread
 
 	next, prev *conn // in the wheel
 	due        int64
@@ -103,7 +104,7 @@ func (c *conn) writeVector(entries []*hub.Entry, f event.Format) (taken int, err
 func (c *conn) block(rest []byte) error {
 	now := c.shard.now
 	c.partial = &partialWrite{rest, acked(c.fd), now, now + c.shard.stall()/stallChecks}
-	return c.shard.interest(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP|unix.EPOLLOUT)
+	return c.shard.interest(unix.EPOLL_CTL_MOD, c.fd, events|unix.EPOLLOUT)
 }
 
 // unblock writes the rest of a partial write. If the socket still does not take all of it,
@@ -121,7 +122,17 @@ func (c *conn) unblock() error {
 		p.rest = p.rest[n:]
 	}
 	c.partial = nil
-	return c.shard.interest(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP)
+	return c.shard.interest(unix.EPOLL_CTL_MOD, c.fd, events)
+}
+
+// discard reads what the peer sends. A little is allowed; more would be work without end.
+func (c *conn) discard() error {
+	n, err := unix.Read(int(c.fd), c.shard.unread[:])
+	if c.sent += int16(max(n, 0)); c.sent > stream.MaxUnread {
+		return stream.ErrSent
+	}
+	_, err = written(0, err)
+	return err
 }
 
 // checkStall goes by what the peer has acknowledged: a socket may take a few more bytes

@@ -6,7 +6,8 @@
 // non-blocking writes; deadlines by a wheel of timers; peers that close by epoll.
 //
 //   - A connection enters in the middle of a chunked response (RFC 9112, 7.1), at the end of
-//     a chunk, and stays until its stream ends. Bytes that the peer sends are not read.
+//     a chunk, and stays until its stream ends. Bytes that the peer sends are discarded, and end
+//     the stream if they are more than [stream.MaxUnread].
 //   - Nothing that a shard does ever waits. If a stream falls behind the hub's window,
 //     a goroutine reads the log for it, a piece at a time.
 //   - A socket that takes nothing keeps at most one event and one piece of a replay, and is

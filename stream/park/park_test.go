@@ -312,14 +312,14 @@ func TestASlowReaderIsNotStalled(t *testing.T) {
 	}
 }
 
-// A peer that leaves is noticed at once, however it leaves, and whatever it has sent.
+// A peer that leaves is noticed at once, however it leaves, and also if it has sent a little.
 func TestAPeerThatLeavesIsNoticed(t *testing.T) {
 	for name, leave := range map[string]func(*net.TCPConn) error{
 		"close": (*net.TCPConn).Close,
 		"half":  (*net.TCPConn).CloseWrite,
 		"reset": func(c *net.TCPConn) error { return errors.Join(c.SetLinger(0), c.Close()) },
 		"bytes": func(c *net.TCPConn) error {
-			_, err := c.Write(make([]byte, 10_000))
+			_, err := c.Write(make([]byte, stream.MaxUnread))
 			return errors.Join(err, c.Close())
 		},
 	} {

@@ -37,6 +37,7 @@ type shard struct {
 	spare   inbox // the inbox that was emptied last, to be filled again
 	dueNow  []*conn
 	vector  [][]byte
+	unread  [stream.MaxUnread]byte // what peers send, to be discarded
 	scratch stream.Scratch
 }
 
@@ -45,6 +46,9 @@ type endedConn struct {
 	*conn
 	why stream.Reason
 }
+
+// events are those of a connection that takes what is written: the peer closes or sends something.
+const events = unix.EPOLLRDHUP | unix.EPOLLIN
 
 // inbox is what other goroutines leave for a shard.
 type inbox struct {
@@ -119,7 +123,7 @@ func (s *shard) admit(c *conn) error {
 	if s.closed {
 		return ErrClosed
 	}
-	if err := s.interest(unix.EPOLL_CTL_ADD, c.fd, unix.EPOLLRDHUP); err != nil {
+	if err := s.interest(unix.EPOLL_CTL_ADD, c.fd, events); err != nil {
 		return err
 	}
 	s.park.held.Add(1)
@@ -260,7 +264,14 @@ func (s *shard) handle(e unix.EpollEvent) {
 	case c == nil: // still in the inbox
 	case e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0:
 		s.end(c, stream.Gone)
-	case c.partial != nil:
+		return
+	case e.Events&unix.EPOLLIN != 0:
+		if err := c.discard(); err != nil {
+			s.end(c, stream.ReasonOf(err))
+			return
+		}
+	}
+	if c != nil && c.partial != nil {
 		s.step(c)
 	}
 }
