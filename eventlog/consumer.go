@@ -81,6 +81,11 @@ func (l *Log) openConsumer(ctx context.Context, last bool, after uint64, pattern
 	}
 	cfg := fromSeq(after)
 	if last {
+		end, err := l.takeTurn(ctx)
+		if err != nil {
+			return c, err
+		}
+		defer end()
 		cfg = jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}
 	}
 	if err := c.open(ctx, cfg); err != nil {

@@ -79,6 +79,7 @@ type Log struct {
 	retryAfter  time.Duration // when a request that has no answer is repeated
 	grouped     bool          // each append alone would cost an fsync or a round of the cluster
 	group       groupCommit
+	turn        chan struct{}       // holds a token during a request that takes JetStream long, and a pause
 	largeEvents int                 // how many events of the largest size are below maxLargeBytes
 	largePulls  *semaphore.Weighted // so many events may be requested without a limit of bytes
 }
@@ -114,6 +115,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 }
 
 func (l *Log) open(ctx context.Context, cfg Config) (err error) {
+	l.turn = make(chan struct{}, 1)
 	l.largeEvents = int(max(1, maxLargeBytes/l.nc.MaxPayload()))
 	l.largePulls = semaphore.NewWeighted(int64(l.largeEvents))
 	if l.js, err = jetstream.New(l.nc.Conn); err != nil {

@@ -111,9 +111,26 @@ func (l *Log) seekTime(ctx context.Context, state State, at time.Time) (uint64, 
 	return low, nil
 }
 
+// takeTurn waits for the turn of a request for which JetStream looks at all topics, and keeps
+// publishers waiting meanwhile. Such requests run one at a time, with pauses as long as they took.
+func (l *Log) takeTurn(ctx context.Context) (end func(), err error) {
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	began := time.Now()
+	return func() { time.AfterFunc(time.Since(began), func() { <-l.turn }) }, nil
+}
+
 // seekNewest finds the largest sequence that n matches follow, by binary search: JetStream
 // counts matches in its topic index, without reading the events.
 func (l *Log) seekNewest(ctx context.Context, state State, n int, patterns event.Patterns) (uint64, error) {
+	end, err := l.takeTurn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	low, high := state.First-1, state.Last // n or all matches are after low, fewer than n after high
 	for low+1 < high {
 		middle := low + (high-low)/2
