@@ -114,9 +114,9 @@ func TestSubscribeResumes(t *testing.T) {
 		},
 		"when a full server says": {
 			answers: []func(http.ResponseWriter, *http.Request){
-				stream("retry: 8000\nevent: busy\ndata: {\"reason\":\"full\",\"retry_ms\":9000}\n\n"), stream("data: a\n\n"),
+				stream("retry: 8000\nevent: busy\ndata: {\"reason\":\"full\",\"retry_ms\":20000}\n\n"), stream("data: a\n\n"),
 			},
-			data: "a", asked: []string{"0s", "9s", "18s"},
+			data: "a", asked: []string{"0s", "20s", "40s"},
 		},
 		"when a refusal says": {
 			answers: []func(http.ResponseWriter, *http.Request){status(503, "40"), status(429, "40"), status(502), status(408)},

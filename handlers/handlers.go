@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"freshet/auth"
+	"freshet/event"
 	"freshet/eventlog"
 	"freshet/hub"
 	"freshet/limit"
@@ -141,10 +143,17 @@ func New(cfg Config) (*Handlers, error) {
 	return h, nil
 }
 
-// PublicParameters returns the names of the routes' parameters whose values an access log may have. It never has the others: they are
-// credentials, or the handlers do not know them.
-func PublicParameters() []string {
-	return []string{"topic", "type", "since", "limit", "cursor", "subject", "last_event_id", "lastEventId", "lastEventID", "Last-Event-ID"}
+// PublicParameters returns the names of the routes' parameters whose values an access log may have, each with a function that reports
+// whether a value is one. A log never has the others: they are credentials, or the handlers do not know them.
+func PublicParameters() map[string]func(value string) bool {
+	anything := func(string) bool { return true }
+	number := func(value string) bool { _, err := strconv.Atoi(value); return err == nil }
+	id := func(value string) bool { _, err := event.ParseID(value); return err == nil }
+	since := func(value string) bool { _, err := event.ParseSince(value, time.Now()); return err == nil }
+	return map[string]func(string) bool{
+		"topic": anything, "type": anything, "subject": anything, "limit": number, "since": since, "cursor": id,
+		"last_event_id": id, "lastEventId": id, "lastEventID": id, "Last-Event-ID": id,
+	}
 }
 
 // Register adds the routes to the router.

@@ -18,7 +18,7 @@ import (
 // how much there was. JSON web tokens are replaced in all texts.
 //
 // A 503 is a warning and any other 5xx an error. Successful requests for probes and assets are debug records, all others info.
-func Log(logger *slog.Logger, public []string) gin.HandlerFunc {
+func Log(logger *slog.Logger, public map[string]func(value string) bool) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		a := &accessRecord{c: c, logger: logger, public: public, start: time.Now()}
 		a.writer = &writer{ResponseWriter: c.Writer, beforeFlush: func() { a.write("stream opened", false, false) }}

@@ -115,6 +115,7 @@ func TestLogOfTheTarget(t *testing.T) {
 		"/event?topic=a%26ticket%3Ds3cret":                      "/event topic=[redacted]",
 		"/event?topic=%zzs3cret":                                "/event topic=[redacted]",
 		"/event?topic=" + jwt:                                   "/event topic=[redacted]",
+		"/event?status=s3cret&status=200":                       "/event status=[redacted]&status=200",
 		"/event/news":                                           "/event/news",
 		"/event/a%20b%3Fticket=s3cret":                          "/event/:topic",
 		"/event/" + jwt:                                         "/event/[redacted]",

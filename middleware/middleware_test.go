@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +26,11 @@ const (
 )
 
 // public are the parameters that the log shows.
-var public = []string{"topic", "since", "type", "status"}
+var public = map[string]func(string) bool{"topic": anything, "since": anything, "type": anything, "status": number}
+
+func anything(string) bool { return true }
+
+func number(value string) bool { _, err := strconv.Atoi(value); return err == nil }
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.TestMode)

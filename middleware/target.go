@@ -5,17 +5,23 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 )
 
-// publicParameters are the names of parameters, in the path or in the query, whose values are no credentials.
+// publicParameters are the names of parameters, in the path or in the query, whose values are no credentials, each with a function
+// that reports whether a value is one of the parameter.
 //
 // The access log shows nothing else of a request's target but the route: clients put credentials where they do not belong, under
 // wrong names, without a name, or behind another path.
-type publicParameters []string
+type publicParameters map[string]func(value string) bool
+
+// shows reports whether the log may have the parameter's value.
+func (public publicParameters) shows(name, value string) bool {
+	valid := public[name]
+	return valid != nil && valid(value) && !suspicious(value)
+}
 
 // path is the route's path, with the values of public parameters. A path without a route is logged as its number of segments.
 func (public publicParameters) path(c *gin.Context) string {
@@ -28,7 +34,7 @@ func (public publicParameters) path(c *gin.Context) string {
 	}
 	segments := strings.Split(route, "/")
 	for i, segment := range segments {
-		if name, isParameter := strings.CutPrefix(segment, ":"); isParameter && slices.Contains(public, name) && !suspicious(c.Param(name)) {
+		if name, isParameter := strings.CutPrefix(segment, ":"); isParameter && public.shows(name, c.Param(name)) {
 			segments[i] = c.Param(name)
 		}
 	}
@@ -49,9 +55,9 @@ func (public publicParameters) query(query string) string {
 		switch {
 		case name == "ticket":
 			shown = append(shown, "ticket=[redacted]")
-		case !slices.Contains(public, name):
+		case public[name] == nil:
 			hidden++
-		case err != nil || suspicious(decoded):
+		case err != nil || !public.shows(name, decoded):
 			shown = append(shown, name+"=[redacted]")
 		default:
 			shown = append(shown, name+"="+value)
