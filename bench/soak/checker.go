@@ -26,6 +26,9 @@ func newChecker(all bool) *checker {
 
 // check returns an error if the frame is not one that may come next.
 func (c *checker) check(frame event.Frame) error {
+	if frame.Type == "busy" {
+		return nil // the server is full, and ends the stream
+	}
 	if frame.HasData && frame.Type == "gap" {
 		c.gaps++
 		clear(c.seen)
