@@ -303,7 +303,7 @@ func (c *consumer) proveEnd(ctx context.Context) error {
 		return nil
 	}
 	for _, filter := range eventSubjects(c.patterns) {
-		last, err := c.log.lastOf(ctx, filter)
+		last, err := c.log.lastOf(ctx, streamName, filter)
 		if err == nil && last > c.cursor {
 			err = errUnproven
 		}

@@ -14,8 +14,8 @@ import (
 // Requests of the JetStream API that the stream's leader answers. With the methods of nats.go,
 // a server that lags could answer where the stream allows direct access.
 const (
-	getSubject  = "$JS.API.STREAM.MSG.GET." + streamName
-	infoSubject = "$JS.API.STREAM.INFO." + streamName
+	getSubject  = "$JS.API.STREAM.MSG.GET."
+	infoSubject = "$JS.API.STREAM.INFO."
 )
 
 // messageRequest selects the last message of LastFor, or the first message of NextFor from Seq on.
@@ -33,12 +33,12 @@ type message struct {
 
 // getMessage returns nil if the stream's leader finds no such message. It also finds none if
 // it cannot read its files.
-func (l *Log) getMessage(ctx context.Context, request messageRequest) (*message, error) {
+func (l *Log) getMessage(ctx context.Context, stream string, request messageRequest) (*message, error) {
 	var response struct {
 		Message *message            `json:"message"`
 		Error   *jetstream.APIError `json:"error"`
 	}
-	if err := l.request(ctx, getSubject, request, &response); err != nil {
+	if err := l.request(ctx, getSubject+stream, request, &response); err != nil {
 		return nil, err
 	}
 	if e := response.Error; e != nil && e.ErrorCode != jetstream.JSErrCodeMessageNotFound {
@@ -48,12 +48,12 @@ func (l *Log) getMessage(ctx context.Context, request messageRequest) (*message,
 }
 
 // lastOf returns the sequence of the newest message of the subjects, or 0 if there is none.
-func (l *Log) lastOf(ctx context.Context, filter string) (uint64, error) {
-	m, err := l.getMessage(ctx, messageRequest{LastFor: filter})
+func (l *Log) lastOf(ctx context.Context, stream, filter string) (uint64, error) {
+	m, err := l.getMessage(ctx, stream, messageRequest{LastFor: filter})
 	if m != nil || err != nil {
 		return m.sequence(), err
 	}
-	subjects, err := l.countSubjects(ctx, filter)
+	subjects, err := l.countSubjects(ctx, stream, filter)
 	if err == nil && subjects > 0 {
 		err = errUnproven
 	}
@@ -70,7 +70,7 @@ func (m *message) sequence() uint64 {
 // countTopics returns how many topics with events the patterns select, or more if patterns cross.
 func (l *Log) countTopics(ctx context.Context, patterns event.Patterns) (topics uint64, err error) {
 	for _, filter := range eventSubjects(patterns) {
-		n, err := l.countSubjects(ctx, filter)
+		n, err := l.countSubjects(ctx, streamName, filter)
 		if err != nil {
 			return 0, err
 		}
@@ -80,14 +80,14 @@ func (l *Log) countTopics(ctx context.Context, patterns event.Patterns) (topics 
 }
 
 // countSubjects returns how many subjects have messages. JetStream has the answer in memory.
-func (l *Log) countSubjects(ctx context.Context, filter string) (uint64, error) {
+func (l *Log) countSubjects(ctx context.Context, stream, filter string) (uint64, error) {
 	var response struct {
 		State struct {
 			Subjects map[string]uint64 `json:"subjects"`
 		} `json:"state"`
 		Error *jetstream.APIError `json:"error"`
 	}
-	err := l.request(ctx, infoSubject, map[string]string{"subjects_filter": filter}, &response)
+	err := l.request(ctx, infoSubject+stream, map[string]string{"subjects_filter": filter}, &response)
 	if err == nil && response.Error != nil {
 		err = wrapError(response.Error)
 	}

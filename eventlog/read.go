@@ -86,14 +86,14 @@ func (l *Log) Seek(ctx context.Context, since event.Since, patterns event.Patter
 // seekTime finds the last event before the time, by binary search. A JetStream consumer that
 // starts at a time would start too late if a file cannot be opened.
 func (l *Log) seekTime(ctx context.Context, state State, at time.Time) (uint64, error) {
-	last, err := l.lastOf(ctx, allEvents)
+	last, err := l.lastOf(ctx, streamName, allEvents)
 	if err != nil || last == 0 {
 		return state.Last, err
 	}
 	low, high := state.First-1, last // events up to low are before the time, and those after high are not
 	for low < high {
 		middle := low + (high-low)/2
-		m, err := l.getMessage(ctx, messageRequest{Seq: middle + 1, NextFor: allEvents})
+		m, err := l.getMessage(ctx, streamName, messageRequest{Seq: middle + 1, NextFor: allEvents})
 		switch {
 		case err != nil:
 			return 0, err

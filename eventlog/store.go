@@ -93,7 +93,12 @@ func (s *Store) watch(ctx context.Context, connected <-chan nats.Status, change 
 	defer stop()
 	loading := time.AfterFunc(2*answerTimeout, stop)
 	defer loading.Stop()
-	status, err := s.kv.Status(ctx) // from the leader: the watcher's server may lag, and report less
+	// The leader knows: the watcher's server may lag, and report less.
+	status, err := s.kv.Status(ctx)
+	if err != nil {
+		return err
+	}
+	newest, err := s.log.lastOf(ctx, "KV_"+storeBucket, storeSubject+">")
 	if err != nil {
 		return err
 	}
@@ -118,6 +123,8 @@ func (s *Store) watch(ctx context.Context, connected <-chan nats.Status, change 
 				return errBroken
 			case entry == nil && len(initial) < held:
 				return fmt.Errorf("%w: %d of %d values were reported", errBroken, len(initial), held)
+			case entry == nil && newest > 0 && (len(initial) == 0 || initial[len(initial)-1].Revision() < newest):
+				return fmt.Errorf("%w: the values up to revision %d were not reported", errBroken, newest)
 			case entry == nil:
 				loading.Stop()
 				for _, entry := range initial {
