@@ -21,6 +21,7 @@ const patience = time.Minute
 var sharedBrowser = newBrowser()
 
 func TestMain(m *testing.M) {
+	serveNATSIfCommand()
 	apptest.ServeIfCommand()
 	gin.SetMode(gin.TestMode)
 	// Most tests wait for a browser or a server, so more of them can run than there are processors. The command line can set
