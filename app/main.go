@@ -15,13 +15,13 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// Main runs the program with its arguments, without the program's name, and returns its
+// Main runs the program with its arguments, without the program's name, and its environment, which is [os.Environ]. It returns the
 // exit code. A test that calls it from its own TestMain has a real server process.
-func Main(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+func Main(args []string, environ []string, stdout, stderr io.Writer) int {
 	gin.SetMode(gin.ReleaseMode)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	cfg, err := config.Parse(args, getenv, stdout)
+	cfg, err := config.Parse(args, environ, stdout)
 	if err == nil {
 		err = Serve(ctx, stop, cfg, stdout, stderr)
 	}

@@ -12,6 +12,11 @@ import (
 type Bytes int64
 
 func parseBytes(text string) (Bytes, error) {
+	if size, negative := strings.CutPrefix(text, "-"); negative {
+		if _, err := parseBytes(size); err == nil {
+			return 0, fmt.Errorf("%q is negative: want a size such as 1048576, 500KB, 64MiB or 1GiB", text)
+		}
+	}
 	digits := strings.TrimRightFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 	n, err := strconv.ParseUint(digits, 10, 63)
 	unit := units[strings.ToLower(text[len(digits):])]

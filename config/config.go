@@ -1,8 +1,10 @@
 // Package config turns flags and FRESHET_* environment variables into one Config.
 //
 // A Config from Parse is valid as a whole, so its users check nothing again. No number is negative. 0 turns an interval or a limit off
-// where that makes sense. A flag beats its variable, and a variable beats the default. An empty variable counts as not set. Each error
-// is one line that names the flag and says what is allowed. Parse does not read or change anything of the process.
+// where that makes sense. A flag beats its variable, and a variable beats the default. An empty variable counts as not set, except
+// FRESHET_ANONYMOUS: empty could mean that anyone may read, or that nobody may, so it is an error. So is an unknown variable, and an
+// empty value of a flag. Each error is one line that names the flag or variable and says what is allowed. Parse does not read or
+// change anything of the process.
 package config
 
 import (
@@ -47,7 +49,7 @@ type Config struct {
 	Heartbeat       time.Duration `name:"heartbeat" default:"15s" placeholder:"DURATION" group:"Stream:" help:"Time without an event ID after which a stream sends a heartbeat. 0 turns it off."`
 	Retry           Retry         `name:"retry" default:"1s-3s" placeholder:"MIN-MAX" group:"Stream:" help:"Range of the random reconnection time that each connection gets. A single duration fixes it."`
 	WindowBytes     Bytes         `name:"window-bytes" default:"64MiB" placeholder:"BYTES" group:"Stream:" help:"Memory for the newest events. Streams that need older ones read the log."`
-	Park            string        `name:"park" default:"on" enum:"on,off" placeholder:"WHEN" group:"Stream:" help:"Whether to keep caught-up streams over plain HTTP/1.1 without a goroutine each, on Linux: on or off."`
+	Park            string        `name:"park" default:"on" placeholder:"WHEN" group:"Stream:" help:"Whether to keep caught-up streams over plain HTTP/1.1 without a goroutine each, on Linux: on or off."`
 
 	MaxConnections           int   `name:"max-connections" default:"100000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams. A stream counts once for each 64 segments of its topics. 0 sets no limit."`
 	MaxConnectionsPerAddress int   `name:"max-connections-per-address" default:"10000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams per client, counted in the same way: an IPv4 address, or a /64 of IPv6. 0 sets no limit."`
@@ -61,9 +63,9 @@ type Config struct {
 	JWKSURL      string         `name:"jwks-url" placeholder:"URL" group:"Access:" help:"URL of the key set for JSON web tokens that are signed with RS256, ES256 or EdDSA, http:// or https://."`
 	JWTAudience  string         `name:"jwt-audience" placeholder:"AUDIENCE" group:"Access:" help:"Value that the claim aud of JSON web tokens has to contain."`
 	JWTIssuer    string         `name:"jwt-issuer" placeholder:"ISSUER" group:"Access:" help:"Value that the claim iss of JSON web tokens has to be."`
-	Anonymous    event.Patterns `name:"anonymous" default:">" placeholder:"PATTERN" group:"Access:" help:"Pattern of topics that anyone may read without a token: * stands for one segment, a final > for all remaining ones. Repeatable. Empty, or the word none: reading needs a token."`
+	Anonymous    event.Patterns `name:"anonymous" default:">" placeholder:"PATTERN" group:"Access:" help:"Pattern of topics that anyone may read without a token: * stands for one segment, a final > for all remaining ones. Repeatable. The word none: reading needs a token."`
 	CORSOrigins  []string       `name:"cors-origin" default:"*" placeholder:"ORIGIN" group:"Access:" help:"Origin whose pages may read and publish: scheme://host[:port]. * lets the pages of all origins read. Repeatable."`
 
-	Log      string     `name:"log" default:"text" enum:"text,json" placeholder:"FORMAT" group:"Logging:" help:"Format of the server's own log on standard error: text or json."`
+	Log      string     `name:"log" default:"text" placeholder:"FORMAT" group:"Logging:" help:"Format of the server's own log on standard error: text or json."`
 	LogLevel slog.Level `name:"log-level" default:"info" placeholder:"LEVEL" group:"Logging:" help:"Lowest level to log: debug, info, warn or error."`
 }

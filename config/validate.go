@@ -22,17 +22,10 @@ const maxBody Bytes = 31 << 20
 
 // validate checks what the parsers of single values cannot: bounds of flags, and flags that exclude or need each other.
 func (c *Config) validate() error {
-	if len(c.Listen) == 0 {
-		return errors.New("--listen: no address: want host:port or :port")
-	}
 	for _, address := range c.Listen {
-		_, port, err := net.SplitHostPort(address)
-		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
-			return fmt.Errorf("--listen: %q is not allowed: want host:port or :port, with a port up to 65535", address)
+		if err := checkListen(address); err != nil {
+			return err
 		}
-	}
-	if len(c.CORSOrigins) == 0 {
-		return errors.New("--cors-origin: no origin: want * or scheme://host[:port]")
 	}
 	for i, text := range c.CORSOrigins {
 		if text == "*" {
@@ -46,12 +39,11 @@ func (c *Config) validate() error {
 		c.CORSOrigins[i] = origin
 	}
 	if len(c.Anonymous) == 1 && c.Anonymous[0].String() == "none" {
-		c.Anonymous = nil // the variable needs a word for it, since an empty variable means the default
+		c.Anonymous = nil
 	}
-	for _, server := range strings.Split(string(c.NATS), ",") {
-		if c.NATS != "" && !isNATS(server) {
-			return errors.New("--nats: not a list of NATS URLs: want nats://host[:port][,…], or with tls, ws or wss as scheme")
-		}
+	var err error
+	if c.NATS, err = parseNATS(c.NATS); err != nil {
+		return err
 	}
 	for i, text := range c.Hosts {
 		name, err := parseHost(text)
@@ -70,6 +62,8 @@ func (c *Config) validate() error {
 	directory, _ := url.Parse(c.ACMEDirectory)
 	noJWT := c.JWTSecret == "" && c.JWKSURL == ""
 	return cmp.Or(
+		refuse(c.Park != "on" && c.Park != "off", "--park: %q is not allowed: want on or off", c.Park),
+		refuse(c.Log != "text" && c.Log != "json", "--log: %q is not allowed: want text or json", c.Log),
 		refuse(c.Data == "", "--data: no folder: want the path of one"),
 		refuse(c.RetainAge > 0 && c.RetainAge < time.Second, "--retain-age: %v is too short: want 0 or at least 1s", c.RetainAge),
 		refuse(c.WindowBytes == 0, "--window-bytes: 0 is not allowed: want at least 1B"),
@@ -127,7 +121,62 @@ func parseHost(text string) (string, error) {
 	return name, nil
 }
 
-func isNATS(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && u.Hostname() != "" && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme)
+func checkListen(address string) error {
+	_, text, err := net.SplitHostPort(address)
+	if isPort(address) {
+		return fmt.Errorf("--listen: %q is not allowed: want host:port or :port, here :%s", address, address)
+	}
+	_, errPort := strconv.ParseUint(text, 10, 16)
+	switch {
+	case errors.Is(errPort, strconv.ErrRange) || strings.HasPrefix(text, "-"):
+		return fmt.Errorf("--listen: port %s is out of range: want 0 to 65535", text)
+	case err != nil || errPort != nil:
+		return fmt.Errorf("--listen: %q is not allowed: want host:port or :port, such as :8080, 127.0.0.1:8080 or [::1]:8080", address)
+	}
+	return nil
+}
+
+// parseNATS adds the scheme to servers without one, and ignores spaces and empty places, as NATS's own programs do. Such a server gets
+// the scheme of the first one that has a scheme, so that tls://a,b is TLS for both. No error shows credentials.
+func parseNATS(list Secret) (Secret, error) {
+	var servers []string
+	for server := range strings.SplitSeq(string(list), ",") {
+		if server = strings.TrimSpace(server); server != "" {
+			servers = append(servers, server)
+		}
+	}
+	if len(servers) == 0 && list != "" {
+		return "", fmt.Errorf("--nats: %q is not allowed: want servers such as localhost:4222 or nats://a:4222,nats://b:4222", string(list))
+	}
+	scheme, websockets := "nats", 0
+	if i := slices.IndexFunc(servers, func(server string) bool { return strings.Contains(server, "://") }); i >= 0 {
+		scheme, _, _ = strings.Cut(servers[i], "://")
+	}
+	for i, server := range servers {
+		if !strings.Contains(server, "://") {
+			servers[i] = scheme + "://" + server
+		}
+		shown := strconv.Quote(server)
+		if strings.Contains(server, "@") {
+			shown = "a server of the list"
+		}
+		u, err := url.Parse(servers[i])
+		switch {
+		case err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
+			return "", fmt.Errorf("--nats: %s is not allowed: want host[:port] or nats://[user:password@]host[:port], or with tls, ws or wss as the scheme", shown)
+		case !isPort(u.Port()) && u.Port() != "":
+			return "", fmt.Errorf("--nats: the port of %s is out of range: want 1 to 65535", shown)
+		case strings.HasPrefix(u.Scheme, "ws"):
+			websockets++
+		}
+	}
+	if websockets > 0 && websockets < len(servers) {
+		return "", errors.New("--nats: ws:// and wss:// are not allowed together with nats:// and tls://: want one kind for all servers")
+	}
+	return Secret(strings.Join(servers, ",")), nil
+}
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
 }

@@ -135,7 +135,7 @@ func TestWhoTheClientIs(t *testing.T) {
 		{trusting, v4, "Forwarded", "for=6.6.6.6", "192.0.2.1"},
 		{trusting, v4, "CF-Connecting-IP", "6.6.6.6", "192.0.2.1"},
 	} {
-		cfg, err := config.Parse(c.flags, func(string) string { return "" }, io.Discard)
+		cfg, err := config.Parse(c.flags, nil, io.Discard)
 		must(t, err)
 		var logged bytes.Buffer
 		router, err := app.NewRouter(&handlers.Handlers{}, &auth.Keys{}, cfg, slog.New(slog.NewTextHandler(&logged, nil)))

@@ -36,7 +36,7 @@ func Main(m *testing.M) {
 // and exits.
 func ServeIfCommand() {
 	if os.Getenv(serveVariable) != "" {
-		os.Exit(app.Main(os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+		os.Exit(app.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
 }
 

@@ -47,7 +47,7 @@ func Start(t testing.TB, dir, addr string, flags ...string) *Server {
 		"--listen", addr, "--data", dir, "--log-level", "warn",
 		"--counter-interval", "25ms", "--heartbeat", "100ms", "--retry", "100ms-200ms", "--drain", "1s",
 	}, flags...)
-	cfg, err := config.Parse(args, func(string) string { return "" }, io.Discard)
+	cfg, err := config.Parse(args, nil, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func WireLogger(t testing.TB, logger *slog.Logger, args ...string) Wired {
 	t.Helper()
 	// httptest's requests are for example.com.
 	cfg, err := config.Parse(append([]string{"--data", t.TempDir(), "--counter-interval", "20ms", "--sync", "1m", "--host", "example.com"}, args...),
-		func(string) string { return "" }, io.Discard)
+		nil, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
