@@ -19,6 +19,7 @@ import (
 
 	"freshet/app/apptest"
 
+	"github.com/chromedp/chromedp"
 	"github.com/nats-io/nats-server/v2/server"
 )
 
@@ -65,13 +66,33 @@ func TestDocuments(t *testing.T) {
 				s.run(t, "freshet\n", "")
 			}
 			output := ""
-			for _, b := range d.blocks {
+			var tab context.Context // with the page that was shown last; nil after a command
+			for i, b := range d.blocks {
 				at := fmt.Sprintf("%s:%d", d.name, b.line)
 				switch b.language {
 				case "sh":
 					checkFlags(t, at, b.text, known)
-					output = s.run(t, b.text, b.info)
+					output, tab = s.run(t, b.text, b.info), nil
+				case "js":
+					want := ""
+					if i+1 < len(d.blocks) && d.blocks[i+1].language == "output" {
+						want = d.blocks[i+1].text
+					}
+					b.text = s.local(t, b.text)
+					if err := s.site(t).runScript(t, b, want); err != nil {
+						t.Errorf("%s: %v", at, err)
+					}
+				case "html":
+					tab = openBrowser(t)
+					do(tab, t, chromedp.Navigate(serveOrigin(t, s.local(t, b.text))))
 				case "output":
+					if d.blocks[i-1].language == "js" {
+						continue
+					}
+					if tab != nil {
+						eventually(tab, t, fmt.Sprintf(`new RegExp(%q).test(document.body.innerText.trim() + '\n')`, outputPattern(b.text)))
+						continue
+					}
 					if err := matches(b.text, output); err != nil {
 						t.Errorf("%s: %v; the output is\n%s", at, err, output)
 					}
@@ -93,7 +114,8 @@ func runs(b block) bool {
 
 // shell is a bash in a folder that looks like a fresh clone, in which freshet, go, curl and nats-server are what a document means by them.
 type shell struct {
-	dir    string
+	dir    string            // of the blocks
+	work   string            // where they run
 	ports  map[string]string // of the text → of this run
 	stdin  *os.File
 	status *bufio.Scanner
@@ -160,7 +182,7 @@ func openShell(t *testing.T) *shell {
 	binary, err := os.Executable()
 	must(t, err)
 	tmp, dir := t.TempDir(), t.TempDir()
-	s := &shell{dir: tmp, ports: map[string]string{}}
+	s := &shell{dir: tmp, work: dir, ports: map[string]string{}}
 	programs := fmt.Sprintf("tmp='%s' nats_port=%s\nprogram() { APPTEST_SERVE=1 '%s' \"$@\"; }\nprogram_nats() { %s=1 '%s' \"$@\"; }\n",
 		tmp, s.port(t, "4222"), binary, natsVariable, binary)
 	must(t, os.WriteFile(filepath.Join(tmp, "preamble"), []byte(programs+preamble), 0o600))
@@ -207,7 +229,7 @@ func openShell(t *testing.T) *shell {
 }
 
 var (
-	portOfText = regexp.MustCompile(`((?:localhost|127\.0\.0\.1|--listen|-p) ?:?)(\d{4,5})\b`)
+	portOfText = regexp.MustCompile(`((?://)?(?:localhost|127\.0\.0\.1|--listen|-p) ?:?)(\d{4,5})\b`)
 	background = regexp.MustCompile(`(?m)^((?:freshet|go run \.|nats-server)(?: .*)?) &$`)
 )
 
@@ -220,13 +242,27 @@ func (s *shell) port(t *testing.T, port string) string {
 	return s.ports[port]
 }
 
+// local has the ports of this run in place of those of the document.
+func (s *shell) local(t *testing.T, text string) string {
+	t.Helper()
+	return portOfText.ReplaceAllStringFunc(text, func(m string) string {
+		parts := portOfText.FindStringSubmatch(m)
+		return strings.Replace(parts[1], "//localhost", "//127.0.0.1", 1) + s.port(t, parts[2]) // tests' browsers know no names
+	})
+}
+
+// site is a page of another origin, whose backend has the publish token.
+func (s *shell) site(t *testing.T) site {
+	t.Helper()
+	token, err := os.ReadFile(filepath.Join(s.work, "freshet-data", "publish-token"))
+	must(t, err)
+	return site{server: "http://127.0.0.1:" + s.port(t, "8080"), token: strings.TrimSpace(string(token))}
+}
+
 // run runs a block and returns what it prints.
 func (s *shell) run(t *testing.T, commands, info string) string {
 	t.Helper()
-	commands = portOfText.ReplaceAllStringFunc(commands, func(m string) string {
-		parts := portOfText.FindStringSubmatch(m)
-		return parts[1] + s.port(t, parts[2])
-	})
+	commands = s.local(t, commands)
 	commands = background.ReplaceAllString(commands, "$1") // the functions do that
 	s.blocks++
 	name := filepath.Join(s.dir, fmt.Sprintf("block-%d", s.blocks))
@@ -251,8 +287,16 @@ func (s *shell) run(t *testing.T, commands, info string) string {
 	return string(output)
 }
 
-// matches compares lines with those of a document, in which `…` stands for any text, and a line `…` for any lines.
+// matches compares lines with those of a document.
 func matches(want, have string) error {
+	if regexp.MustCompile(outputPattern(want)).MatchString(strings.TrimSpace(have) + "\n") {
+		return nil
+	}
+	return fmt.Errorf("the document has another output:\n%s", want)
+}
+
+// outputPattern is an expression for the lines of a document, in which `…` stands for any text, and a line `…` for any lines.
+func outputPattern(want string) string {
 	pattern := "^"
 	for line := range strings.Lines(strings.TrimSpace(want) + "\n") {
 		if line = strings.TrimRight(line, " \n"); line == "…" {
@@ -261,10 +305,7 @@ func matches(want, have string) error {
 		}
 		pattern += strings.ReplaceAll(regexp.QuoteMeta(line), "…", ".*") + " *\n"
 	}
-	if regexp.MustCompile(pattern + "$").MatchString(strings.TrimSpace(have) + "\n") {
-		return nil
-	}
-	return fmt.Errorf("the document has another output:\n%s", want)
+	return pattern + "$"
 }
 
 // checkFlags holds the flags of the program in a block, also of one that is not run.
