@@ -116,8 +116,14 @@ func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*even
 		return log, nil
 	case errors.Is(err, eventlog.ErrInUse):
 		return nil, fmt.Errorf("%w; stop it, or choose another folder with --data", err)
+	case errors.Is(err, eventlog.ErrCredentials):
+		return nil, fmt.Errorf("%w; check --nats-creds", err)
+	case errors.Is(err, eventlog.ErrRefused):
+		return nil, fmt.Errorf("%w; check --nats-creds, or the user and password in --nats", err)
+	case cfg.Replicas > 1:
+		return nil, fmt.Errorf("%w; check --nats and --replicas", err)
 	case cfg.NATS != "":
-		return nil, fmt.Errorf("%w; check --nats, --nats-creds and --replicas", err)
+		return nil, fmt.Errorf("%w; check --nats", err)
 	}
 	return nil, fmt.Errorf("%w; check --data", err)
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -31,7 +30,7 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	for _, address := range cfg.Listen {
 		l, err := listenConfig().Listen(ctx, "tcp", address)
 		if err != nil {
-			return fmt.Errorf("%w; choose another address with --listen", err)
+			return listenError(address, err)
 		}
 		defer func() { _ = l.Close() }() // the server has closed it, if there was one
 		listeners = append(listeners, l)

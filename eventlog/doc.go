@@ -48,6 +48,8 @@ var (
 	// ErrRefused: the external NATS does not accept the credentials. An append was not stored.
 	// The error is also ErrUnavailable.
 	ErrRefused = natsconn.ErrRefused
+	// ErrCredentials: the credentials file for the external NATS is missing, unreadable or malformed.
+	ErrCredentials = natsconn.ErrCredentials
 	// ErrFull: the event was not stored, because there is no room or its disk cannot be
 	// written. Reading still works. An append that was in flight when the disk failed gets
 	// ErrUnavailable.

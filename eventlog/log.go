@@ -85,9 +85,10 @@ type Log struct {
 }
 
 // Open opens the log, creating the data folder and the stream where they are missing. It
-// returns [ErrInUse] for a data folder that another process holds. [ErrUnavailable] means that
-// a later call may succeed: the NATS cannot be reached, refuses the credentials (then it is also
-// [ErrRefused]), or its JetStream is not ready, as during an election.
+// returns [ErrInUse] for a data folder that another process holds, and [ErrCredentials] for a
+// credentials file that cannot be used. [ErrUnavailable] means that a later call may succeed:
+// the NATS cannot be reached, refuses the credentials (then it is also [ErrRefused]), or its
+// JetStream is not ready, as during an election.
 func Open(ctx context.Context, cfg Config) (*Log, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -103,8 +104,8 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		Logger: cfg.Logger,
 	})
 	switch {
-	case err != nil && cfg.NATS != "":
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case err != nil && cfg.NATS != "" && !errors.Is(err, ErrCredentials):
+		return nil, unavailable{err}
 	case err != nil:
 		return nil, err
 	}
@@ -113,6 +114,11 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	}
 	return l, nil
 }
+
+// unavailable is an error that is also [ErrUnavailable], without its text.
+type unavailable struct{ error }
+
+func (e unavailable) Unwrap() []error { return []error{ErrUnavailable, e.error} }
 
 func (l *Log) open(ctx context.Context, cfg Config) (err error) {
 	l.turn = make(chan struct{}, 1)
@@ -166,13 +172,13 @@ func openError(err error) error {
 	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w: JetStream has no leader or no majority, or is slow", ErrUnavailable)
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
-		return fmt.Errorf("%w: JetStream is not enabled on the NATS server, or not ready", ErrUnavailable)
+		return unavailable{errors.New("JetStream has no leader or no majority, or is slow")}
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrNoResponders):
+		return unavailable{errors.New("JetStream is not enabled on the NATS server (nats-server -js enables it), or not ready")}
 	case errors.As(err, &api) && (api.Code == http.StatusServiceUnavailable || api.ErrorCode == codeNoPeers):
-		return fmt.Errorf("%w: JetStream is not ready: %s", ErrUnavailable, api.Description)
+		return unavailable{fmt.Errorf("JetStream is not ready: %s", api.Description)}
 	case api != nil:
-		return err
+		return fmt.Errorf("NATS says: %s", api.Description)
 	}
 	return wrapError(err)
 }

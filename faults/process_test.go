@@ -69,11 +69,12 @@ func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"port in use":       {[]string{"--data", t.TempDir(), "--listen", taken}, []string{"address already in use", "--listen"}},
+		"port in use":       {[]string{"--data", t.TempDir(), "--listen", taken}, []string{"cannot listen on " + taken + ": the port is in use"}},
 		"folder in use":     {[]string{"--data", dir, "--listen", "127.0.0.1:0"}, []string{dir, "in use by another process", "--data"}},
 		"NATS unreachable":  {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:1", "--nats-wait", "0"}, []string{"127.0.0.1:1", "--nats"}},
 		"a bad value":       {[]string{"--retry", "soon"}, []string{"--retry"}},
-		"an unknown flag":   {[]string{"--colour", "blue"}, []string{"--colour"}},
+		"an unknown flag":   {[]string{"--port", "80"}, []string{"freshet: unknown flag --port; did you mean --listen?\n"}},
+		"no credentials":    {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "127.0.0.1:1", "--nats-creds", "/nowhere/f.creds"}, []string{"freshet: the NATS credentials file cannot be used: open /nowhere/f.creds: no such file or directory; check --nats-creds\n"}},
 		"no certificate":    {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--tls-cert", "/nowhere/tls.crt", "--tls-key", "/nowhere/tls.key"}, []string{"/nowhere/tls.crt", "--tls-cert"}},
 		"folder is no such": {[]string{"--data", "/dev/null/x", "--listen", "127.0.0.1:0"}, []string{"/dev/null/x"}},
 	} {

@@ -47,6 +47,8 @@ var (
 	ErrRenewed = errors.New("the log was recreated or lost events")
 	// ErrRefused: the external NATS does not accept the credentials.
 	ErrRefused = errors.New("NATS refuses the credentials")
+	// ErrCredentials: the credentials file is missing, unreadable or malformed.
+	ErrCredentials = errors.New("the NATS credentials file cannot be used")
 )
 
 // Config says which NATS to connect to.
@@ -88,7 +90,7 @@ type Conn struct {
 
 // Open connects, at most until ctx is done. Without URLs it first starts the embedded server:
 // [ErrInUse] if another process holds the data folder. The error is [ErrRefused] if an external
-// NATS does not accept the credentials.
+// NATS does not accept the credentials, and [ErrCredentials] if their file cannot be used.
 func Open(ctx context.Context, cfg Config) (*Conn, error) {
 	c := &Conn{logger: cfg.Logger}
 	c.connected, c.lost = context.WithCancel(context.Background())
@@ -141,42 +143,26 @@ func connect(ctx context.Context, urls string, options []nats.Option) (*nats.Con
 	}
 }
 
-// credentials reads the file for each connection.
-func credentials(file string) nats.Option {
-	return func(o *nats.Options) error {
-		if file == "" {
-			return nil
-		}
-		unusable := func(err error) error {
-			if err == nil {
-				return nil
-			}
-			return fmt.Errorf("%w: the file %s cannot be used: %w", ErrRefused, file, err)
-		}
-		err := nats.UserCredentials(file)(o)
-		read, sign := o.UserJWT, o.SignatureCB
-		o.UserJWT = func() (string, error) {
-			jwt, err := read()
-			return jwt, unusable(err)
-		}
-		o.SignatureCB = func(nonce []byte) ([]byte, error) {
-			signature, err := sign(nonce)
-			return signature, unusable(err)
-		}
-		return unusable(err)
-	}
-}
-
 // describe returns the reason why no connection was made.
 func describe(err error, urls string) error {
 	withoutCredentials := regexp.MustCompile("[^/,]*@").ReplaceAllString(urls, "")
 	switch reason := refusalOf(err); {
+	case errors.Is(err, ErrCredentials), errors.Is(err, context.Canceled):
+		return err
 	case reason != nil:
 		return fmt.Errorf("%w (%s)", reason, withoutCredentials)
 	case errors.Is(err, nats.ErrNoServers):
 		return fmt.Errorf("no NATS server can be reached at %s", withoutCredentials)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no NATS server answers at %s", withoutCredentials)
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return fmt.Errorf("the NATS server at %s has no TLS: want nats:// or ws://", withoutCredentials)
+	case errors.Is(err, nats.ErrSecureConnRequired):
+		return fmt.Errorf("the NATS server at %s wants TLS: want tls:// or wss://", withoutCredentials)
+	case errors.Is(err, nats.ErrNoInfoReceived) || strings.Contains(err.Error(), "malformed HTTP"):
+		return fmt.Errorf("%s answers, but not as a NATS server does", withoutCredentials)
 	}
-	return fmt.Errorf("connect to NATS at %s: %w", withoutCredentials, err)
+	return fmt.Errorf("no connection to NATS at %s: %s", withoutCredentials, strings.TrimPrefix(err.Error(), "nats: "))
 }
 
 // reconnectDelay is how long the connection waits after it has tried all servers.
@@ -187,8 +173,8 @@ func reconnectDelay(tries int) time.Duration {
 
 // refusalOf returns [ErrRefused] with the reason, or nil if the error is no refusal.
 func refusalOf(err error) error {
-	if errors.Is(err, ErrRefused) {
-		return err // of the credentials file
+	if errors.Is(err, ErrCredentials) {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	for _, refusal := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
 		if errors.Is(err, refusal) {
@@ -210,6 +196,10 @@ func (c *Conn) Refused() error {
 // failed is called for each try to connect again that was refused.
 func (c *Conn) failed(_ *nats.Conn, _ *nats.Subscription, err error) {
 	if refusal := refusalOf(err); refusal != nil && c.refusal.Swap(&refusal) == nil {
+		if errors.Is(err, ErrCredentials) {
+			c.logger.Error("the NATS credentials file cannot be used; check --nats-creds", "reason", err)
+			return
+		}
 		c.logger.Error("NATS refuses the credentials; check --nats and --nats-creds", "reason", err)
 		return
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,9 +109,6 @@ func TestTheCredentialsFileIsReadForEachConnection(t *testing.T) {
 	defer cancel()
 	s := startNATS(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
 	cfg := natsconn.Config{URLs: s.ClientURL(), Creds: filepath.Join(t.TempDir(), "nats.creds")}
-	if _, _, err := openExternal(ctx, t, cfg); !errors.Is(err, natsconn.ErrRefused) || !strings.Contains(err.Error(), cfg.Creds) {
-		t.Errorf("without the file: %v", err)
-	}
 	must(t, os.WriteFile(cfg.Creds, []byte(credentialsFile), 0o600))
 	c, log, err := openExternal(ctx, t, cfg)
 	must(t, err)
@@ -119,8 +118,51 @@ func TestTheCredentialsFileIsReadForEachConnection(t *testing.T) {
 	must(t, os.WriteFile(cfg.Creds, []byte(credentialsFile), 0o600))
 	must(t, apptest.Until(ctx, func() bool { return c.Refused() == nil }))
 	must(t, c.FlushWithContext(ctx))
+	if lines := log.String(); strings.Count(lines, "level=ERROR") != 1 || !strings.Contains(lines, "the NATS credentials file cannot be used; check --nats-creds") {
+		t.Errorf("the log:\n%s", lines)
+	}
 	if strings.Contains(log.String(), "SUAML7") {
 		t.Error("the log contains the seed")
+	}
+}
+
+func TestWhyThereIsNoConnection(t *testing.T) {
+	t.Parallel()
+	withoutTLS := startNATS(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true}).Addr().String()
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	address := web.Listener.Addr().String()
+	for urls, want := range map[string]string{
+		"nats://me:secret@127.0.0.1:1":  "no NATS server can be reached at nats://127.0.0.1:1",
+		"tls://me:secret@" + withoutTLS: "the NATS server at tls://" + withoutTLS + " has no TLS: want nats:// or ws://",
+		"ws://" + withoutTLS:            "ws://" + withoutTLS + " answers, but not as a NATS server does",
+		"ws://" + address:               "no connection to NATS at ws://" + address + ": invalid websocket connection",
+	} {
+		_, _, err := openExternal(t.Context(), t, natsconn.Config{URLs: urls})
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: got %v\nwant %s", urls, err, want)
+		}
+	}
+}
+
+// The error blames the file, not NATS, which may be out of reach too.
+func TestACredentialsFileThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	jwt, seed, _ := strings.Cut(credentialsFile, "\n\n")
+	for name, test := range map[string]struct{ content, want string }{
+		"missing":   {"", "the NATS credentials file cannot be used: open FILE: no such file or directory"},
+		"malformed": {"half of a file", "the NATS credentials file cannot be used: FILE has no user JWT: want a file such as nsc generate creds writes"},
+		"no token":  {seed, "the NATS credentials file cannot be used: FILE has no user JWT: want a file such as nsc generate creds writes"},
+		"no seed":   {jwt + "\n", "the NATS credentials file cannot be used: FILE has no valid user seed: want a file such as nsc generate creds writes"},
+	} {
+		cfg := natsconn.Config{URLs: "nats://127.0.0.1:1", Creds: filepath.Join(t.TempDir(), "nats.creds")}
+		if test.content != "" {
+			must(t, os.WriteFile(cfg.Creds, []byte(test.content), 0o600))
+		}
+		_, _, err := openExternal(t.Context(), t, cfg)
+		if want := strings.ReplaceAll(test.want, "FILE", cfg.Creds); !errors.Is(err, natsconn.ErrCredentials) || errors.Is(err, natsconn.ErrRefused) || err.Error() != want {
+			t.Errorf("%s: got %v\nwant %s", name, err, want)
+		}
 	}
 }
 

@@ -1,0 +1,36 @@
+package app
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+)
+
+// listenError says in one line why the address of --listen cannot be used, and what to do.
+func listenError(address string, err error) error {
+	host, port, _ := net.SplitHostPort(address) // config has checked it
+	var lookup *net.DNSError
+	var reason, advice string
+	switch {
+	case errors.As(err, &lookup):
+		reason, advice = "the name "+host+" cannot be resolved: "+lookup.Err, "want an address of this machine, or :"+port+" for all of them"
+	case errors.Is(err, syscall.EADDRINUSE):
+		reason, advice = "the port is in use", "stop the program that uses it, or choose another port with --listen"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		reason, advice = "this machine does not have the address "+host, "want one of its addresses, or :"+port+" for all of them"
+	case errors.Is(err, syscall.EACCES):
+		program, _ := os.Executable()
+		reason = "this user may not use port " + port
+		advice = "choose a port from 1024 on, or run: sudo setcap cap_net_bind_service=+ep " + cmp.Or(program, "FILE") +
+			" (in a systemd unit: AmbientCapabilities=CAP_NET_BIND_SERVICE)"
+	default:
+		if operation := (*net.OpError)(nil); errors.As(err, &operation) {
+			err = operation.Err
+		}
+		reason, advice = err.Error(), "choose another address with --listen"
+	}
+	return fmt.Errorf("cannot listen on %s: %s; %s", address, reason, advice)
+}
