@@ -11,30 +11,29 @@ import (
 	"github.com/alecthomas/kong"
 )
 
+// errHelp and errVersion say that the arguments ask for them.
+var errHelp, errVersion = errors.New("help"), errors.New("version")
+
 // arguments returns each flag and its value as one argument, --name=value. It refuses the arguments that are no flags, and flags
 // without a value, before kong does so in its own words. An error shows an unknown flag without its value, because the value of a
 // misspelt --publish-token is a secret.
 func arguments(command string, args []string, flags []*kong.Flag) (joined []string, err error) {
-	known, names := map[string]*kong.Flag{}, []string{}
+	known, names := map[string]*kong.Flag{}, []string{"help", "version"}
 	for _, flag := range flags {
 		known["--"+flag.Name] = flag
 		names = append(names, flag.Name)
 	}
-	known["-h"] = known["--help"]
 	for len(args) > 0 {
 		name, value, hasValue := strings.Cut(args[0], "=")
 		args = args[1:]
 		flag := known[name]
 		switch {
+		case name == "--help" || name == "-h":
+			return nil, errHelp
+		case name == "--version":
+			return nil, errVersion
 		case flag == nil:
-			what := fmt.Sprintf("unexpected argument %q", name)
-			if strings.HasPrefix(name, "-") {
-				what = "unknown flag " + name
-			}
-			if guess, near := suggestion(strings.TrimLeft(name, "-"), names); near {
-				return nil, fmt.Errorf("%s; did you mean --%s?", what, guess)
-			}
-			return nil, fmt.Errorf("%s; see %s --help", what, command)
+			return nil, unknown(name, names, command)
 		case flag.IsBool() && hasValue:
 			return nil, fmt.Errorf("%s: no value is allowed", name)
 		case flag.IsBool():
@@ -51,6 +50,18 @@ func arguments(command string, args []string, flags []*kong.Flag) (joined []stri
 		joined = append(joined, name+"="+value)
 	}
 	return joined, nil
+}
+
+// unknown is the error for an argument that is no flag of the command, with a suggestion if one is near.
+func unknown(argument string, flags []string, command string) error {
+	what := fmt.Sprintf("unexpected argument %q", argument)
+	if strings.HasPrefix(argument, "-") {
+		what = "unknown flag " + argument
+	}
+	if guess, near := suggestion(strings.TrimLeft(argument, "-"), flags); near {
+		return fmt.Errorf("%s; did you mean --%s?", what, guess)
+	}
+	return fmt.Errorf("%s; see %s --help", what, command)
 }
 
 // refuseEmpty refuses an empty value. An empty --anonymous could mean that anyone may read, or that nobody may.

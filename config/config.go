@@ -25,46 +25,46 @@ type Sync time.Duration
 
 // Config holds all settings. The tags are the flags, their defaults and their help.
 type Config struct {
-	Listen         []string       `name:"listen" default:":8080" placeholder:"ADDRESS" group:"Serving:" help:"Address to serve on, host:port or :port. Repeatable."`
-	Hosts          []string       `name:"host" placeholder:"NAME" group:"Serving:" help:"Host name that clients use to reach this server, such as events.example.org, or the name of a proxy in front of it. *.example.org stands for subdomains, * for all names. Repeatable. Without TLS, requests for other names get 421; localhost, names without a dot, IP addresses and this machine's name are always allowed."`
+	Listen         []string       `name:"listen" default:":8080" placeholder:"ADDRESS" group:"Serving:" help:"Address to serve on: host:port or :port. Repeatable."`
+	Hosts          []string       `name:"host" placeholder:"NAME" group:"Serving:" help:"Host name by which clients reach this server, such as events.example.org; behind a proxy, the proxy's name. *.example.org stands for its subdomains, * for all names. Repeatable. Without TLS, requests for other names get 421, except for localhost, names without a dot, IP addresses and this machine's name."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxy" placeholder:"ADDRESS" group:"Serving:" help:"Proxy whose X-Forwarded-For is trusted to name the client: an IP address, or a range such as 10.0.0.0/8 that holds only proxies. Repeatable. Without it, the client address is that of the connection."`
-	Drain          time.Duration  `name:"drain" default:"10s" placeholder:"DURATION" group:"Serving:" help:"On SIGTERM, time over which open streams are closed a few at a time. 0 closes all at once."`
+	Drain          time.Duration  `name:"drain" default:"10s" placeholder:"DURATION" group:"Serving:" help:"Time over which a server that stops (SIGTERM) closes its streams, a few at a time. 0 closes all at once."`
 
-	TLSCert       string   `name:"tls-cert" placeholder:"FILE" group:"TLS:" help:"PEM file of the certificate, followed by its chain. All addresses then use TLS, with HTTP/2. The file is read again when it changes."`
-	TLSKey        string   `name:"tls-key" placeholder:"FILE" group:"TLS:" help:"PEM file of the certificate's private key."`
-	ACMEDomains   []string `name:"acme-domain" placeholder:"DOMAIN" group:"TLS:" help:"Domain to get a certificate for by ACME, by default from Let's Encrypt. You agree to its terms of service. Port 443 of the domain must reach this server. Repeatable."`
-	ACMEDirectory string   `name:"acme-directory" placeholder:"URL" group:"TLS:" help:"Directory URL of another ACME authority, for example for staging, or a private one."`
+	TLSCert       string   `name:"tls-cert" placeholder:"FILE" group:"TLS:" help:"PEM file with the certificate, followed by its chain. All addresses then use TLS, with HTTP/2. A changed file takes effect without a restart."`
+	TLSKey        string   `name:"tls-key" placeholder:"FILE" group:"TLS:" help:"PEM file with the certificate's private key."`
+	ACMEDomains   []string `name:"acme-domain" placeholder:"DOMAIN" group:"TLS:" help:"Domain to get a certificate for by ACME, from Let's Encrypt unless --acme-directory is set. You agree to the authority's terms of service. Port 443 of the domain must reach this server. Repeatable."`
+	ACMEDirectory string   `name:"acme-directory" placeholder:"URL" group:"TLS:" help:"Directory URL of another ACME authority, such as a private one or one for tests."`
 
-	Data           string        `name:"data" default:"freshet-data" placeholder:"FOLDER" group:"Log:" help:"Folder for the embedded log and the publish token."`
-	RetainAge      time.Duration `name:"retain-age" default:"24h" placeholder:"DURATION" group:"Log:" help:"Delete events older than this, such as 90m or 7d. 0 keeps events of any age."`
-	RetainBytes    Bytes         `name:"retain-bytes" default:"1GiB" placeholder:"BYTES" group:"Log:" help:"Delete the oldest events when the log grows beyond this size. 0 sets no limit."`
-	RetainPerTopic int           `name:"retain-per-topic" default:"0" placeholder:"N" group:"Log:" help:"Number of events to keep per topic, the newest. Readers get no gap for the older ones. 0 keeps all."`
-	Sync           Sync          `name:"sync" default:"always" placeholder:"WHEN" group:"Log:" help:"When to sync the embedded log to disk: always, before a publish is answered, or an interval of at least 1s. A power cut can lose the events of the last interval."`
-	NATS           Secret        `name:"nats" placeholder:"URL[,URL]" group:"Log:" help:"External NATS servers to keep the log on, instead of the embedded one."`
-	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" group:"Log:" help:"NATS credentials file."`
-	NATSWait       time.Duration `name:"nats-wait" default:"30s" placeholder:"DURATION" group:"Log:" help:"Longest time that the start waits for NATS: for a server that can be reached and accepts the credentials, and for a leader of its cluster. 0 does not wait."`
-	Replicas       int           `name:"replicas" default:"1" placeholder:"N" group:"Log:" help:"Number of copies of the log in the NATS cluster, 1 to 5."`
+	Data           string        `name:"data" default:"freshet-data" placeholder:"FOLDER" group:"Log:" help:"Folder for the embedded log, the publish token and ACME certificates."`
+	RetainAge      time.Duration `name:"retain-age" default:"24h" placeholder:"DURATION" group:"Log:" help:"Age at which events are deleted, such as 90m, 7d or 2w. 0 keeps events of any age."`
+	RetainBytes    Bytes         `name:"retain-bytes" default:"1GiB" placeholder:"BYTES" group:"Log:" help:"Size of the log above which the oldest events are deleted. 0 sets no limit."`
+	RetainPerTopic int           `name:"retain-per-topic" default:"0" placeholder:"N" group:"Log:" help:"Number of events to keep per topic. Older ones are deleted, and readers get no gap for them. 0 keeps all."`
+	Sync           Sync          `name:"sync" default:"always" placeholder:"WHEN" group:"Log:" help:"When the embedded log is synced to disk: always (before a publish is answered), or at an interval of at least 1s. A power cut can lose the events of the last interval."`
+	NATS           Secret        `name:"nats" placeholder:"URL[,URL]" group:"Log:" help:"External NATS servers that keep the log, instead of the embedded one: host[:port], or a URL with the scheme nats, tls, ws or wss."`
+	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" group:"Log:" help:"NATS credentials file, as nsc writes it."`
+	NATSWait       time.Duration `name:"nats-wait" default:"30s" placeholder:"DURATION" group:"Log:" help:"How long the start waits for NATS at most: for a server that accepts the credentials, and for a leader of its cluster. 0 does not wait."`
+	Replicas       int           `name:"replicas" default:"1" placeholder:"N" group:"Log:" help:"Number of copies of the log in the NATS cluster: 1 to 5."`
 
-	CounterInterval time.Duration `name:"counter-interval" default:"1s" placeholder:"DURATION" group:"Stream:" help:"Interval of the topic counter. 0 turns it off."`
-	Heartbeat       time.Duration `name:"heartbeat" default:"15s" placeholder:"DURATION" group:"Stream:" help:"Time without an event ID after which a stream sends a heartbeat. 0 turns it off."`
-	Retry           Retry         `name:"retry" default:"1s-3s" placeholder:"MIN-MAX" group:"Stream:" help:"Range of the random reconnection time that each connection gets. A single duration fixes it."`
-	WindowBytes     Bytes         `name:"window-bytes" default:"64MiB" placeholder:"BYTES" group:"Stream:" help:"Memory for the newest events. Streams that need older ones read the log."`
-	Park            string        `name:"park" default:"on" placeholder:"WHEN" group:"Stream:" help:"Whether to keep caught-up streams over plain HTTP/1.1 without a goroutine each, on Linux: on or off."`
+	CounterInterval time.Duration `name:"counter-interval" default:"1s" placeholder:"DURATION" group:"Streams:" help:"Interval at which the topic counter counts. 0 turns it off."`
+	Heartbeat       time.Duration `name:"heartbeat" default:"15s" placeholder:"DURATION" group:"Streams:" help:"Time without an event ID after which a stream sends a heartbeat. 0 turns heartbeats off."`
+	Retry           Retry         `name:"retry" default:"1s-3s" placeholder:"MIN-MAX" group:"Streams:" help:"Range of reconnection times, from which each connection gets a random one. A single duration is the same for all."`
+	WindowBytes     Bytes         `name:"window-bytes" default:"64MiB" placeholder:"BYTES" group:"Streams:" help:"Memory for the newest events. Streams that need older ones read the log."`
+	Park            string        `name:"park" default:"on" placeholder:"WHEN" group:"Streams:" help:"Whether streams that have caught up release their goroutine, on Linux over plain HTTP/1.1: on or off."`
 
 	MaxConnections           int   `name:"max-connections" default:"100000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams. A stream counts once for each 64 segments of its topics. 0 sets no limit."`
-	MaxConnectionsPerAddress int   `name:"max-connections-per-address" default:"10000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams per client, counted in the same way: an IPv4 address, or a /64 of IPv6. 0 sets no limit."`
+	MaxConnectionsPerAddress int   `name:"max-connections-per-address" default:"10000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams of one client, counted in the same way. A client is an IPv4 address or a /64 of IPv6. 0 sets no limit."`
 	MaxTopics                int   `name:"max-topics" default:"100" placeholder:"N" group:"Limits:" help:"Maximum number of topics that one stream may name. 0 sets no limit."`
-	MaxReplays               int   `name:"max-replays" default:"64" placeholder:"N" group:"Limits:" help:"Maximum number of readers that replay from the log at the same time. Others wait."`
-	MaxBody                  Bytes `name:"max-body" default:"1MiB" placeholder:"BYTES" group:"Limits:" help:"Largest body of a publish request, at most 31MiB."`
+	MaxReplays               int   `name:"max-replays" default:"64" placeholder:"N" group:"Limits:" help:"Maximum number of streams that read older events from the log at the same time. Others wait."`
+	MaxBody                  Bytes `name:"max-body" default:"1MiB" placeholder:"BYTES" group:"Limits:" help:"Maximum size of the body of a publish request, up to 31MiB."`
 	PublishRate              int   `name:"publish-rate" default:"0" placeholder:"N" group:"Limits:" help:"Events per second that one publisher may publish, with bursts of ten seconds' worth. A publisher is the subject of a JSON web token, or else a client address. 0 sets no limit."`
 
-	PublishToken Secret         `name:"publish-token" placeholder:"TOKEN" group:"Access:" help:"Bearer token that may do everything: at least 16 printable ASCII characters, no space. Without it, and without keys for JSON web tokens, the first start creates a random one in the data folder. Prefer the variable, because other users of the machine can see flags."`
-	JWTSecret    Secret         `name:"jwt-secret" placeholder:"SECRET" group:"Access:" help:"Secret of JSON web tokens that are signed with HS256: at least 32 bytes. The claim freshet holds the topic patterns publish and subscribe. Prefer the variable."`
-	JWKSURL      string         `name:"jwks-url" placeholder:"URL" group:"Access:" help:"URL of the key set for JSON web tokens that are signed with RS256, ES256 or EdDSA, http:// or https://."`
-	JWTAudience  string         `name:"jwt-audience" placeholder:"AUDIENCE" group:"Access:" help:"Value that the claim aud of JSON web tokens has to contain."`
-	JWTIssuer    string         `name:"jwt-issuer" placeholder:"ISSUER" group:"Access:" help:"Value that the claim iss of JSON web tokens has to be."`
-	Anonymous    event.Patterns `name:"anonymous" default:">" placeholder:"PATTERN" group:"Access:" help:"Pattern of topics that anyone may read without a token: * stands for one segment, a final > for all remaining ones. Repeatable. The word none: reading needs a token."`
-	CORSOrigins  []string       `name:"cors-origin" default:"*" placeholder:"ORIGIN" group:"Access:" help:"Origin whose pages may read and publish: scheme://host[:port]. * lets the pages of all origins read. Repeatable."`
+	PublishToken Secret         `name:"publish-token" placeholder:"TOKEN" group:"Access:" help:"Bearer token that may do everything: at least 16 printable ASCII characters, without spaces. Without it, and without keys for JSON web tokens, the first start creates a random one in the data folder. Prefer the variable, because other users of the machine can see flags."`
+	JWTSecret    Secret         `name:"jwt-secret" placeholder:"SECRET" group:"Access:" help:"Secret for JSON web tokens that are signed with HS256: at least 32 bytes. The claim freshet of a token says what it may publish and read. Prefer the variable."`
+	JWKSURL      string         `name:"jwks-url" placeholder:"URL" group:"Access:" help:"URL of the key set for JSON web tokens that are signed with RS256, ES256 or EdDSA: http:// or https://."`
+	JWTAudience  string         `name:"jwt-audience" placeholder:"AUDIENCE" group:"Access:" help:"Value that the claim aud of JSON web tokens must contain."`
+	JWTIssuer    string         `name:"jwt-issuer" placeholder:"ISSUER" group:"Access:" help:"Value that the claim iss of JSON web tokens must have."`
+	Anonymous    event.Patterns `name:"anonymous" default:">" placeholder:"PATTERN" group:"Access:" help:"Pattern of topics that anyone may read without a token: * stands for one segment, a final > for all that follow. Repeatable. Write none if reading needs a token."`
+	CORSOrigins  []string       `name:"cors-origin" default:"*" placeholder:"ORIGIN" group:"Access:" help:"Origin whose pages may read and publish: scheme://host[:port]. With *, the pages of all origins may read. Repeatable."`
 
 	Log      string     `name:"log" default:"text" placeholder:"FORMAT" group:"Logging:" help:"Format of the server's own log on standard error: text or json."`
 	LogLevel slog.Level `name:"log-level" default:"info" placeholder:"LEVEL" group:"Logging:" help:"Lowest level to log: debug, info, warn or error."`

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -22,27 +23,18 @@ var ErrPrinted = errors.New("help or version printed")
 // Parse reads the arguments, without the program's name. Flags that are not given come from the environment, which is [os.Environ],
 // or else from the defaults. Use the Config only if the error is nil.
 func Parse(args, environ []string, stdout io.Writer) (Config, error) {
-	var flags struct {
-		Config  `embed:""`
-		Version kong.VersionFlag `help:"Print the version."`
-	}
-	if err := parse("freshet", description, &flags, args, environ, stdout); err != nil {
+	var c Config
+	if err := parse("freshet", opening, &c, args, environ, stdout); err != nil {
 		return Config{}, err
 	}
-	return flags.Config, nil
+	return c, nil
 }
 
-// parse sets the fields of flags, which are the flags of the command, and validates them.
-func parse(command, description string, flags interface{ validate() error }, args, environ []string, stdout io.Writer) error {
-	printed := false
+// parse sets the fields of flags, which are the flags of the command, and validates them. Their help begins with the opening.
+func parse(command, opening string, flags interface{ validate() error }, args, environ []string, stdout io.Writer) error {
 	settings, fromVariable := settings(environ), map[string]bool{}
 	parser, err := kong.New(flags,
-		kong.Name(command),
-		kong.Description(description),
-		kong.Vars{"version": "freshet " + Version()},
-		kong.Writers(stdout, stdout),
-		kong.Exit(func(int) { printed = true }),
-		kong.ValueFormatter(describe),
+		kong.NoDefaultHelp(),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), mapper(parseDuration)),
 		kong.TypeMapper(reflect.TypeFor[Bytes](), mapper(parseBytes)),
 		kong.TypeMapper(reflect.TypeFor[Retry](), mapper(parseRetry)),
@@ -65,13 +57,18 @@ func parse(command, description string, flags interface{ validate() error }, arg
 	if err != nil {
 		return err
 	}
-	if args, err = arguments(command, args, parser.Model.Flags); err != nil {
+	args, err = arguments(command, args, parser.Model.Flags)
+	switch {
+	case errors.Is(err, errHelp):
+		printHelp(stdout, opening, parser.Model.Flags)
+		return ErrPrinted
+	case errors.Is(err, errVersion):
+		fmt.Fprintln(stdout, "freshet", Version())
+		return ErrPrinted
+	case err != nil:
 		return err
 	}
 	_, err = parser.Parse(args)
-	if printed {
-		return ErrPrinted
-	}
 	if err = cmp.Or(err, checkVariables(settings)); err == nil {
 		err = flags.validate()
 	}
