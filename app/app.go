@@ -38,6 +38,7 @@ type App struct {
 type publishToken struct {
 	text       string
 	configured bool
+	file       string // that has it, if it is not configured
 }
 
 // New wires the application. It opens the log, so the caller calls Run, which closes it. It waits
@@ -55,7 +56,7 @@ func New(ctx context.Context, cfg config.Config, logger *slog.Logger) (a *App, e
 }
 
 func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App, err error) {
-	a := &App{token: publishToken{string(cfg.PublishToken), cfg.PublishToken != ""}, descriptors: divide(descriptorLimit())}
+	a := &App{token: publishToken{text: string(cfg.PublishToken), configured: cfg.PublishToken != ""}, descriptors: divide(descriptorLimit())}
 	if a.log, err = openLog(ctx, cfg, logger); err != nil {
 		return nil, err
 	}
@@ -132,6 +133,7 @@ func (a *App) openKeys(cfg config.Config, logger *slog.Logger) (*auth.Keys, erro
 	// An operator who has configured keys needs no token made here.
 	if !a.token.configured && cfg.JWTSecret == "" && cfg.JWKSURL == "" {
 		var err error
+		a.token.file = auth.PublishTokenFile(cfg.Data)
 		if a.token.text, err = auth.PublishToken(cfg.Data); err != nil {
 			return nil, err
 		}

@@ -58,12 +58,14 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	g, ctx := errgroup.WithContext(ctx)
+	var stopping time.Time
 	g.Go(func() error { return a.Run(running) })
 	g.Go(func() error {
 		defer end()
 		select {
 		case <-a.Ready():
 		case <-ctx.Done():
+			stopping = time.Now()
 			return nil
 		}
 		for _, l := range listeners {
@@ -80,11 +82,16 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 		printReady(stdout, baseURL(listeners[0].Addr(), certs), a.token, len(cfg.Anonymous) > 0)
 		<-ctx.Done()
 		stop()
+		stopping = time.Now()
 		logger.Info("draining", "for", cfg.Drain.String())
 		a.drain(server, cfg.Drain, logger)
 		return nil
 	})
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	logger.Info("stopped", "after", time.Since(stopping).Round(time.Millisecond).String())
+	return nil
 }
 
 // drain ends the streams, then the requests in flight, then everything else.

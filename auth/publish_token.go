@@ -13,10 +13,13 @@ import (
 	"strings"
 )
 
+// PublishTokenFile is the path of the file that [PublishToken] keeps the token of dir in.
+func PublishTokenFile(dir string) string { return filepath.Join(dir, "publish-token") }
+
 // PublishToken returns the token in the file publish-token of dir. If there is none, it creates the folder (mode 0700) and a random token
 // (mode 0600). The file is never incomplete, and processes that start together all return the same token.
 func PublishToken(dir string) (string, error) {
-	path := filepath.Join(dir, "publish-token")
+	path := PublishTokenFile(dir)
 	token, err := readToken(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = writeToken(path); err == nil {

@@ -1,10 +1,14 @@
 package e2e_test
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,6 +71,44 @@ func TestTokensOfTheOperator(t *testing.T) {
 	}
 	if f := anybody.NextEvent(); f.Type != "news" {
 		t.Errorf("anybody reads %+v", f)
+	}
+}
+
+// Secrets of a process are in no line that it prints or logs, whether they are configured or made at the first start.
+func TestSecretsAreNotPrinted(t *testing.T) {
+	t.Parallel()
+	const publish = "the-publish-token-of-this-test"
+	for name, env := range map[string][]string{
+		"made":       nil,
+		"configured": {"FRESHET_PUBLISH_TOKEN=" + publish, "FRESHET_JWT_SECRET=" + jwtSecret},
+		"JWT only":   {"FRESHET_JWT_SECRET=" + jwtSecret},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		dir := t.TempDir()
+		cmd, err := apptest.Command(ctx, "--listen", "127.0.0.1:0", "--data", dir, "--log-level", "debug")
+		must(t, err)
+		var printed, logged apptest.Buffer
+		cmd.Env, cmd.Stdout, cmd.Stderr = append(cmd.Env, env...), &printed, &logged
+		must(t, cmd.Start())
+		if err := apptest.Until(ctx, func() bool { return strings.Contains(printed.String(), "subscribe") }); err != nil {
+			t.Errorf("%s: not ready: %v\n%s", name, err, logged.String())
+		}
+		must(t, cmd.Process.Signal(syscall.SIGTERM))
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: ended with %v", name, err)
+		}
+		secrets := []string{publish, jwtSecret}
+		if env == nil {
+			token, err := os.ReadFile(filepath.Join(dir, "publish-token"))
+			must(t, err)
+			secrets = []string{strings.TrimSpace(string(token))}
+		}
+		for _, secret := range secrets {
+			if text := printed.String() + logged.String(); strings.Contains(text, secret) || !strings.Contains(text, "draining") {
+				t.Errorf("%s: the output has %q, or is not complete:\n%s", name, secret, text)
+			}
+		}
 	}
 }
 

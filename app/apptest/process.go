@@ -1,7 +1,6 @@
 package apptest
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -11,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -68,50 +68,56 @@ type Process struct {
 
 	URL   string
 	Token string
-	Ready string // the ready message
 
 	cmd    *exec.Cmd
+	out    Buffer
 	log    Buffer
 	exited chan struct{}
 	err    error // once exited is closed
 }
 
-var readyLink = regexp.MustCompile(`(https?://\S+)/#token=(\S+)`)
+var (
+	readyURL  = regexp.MustCompile(`dashboard +(https?://\S+)/\n`)
+	readyFile = regexp.MustCompile(`token +is in (.+)\n`)
+)
 
-// StartProcess runs the command, which is a server without a publish token of its own, and
-// returns it once it is ready. The command's context ends the process. The caller waits for
-// the process with Kill or Wait.
+// StartProcess runs the command, which is a server without keys of its own, and returns it once it is ready. The command's
+// context ends the process. The caller waits for the process with Kill or Wait.
 func StartProcess(cmd *exec.Cmd) (*Process, error) {
 	p := &Process{cmd: cmd, exited: make(chan struct{})}
-	cmd.Stderr = &p.log
-	// A pipe of our own: that of exec must not be waited for while it is read.
-	stdout, in, err := os.Pipe()
-	if err != nil {
+	cmd.Stdout, cmd.Stderr = &p.out, &p.log
+	if err := cmd.Start(); err != nil {
 		return nil, err
-	}
-	cmd.Stdout = in
-	if err := errors.Join(cmd.Start(), in.Close()); err != nil {
-		return nil, errors.Join(err, stdout.Close())
 	}
 	go func() {
 		p.err = cmd.Wait()
 		close(p.exited)
 	}()
-	printed := bufio.NewScanner(stdout)
-	for !strings.Contains(p.Ready, "subscribe") && printed.Scan() {
-		p.Ready += printed.Text() + "\n"
-	}
-	go func() {
-		_, _ = io.Copy(io.Discard, stdout) // until the process ends
-		_ = stdout.Close()
-	}()
-	link := readyLink.FindStringSubmatch(p.Ready)
-	if link == nil {
+	_ = Until(context.Background(), func() bool { // the command's context ends it
+		select {
+		case <-p.exited:
+			return true
+		default:
+			return strings.Count(p.Printed(), "\n\n") == 2 // the whole ready message
+		}
+	})
+	url, file := readyURL.FindStringSubmatch(p.Printed()), readyFile.FindStringSubmatch(p.Printed())
+	if url == nil || file == nil {
 		p.Kill()
-		return nil, fmt.Errorf("the server is not ready: %w\n%s%s", cmp.Or(p.err, errors.New("its message has no link")), p.Ready, p.Log())
+		return nil, fmt.Errorf("the server is not ready: %w\n%s%s", cmp.Or(p.err, errors.New("its message has no URL or no file")), p.Printed(), p.Log())
 	}
-	p.URL, p.Token = link[1], link[2]
-	p.Client, err = p.NewClient(client.Config{Attempts: 1})
+	path := file[1]
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(cmd.Dir, path)
+	}
+	token, err := os.ReadFile(path)
+	if err == nil {
+		p.URL, p.Token = url[1], strings.TrimSpace(string(token))
+		p.Client, err = p.NewClient(client.Config{Attempts: 1})
+	}
+	if err != nil {
+		p.Kill()
+	}
 	return p, err
 }
 
@@ -127,6 +133,9 @@ func (p *Process) Addr() string {
 	_, address, _ := strings.Cut(p.URL, "://")
 	return address
 }
+
+// Printed is what the server has printed so far: the ready message.
+func (p *Process) Printed() string { return p.out.String() }
 
 // Log is what the server has logged so far.
 func (p *Process) Log() string { return p.log.String() }

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"freshet/app"
+	"freshet/auth"
 	"freshet/config"
 )
 
@@ -52,7 +52,7 @@ func Start(t testing.TB, dir, addr string, flags ...string) *Server {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	stdout, ended := make(firstWrite, 1), make(chan error, 1)
+	stdout, ended := make(firstWrite), make(chan error, 1)
 	go func() { ended <- app.Serve(ctx, func() {}, cfg, stdout, t.Output()) }()
 	s := &Server{Addr: addr, URL: "http://" + addr, HTTP: &http.Client{Transport: &http.Transport{}}}
 	if cfg.TLSCert != "" {
@@ -73,12 +73,10 @@ func Start(t testing.TB, dir, addr string, flags ...string) *Server {
 	t.Cleanup(s.Stop)
 
 	select {
-	case text := <-stdout:
-		link := regexp.MustCompile(regexp.QuoteMeta(s.URL) + `/#token=(\S+)`).FindStringSubmatch(text)
-		if link == nil {
-			t.Fatalf("the server printed no link with a token:\n%s", text)
+	case <-stdout:
+		if s.Token, err = auth.PublishToken(dir); err != nil {
+			t.Fatal(err)
 		}
-		s.Token = link[1]
 	case err := <-ended:
 		ended <- nil
 		t.Fatalf("the server did not start: %v", err)
@@ -170,13 +168,10 @@ func Until(ctx context.Context, holds func() bool) error {
 	return nil
 }
 
-// firstWrite passes on the first write to it.
-type firstWrite chan string
+// firstWrite is closed by the first write to it, the ready message. There is no other.
+type firstWrite chan struct{}
 
 func (w firstWrite) Write(p []byte) (int, error) {
-	select {
-	case w <- string(p):
-	default:
-	}
+	close(w)
 	return len(p), nil
 }

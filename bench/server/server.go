@@ -30,8 +30,7 @@ type Process struct {
 }
 
 // Start runs the command and waits until a line that it prints matches ready. The first group of
-// the expression is the address, the second, if there is one, the token. Without an expression
-// Start does not wait.
+// the expression is the address. Without an expression Start does not wait.
 func Start(cmd *exec.Cmd, ready *regexp.Regexp) (*Process, error) {
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -58,8 +57,9 @@ func Start(cmd *exec.Cmd, ready *regexp.Regexp) (*Process, error) {
 		p.Stop()
 		return nil, fmt.Errorf("%s did not get ready: %w: %s", filepath.Base(cmd.Path), err, text)
 	}
-	groups := append(match[1:], "", "")
-	p.Address, p.Token = groups[0], groups[1]
+	if len(match) > 1 {
+		p.Address = match[1]
+	}
 	return p, nil
 }
 

@@ -1,0 +1,83 @@
+package faults_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"freshet/app/apptest"
+)
+
+// A configured token, which the operator knows, is not printed.
+func TestTheReadyMessageWithAConfiguredToken(t *testing.T) {
+	t.Parallel()
+	const configured = "the-publish-token-of-this-test"
+	cmd := command(begin(t), t, "--listen", "127.0.0.1:0", "--data", t.TempDir())
+	cmd.Env = append(cmd.Env, "FRESHET_PUBLISH_TOKEN="+configured)
+	ready, _ := runOnTerminal(t, cmd, "subscribe")
+	if !strings.Contains(ready, "Bearer $FRESHET_PUBLISH_TOKEN") || strings.Contains(ready, configured) {
+		t.Errorf("the ready message:\n%s", ready)
+	}
+}
+
+// A terminal gets the token, in lines that work when they are pasted.
+func TestTheReadyMessageOnATerminal(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ready, log := runOnTerminal(t, command(begin(t), t, "--listen", "127.0.0.1:0", "--data", dir), "subscribe")
+	token, err := os.ReadFile(filepath.Join(dir, "publish-token"))
+	must(t, err)
+	words := pasted(t, dir, ready, "publish")
+	if want := "Authorization: Bearer " + string(bytes.TrimSpace(token)); words[1] != want {
+		t.Errorf("got %q, want %q", words[1], want)
+	}
+	if !regexp.MustCompile(`dashboard +http://127\.0\.0\.1:\d+/#token=` + string(bytes.TrimSpace(token)) + `\n`).MatchString(ready) {
+		t.Errorf("the ready message has no link with the token:\n%s", ready)
+	}
+	if strings.Contains(log, string(bytes.TrimSpace(token))) {
+		t.Errorf("the log has the token:\n%s", log)
+	}
+}
+
+// runOnTerminal runs the command with a terminal as its standard output until it has printed a line with the text, and then
+// ends it. It returns what it printed and what it logged.
+func runOnTerminal(t *testing.T, cmd *exec.Cmd, text string) (printed, log string) {
+	t.Helper()
+	screen, terminal := openTerminal(t)
+	var logged apptest.Buffer
+	cmd.Stdout, cmd.Stderr = terminal, &logged
+	must(t, cmd.Start())
+	_ = terminal.Close() // the process has it too
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	piece := make([]byte, 4096)
+	for !regexp.MustCompile(text + `.*\n`).MatchString(printed) {
+		n, err := screen.Read(piece)
+		if err != nil {
+			t.Fatalf("%v\n%s%s", err, printed, logged.String())
+		}
+		printed += strings.ReplaceAll(string(piece[:n]), "\r", "")
+	}
+	return printed, logged.String()
+}
+
+// openTerminal returns both ends of a pseudo-terminal, until the test ends: programs write to terminal, and screen reads that.
+func openTerminal(t *testing.T) (screen, terminal *os.File) {
+	t.Helper()
+	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	must(t, err)
+	t.Cleanup(func() { _ = screen.Close() })
+	must(t, unix.IoctlSetPointerInt(int(screen.Fd()), unix.TIOCSPTLCK, 0))
+	number, err := unix.IoctlGetInt(int(screen.Fd()), unix.TIOCGPTN)
+	must(t, err)
+	terminal, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
+	must(t, err)
+	t.Cleanup(func() { _ = terminal.Close() })
+	return screen, terminal
+}
