@@ -1,13 +1,13 @@
-// Topics and patterns: * stands for one token, > at the end for one or more.
+// Topics and patterns: * stands for one segment, > at the end for one or more.
 
 /** matches reports whether the pattern matches the topic. No pattern matches counter and stats. */
 export function matches(pattern, topic) {
 	if (pattern === topic) return true;
 	if (topic === 'counter' || topic === 'stats') return false;
-	const wanted = pattern.split('.'), tokens = topic.split('.');
-	const open = wanted.at(-1) === '>' && wanted.length <= tokens.length;
-	return (open || wanted.length === tokens.length) &&
-		wanted.every((token, i) => token === '*' || token === tokens[i] || open && i === wanted.length - 1);
+	const wanted = pattern.split('.'), segments = topic.split('.');
+	const open = wanted.at(-1) === '>' && wanted.length <= segments.length;
+	return (open || wanted.length === segments.length) &&
+		wanted.every((segment, i) => segment === '*' || segment === segments[i] || open && i === wanted.length - 1);
 }
 
 /**

@@ -61,7 +61,7 @@ export class Stream extends EventTarget {
 	#queues = new Set();
 	#pageListeners = new AbortController();
 
-	constructor(url = new URL('../../event', import.meta.url), options = {}) {
+	constructor(url = defaultURL(), options = {}) {
 		super();
 		this.#options = options;
 		this.#url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
@@ -353,6 +353,14 @@ export class Stream extends EventTarget {
 		this.#emit('state', { state, ...detail });
 		if (state === 'closed') for (const queue of this.#queues) queue.wake();
 	}
+}
+
+/** The stream of the server that this module came from. A module from a package or in a bundle came from none. */
+function defaultURL() {
+	if (!/^https?:.*\/assets\/freshet\/stream\.js$/.test(import.meta.url)) {
+		throw new TypeError('connect needs the URL of the server, such as https://events.example/event: this module did not come from a Freshet server');
+	}
+	return new URL('../../event', import.meta.url);
 }
 
 function rejectOnAbort(promise, signal) {

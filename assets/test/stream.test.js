@@ -193,3 +193,8 @@ test('a gap says where the stream resumes', async (t) => {
 	await pass(500);
 	assert.deepEqual([gaps, s.got, s.lastEventId, s.said[1]], [[gap], ['three'], 'e-3', 'gap 0']);
 });
+
+test('a module that came from no server needs a URL', () => {
+	assert.throws(() => connect({ topics: ['news'] }), /connect needs the URL of the server/);
+	assert.throws(() => new Stream(), /connect needs the URL of the server/);
+});
