@@ -24,7 +24,7 @@ const (
 
 // Subscription says what to read.
 type Subscription struct {
-	// Topics are topics and patterns: * is one token, a last > is the rest. Empty: every
+	// Topics are topics and patterns: * is one segment, a last > is the rest. Empty: every
 	// published event that the credentials allow.
 	Topics []string
 	// Since is where to begin: an ID, all, last, a count (-20), a duration (10m) or an RFC 3339

@@ -70,16 +70,22 @@ func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"port in use":       {[]string{"--data", t.TempDir(), "--listen", taken}, []string{"cannot listen on " + taken + ": the port is in use"}},
-		"folder in use":     {[]string{"--data", dir, "--listen", "127.0.0.1:0"}, []string{dir, "in use by another process", "--data"}},
-		"NATS unreachable":  {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:1", "--nats-wait", "0"}, []string{"127.0.0.1:1", "--nats"}},
-		"a bad value":       {[]string{"--retry", "soon"}, []string{"--retry"}},
-		"an unknown flag":   {[]string{"--port", "80"}, []string{"freshet: unknown flag --port; did you mean --listen?\n"}},
-		"no credentials":    {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "127.0.0.1:1", "--nats-creds", "/nowhere/f.creds"}, []string{"freshet: the NATS credentials file cannot be used: open /nowhere/f.creds: no such file or directory; check --nats-creds\n"}},
-		"no certificate":    {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--tls-cert", "/nowhere/tls.crt", "--tls-key", "/nowhere/tls.key"}, []string{"/nowhere/tls.crt", "--tls-cert"}},
-		"folder is no such": {[]string{"--data", "/dev/null/x", "--listen", "127.0.0.1:0"}, []string{"/dev/null/x"}},
+		"port in use":         {[]string{"--data", t.TempDir(), "--listen", taken}, []string{"cannot listen on " + taken + ": the port is in use"}},
+		"folder in use":       {[]string{"--data", dir, "--listen", "127.0.0.1:0"}, []string{dir, "in use by another process", "--data"}},
+		"NATS unreachable":    {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:1", "--nats-wait", "0"}, []string{"127.0.0.1:1", "--nats"}},
+		"a bad value":         {[]string{"--retry", "soon"}, []string{"--retry"}},
+		"an unknown flag":     {[]string{"--port", "80"}, []string{"freshet: unknown flag --port; did you mean --listen?\n"}},
+		"no credentials":      {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "127.0.0.1:1", "--nats-creds", "/nowhere/f.creds"}, []string{"freshet: the NATS credentials file cannot be used: open /nowhere/f.creds: no such file or directory; check --nats-creds\n"}},
+		"no certificate":      {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--tls-cert", "/nowhere/tls.crt", "--tls-key", "/nowhere/tls.key"}, []string{"/nowhere/tls.crt", "--tls-cert"}},
+		"folder is no such":   {[]string{"--data", "/dev/null/x", "--listen", "127.0.0.1:0"}, []string{"/dev/null/x"}},
+		"a misspelt variable": {[]string{"FRESHET_ANONIMOUS=none"}, []string{"freshet: unknown environment variable FRESHET_ANONIMOUS; did you mean FRESHET_ANONYMOUS?\n"}},
+		"an empty variable":   {[]string{"FRESHET_ANONYMOUS="}, []string{"freshet: --anonymous: an empty value is not allowed: want none", "(from FRESHET_ANONYMOUS)\n"}},
 	} {
 		cmd := command(ctx, t, c.args...)
+		if strings.HasPrefix(c.args[0], "FRESHET_") { // a variable, not a flag
+			cmd = command(ctx, t, "--data", t.TempDir(), "--listen", "127.0.0.1:0")
+			cmd.Env = append(cmd.Env, c.args...)
+		}
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		err := cmd.Run()
