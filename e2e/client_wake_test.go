@@ -32,7 +32,7 @@ func TestClientComesToTheFront(t *testing.T) {
 				do(tab, t, chromedp.Navigate(origin))
 				eventually(tab, t, `window.connect`)
 				evaluate[chromedp.Void](tab, t, fmt.Sprintf(`follow({ topics: ['numbers'], share: %t })`, role != "own"))
-				eventually(tab, t, fmt.Sprintf(`s.role === '%s'`, role))
+				eventually(tab, t, fmt.Sprintf(`s.role === '%s' && s.state === 'live'`, role))
 			}
 			const n = 3
 			for i := range n {

@@ -355,12 +355,11 @@ export class Stream extends EventTarget {
 	}
 }
 
-/** The stream of the server that this module came from. A module from a package or in a bundle came from none. */
+/** The module has a server of its own unless it comes from a package or a bundle. */
 function defaultURL() {
-	if (!/^https?:.*\/assets\/freshet\/stream\.js$/.test(import.meta.url)) {
-		throw new TypeError('connect needs the URL of the server, such as https://events.example/event: this module did not come from a Freshet server');
-	}
-	return new URL('../../event', import.meta.url);
+	const { url } = import.meta;
+	if (!/^http.*\/assets\/freshet\/stream\.js$/.test(url)) throw new TypeError('connect needs the URL of a server, such as https://events.example/event');
+	return new URL('../../event', url);
 }
 
 function rejectOnAbort(promise, signal) {
