@@ -6,30 +6,66 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"freshet/config"
+	"freshet/nearest"
 
 	"github.com/gin-gonic/gin"
 )
 
+// commands are what the program does. Its first argument names one; without a name it serves. The help of config names them too.
+var commands = map[string]func(args, environ []string, stdout, stderr io.Writer) error{
+	"serve":   serve,
+	"token":   token,
+	"version": version,
+}
+
 // Main runs the program with its arguments, without the program's name, and its environment, which is [os.Environ]. It returns the
 // exit code. A test that calls it from its own TestMain has a real server process.
 func Main(args []string, environ []string, stdout, stderr io.Writer) int {
-	gin.SetMode(gin.ReleaseMode)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	cfg, err := config.Parse(args, environ, stdout)
-	if err == nil {
-		err = Serve(ctx, stop, cfg, stdout, stderr)
+	name := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
 	}
+	err := run(name, args, environ, stdout, stderr)
 	if err != nil && !errors.Is(err, config.ErrPrinted) {
 		fmt.Fprintln(stderr, "freshet:", err)
 		return 1
 	}
 	return 0
+}
+
+func run(name string, args, environ []string, stdout, stderr io.Writer) error {
+	if command, known := commands[name]; known {
+		return command(args, environ, stdout, stderr)
+	}
+	if guess, near := nearest.Word(name, slices.Sorted(maps.Keys(commands))); near {
+		return fmt.Errorf("unknown command %q; did you mean freshet %s?", name, guess)
+	}
+	return fmt.Errorf("unknown command %q; see freshet --help", name)
+}
+
+// serve runs the server until SIGINT or SIGTERM.
+func serve(args, environ []string, stdout, stderr io.Writer) error {
+	gin.SetMode(gin.ReleaseMode)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	cfg, err := config.Parse(args, environ, stdout)
+	if err != nil {
+		return err
+	}
+	return Serve(ctx, stop, cfg, stdout, stderr)
+}
+
+func version(args, environ []string, stdout, _ io.Writer) error {
+	_, err := config.Parse(append(args, "--version"), environ, stdout)
+	return err
 }
 
 func newLogger(cfg config.Config, out io.Writer) *slog.Logger {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"reflect"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -286,7 +287,7 @@ func TestHelp(t *testing.T) {
 		t.Fatalf("got %v, want ErrPrinted", err)
 	}
 	help := stdout.String()
-	if !strings.HasPrefix(help, "Usage: freshet [flags]\n") || !strings.Contains(help, "\nExamples:\n") {
+	if !strings.HasPrefix(help, "Usage: freshet [flags]\n       freshet COMMAND [flags]\n") || !strings.Contains(help, "\nExamples:\n") {
 		t.Errorf("the help begins with\n%.200s", help)
 	}
 	for line := range strings.Lines(help) {
@@ -329,7 +330,7 @@ func TestVersion(t *testing.T) {
 	if !errors.Is(err, config.ErrPrinted) {
 		t.Errorf("got %v, want ErrPrinted", err)
 	}
-	if got, want := stdout.String(), "freshet "+config.Version()+"\n"; got != want {
+	if got, want := stdout.String(), "freshet "+config.Version()+", "+runtime.Version()+"\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}
 }

@@ -10,9 +10,15 @@ import (
 
 // opening is the first part of the server's help.
 const opening = `Usage: freshet [flags]
+       freshet COMMAND [flags]
 
 Freshet is an event server for browsers. Publish with one HTTP POST, and every
 browser that holds new EventSource('/event') gets the event.
+
+Commands:
+  serve    Run the server, as without a command.
+  token    Sign a JSON web token, to try things out; see freshet token --help.
+  version  Print the versions of Freshet and Go.
 
 Examples:
   # With your own publish token. Events are kept for a week:
@@ -36,7 +42,7 @@ Help:
   -h, --help
       Print this help and exit.
   --version
-      Print the version and exit.
+      Print the versions of Freshet and Go, and exit.
 `
 
 // width is the number of columns of the help.

@@ -1,13 +1,13 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -63,13 +63,15 @@ func parse(command, opening string, flags interface{ validate() error }, args, e
 		printHelp(stdout, opening, parser.Model.Flags)
 		return ErrPrinted
 	case errors.Is(err, errVersion):
-		fmt.Fprintln(stdout, "freshet", Version())
+		fmt.Fprintf(stdout, "freshet %s, %s\n", Version(), runtime.Version())
 		return ErrPrinted
 	case err != nil:
 		return err
 	}
-	_, err = parser.Parse(args)
-	if err = cmp.Or(err, checkVariables(settings)); err == nil {
+	if err = checkVariables(settings); err != nil {
+		return err
+	}
+	if _, err = parser.Parse(args); err == nil {
 		err = flags.validate()
 	}
 	if err != nil {

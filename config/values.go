@@ -75,7 +75,7 @@ func parseProxy(text string) (netip.Prefix, error) {
 func parsePattern(text string) (event.Pattern, error) {
 	pattern, err := event.ParsePattern(text)
 	if err != nil {
-		return pattern, fmt.Errorf("%q is not allowed: want none, or a topic pattern such as news, orders.* or public.>", text)
+		return pattern, fmt.Errorf("%q is not allowed: want a topic pattern such as news, orders.* or public.>", text)
 	}
 	return pattern, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +22,7 @@ func TestTheReadyMessageWithAConfiguredToken(t *testing.T) {
 	const configured = "the-publish-token-of-this-test"
 	cmd := command(begin(t), t, "--listen", "127.0.0.1:0", "--data", t.TempDir())
 	cmd.Env = append(cmd.Env, "FRESHET_PUBLISH_TOKEN="+configured)
-	ready, _ := runOnTerminal(t, cmd, "subscribe")
+	ready := runOnTerminal(t, cmd, "subscribe")
 	if !strings.Contains(ready, "Bearer $FRESHET_PUBLISH_TOKEN") || strings.Contains(ready, configured) {
 		t.Errorf("the ready message:\n%s", ready)
 	}
@@ -31,7 +32,10 @@ func TestTheReadyMessageWithAConfiguredToken(t *testing.T) {
 func TestTheReadyMessageOnATerminal(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	ready, log := runOnTerminal(t, command(begin(t), t, "--listen", "127.0.0.1:0", "--data", dir), "subscribe")
+	var log apptest.Buffer
+	cmd := command(begin(t), t, "--listen", "127.0.0.1:0", "--data", dir)
+	cmd.Stderr = &log
+	ready := runOnTerminal(t, cmd, "subscribe")
 	token, err := os.ReadFile(filepath.Join(dir, "publish-token"))
 	must(t, err)
 	words := pasted(t, dir, ready, "publish")
@@ -41,18 +45,42 @@ func TestTheReadyMessageOnATerminal(t *testing.T) {
 	if !regexp.MustCompile(`dashboard +http://127\.0\.0\.1:\d+/#token=` + string(bytes.TrimSpace(token)) + `\n`).MatchString(ready) {
 		t.Errorf("the ready message has no link with the token:\n%s", ready)
 	}
-	if strings.Contains(log, string(bytes.TrimSpace(token))) {
-		t.Errorf("the log has the token:\n%s", log)
+	if strings.Contains(log.String(), string(bytes.TrimSpace(token))) {
+		t.Errorf("the log has the token:\n%s", log.String())
 	}
 }
 
-// runOnTerminal runs the command with a terminal as its standard output until it has printed a line with the text, and then
-// ends it. It returns what it printed and what it logged.
-func runOnTerminal(t *testing.T, cmd *exec.Cmd, text string) (printed, log string) {
+// A user who signs a token on a terminal sees what it allows. The token itself is alone on standard output.
+func TestATokenIsExplainedOnATerminal(t *testing.T) {
+	t.Parallel()
+	var printed bytes.Buffer
+	cmd := command(begin(t), t, "token", "--publish", "orders.*,news", "--subscribe", ">", "--operator", "--expires", "2d")
+	cmd.Env, cmd.Stdout = append(cmd.Env, "FRESHET_JWT_SECRET=thirty-two-bytes-of-a-JWT-secret"), &printed
+	said := runOnTerminal(t, cmd, "expires")
+	want := regexp.MustCompile(`^This token may publish to orders\.\*, news; read >; see and close connections\. It expires at (\S+)\.\n$`)
+	found := want.FindStringSubmatch(said)
+	if found == nil {
+		t.Fatalf("the terminal has %q", said)
+	}
+	if at, err := time.Parse(time.RFC3339, found[1]); err != nil || time.Until(at) < 47*time.Hour || time.Until(at) > 49*time.Hour {
+		t.Errorf("it expires at %v, %v", at, err)
+	}
+	if !regexp.MustCompile(`^[\w-]+\.[\w-]+\.[\w-]+\n$`).Match(printed.Bytes()) {
+		t.Errorf("standard output has %q", printed.String())
+	}
+}
+
+// runOnTerminal runs the command with a terminal for each output that it does not have, until the terminal has a line with the
+// text, and then ends it. It returns the text of the terminal.
+func runOnTerminal(t *testing.T, cmd *exec.Cmd, text string) (printed string) {
 	t.Helper()
 	screen, terminal := openTerminal(t)
-	var logged apptest.Buffer
-	cmd.Stdout, cmd.Stderr = terminal, &logged
+	if cmd.Stdout == nil {
+		cmd.Stdout = terminal
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = terminal
+	}
 	must(t, cmd.Start())
 	_ = terminal.Close() // the process has it too
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
@@ -60,11 +88,11 @@ func runOnTerminal(t *testing.T, cmd *exec.Cmd, text string) (printed, log strin
 	for !regexp.MustCompile(text + `.*\n`).MatchString(printed) {
 		n, err := screen.Read(piece)
 		if err != nil {
-			t.Fatalf("%v\n%s%s", err, printed, logged.String())
+			t.Fatalf("%v\n%s", err, printed)
 		}
 		printed += strings.ReplaceAll(string(piece[:n]), "\r", "")
 	}
-	return printed, logged.String()
+	return printed
 }
 
 // openTerminal returns both ends of a pseudo-terminal, until the test ends: programs write to terminal, and screen reads that.

@@ -67,7 +67,7 @@ type Process struct {
 	*client.Client // publishes once, without retries, so that tests see every refusal
 
 	URL   string
-	Token string
+	Token string // the publish token; empty if the server has keys for JSON web tokens
 
 	cmd    *exec.Cmd
 	out    Buffer
@@ -81,7 +81,7 @@ var (
 	readyFile = regexp.MustCompile(`token +is in (.+)\n`)
 )
 
-// StartProcess runs the command, which is a server without keys of its own, and returns it once it is ready. The command's
+// StartProcess runs the command, which is a server without a configured publish token, and returns it once it is ready. The command's
 // context ends the process. The caller waits for the process with Kill or Wait.
 func StartProcess(cmd *exec.Cmd) (*Process, error) {
 	p := &Process{cmd: cmd, exited: make(chan struct{})}
@@ -101,24 +101,35 @@ func StartProcess(cmd *exec.Cmd) (*Process, error) {
 			return strings.Count(p.Printed(), "\n\n") == 2 // the whole ready message
 		}
 	})
-	url, file := readyURL.FindStringSubmatch(p.Printed()), readyFile.FindStringSubmatch(p.Printed())
-	if url == nil || file == nil {
+	url := readyURL.FindStringSubmatch(p.Printed())
+	if url == nil {
 		p.Kill()
-		return nil, fmt.Errorf("the server is not ready: %w\n%s%s", cmp.Or(p.err, errors.New("its message has no URL or no file")), p.Printed(), p.Log())
+		return nil, fmt.Errorf("the server is not ready: %w\n%s%s", cmp.Or(p.err, errors.New("its message has no URL")), p.Printed(), p.Log())
 	}
-	path := file[1]
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(cmd.Dir, path)
-	}
-	token, err := os.ReadFile(path)
+	p.URL = url[1]
+	err := p.readToken()
 	if err == nil {
-		p.URL, p.Token = url[1], strings.TrimSpace(string(token))
 		p.Client, err = p.NewClient(client.Config{Attempts: 1})
 	}
 	if err != nil {
 		p.Kill()
 	}
 	return p, err
+}
+
+// readToken reads the file that the ready message names, if it names one.
+func (p *Process) readToken() error {
+	file := readyFile.FindStringSubmatch(p.Printed())
+	if file == nil {
+		return nil
+	}
+	path := file[1]
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(p.cmd.Dir, path)
+	}
+	token, err := os.ReadFile(path)
+	p.Token = strings.TrimSpace(string(token))
+	return err
 }
 
 // NewClient returns a client of the server with the publish token and connections of its
