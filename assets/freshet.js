@@ -1,10 +1,7 @@
-// The client of a Freshet server, for its own pages and for pages of other origins:
+// The client of a Freshet server. docs/client.md describes it, and freshet.d.ts has its types:
 //
 //	import { connect } from 'https://events.example/assets/freshet.js';
-//	const s = connect({ topics: ['orders.*'], since: 'last' });
-//	s.on('orders.new', (e) => console.log(e.id, e.json()));
-//
-// It has no dependencies. docs/client.md describes it, freshet.d.ts has the types.
+//	connect({ topics: ['orders.>'] }).on('orders.*.paid', (e) => console.log(e.id, e.json()));
 //
 // A Stream is what a page holds. A Connection reads the server's lines and reconnects. A Share passes the lines that one tab reads to
 // all tabs of the origin. A Credential is the ticket or token of the requests, renewed before it expires.

@@ -85,7 +85,7 @@ func TestClientPackage(t *testing.T) {
 		}
 		err = site{server: server.URL}.runScript(t, block{text: string(bundle)}, printed)
 		if c.url == "" && name != "server" {
-			if err == nil || !strings.Contains(err.Error(), "connect needs the URL of a server") {
+			if err == nil || !strings.Contains(err.Error(), "connect needs a URL") {
 				t.Errorf("a bundle that names no server: %v", err)
 			}
 		} else if err != nil {

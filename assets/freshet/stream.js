@@ -7,14 +7,14 @@ import { watchPage } from './page.js';
 import { matches } from './pattern.js';
 import { Share } from './share.js';
 
-const recent = 5000; // ms: a stream that gets events as young as this has caught up
+const recent = 5000; // ms: the age of events that show that a stream has caught up
 const caughtUpAfter = 250; // ms without an event, after which a stream has caught up too
 const stateShownFor = 5000; // ms until the states resumed and gap become live
 const maxMissingCredentials = 3; // attempts in a row without one, after which another tab leads
 
 const ownEvents = ['state', 'open', 'error', 'gap', 'drain', 'auth-expired'];
 
-/** connect opens a stream. Both arguments are optional: the default URL belongs to the server that this module came from. */
+/** Both arguments are optional. */
 export function connect(url, options) {
 	return typeof url === 'object' && !(url instanceof URL) ? new Stream(url.url, url) : new Stream(url, options);
 }
@@ -30,7 +30,7 @@ export class StreamEvent extends MessageEvent {
 	json() { return JSON.parse(this.data); }
 }
 
-/** Stream is a drop-in for EventSource that gets all types and knows topics. freshet.d.ts describes its public part. */
+/** Stream is a drop-in for EventSource. freshet.d.ts describes its public part. */
 export class Stream extends EventTarget {
 	static CONNECTING = 0;
 	static OPEN = 1;
@@ -355,10 +355,9 @@ export class Stream extends EventTarget {
 	}
 }
 
-/** The module has a server of its own unless it comes from a package or a bundle. */
 function defaultURL() {
-	const { url } = import.meta;
-	if (!/^http.*\/assets\/freshet\/stream\.js$/.test(url)) throw new TypeError('connect needs the URL of a server, such as https://events.example/event');
+	const { url } = import.meta; // of a server, a package or a bundle
+	if (!/^http.*\/assets\/freshet\/stream\.js$/.test(url)) throw new TypeError('connect needs a URL, such as https://events.example/event');
 	return new URL('../../event', url);
 }
 

@@ -195,6 +195,6 @@ test('a gap says where the stream resumes', async (t) => {
 });
 
 test('a module that came from no server needs a URL', () => {
-	assert.throws(() => connect({ topics: ['news'] }), /connect needs the URL of a server/);
-	assert.throws(() => new Stream(), /connect needs the URL of a server/);
+	assert.throws(() => connect({ topics: ['news'] }), /connect needs a URL/);
+	assert.throws(() => new Stream(), /connect needs a URL/);
 });

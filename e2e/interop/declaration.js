@@ -24,6 +24,8 @@ function compare(what, inDeclaration, inModule) {
 	if (!inModule.length) console.log(`${what}: none was found`);
 }
 
+for (const { messageText } of ts.getPreEmitDiagnostics(program, source)) console.log(ts.flattenDiagnosticMessageText(messageText, '\n'));
+
 // Exports.
 const module = await import(pathToFileURL(file));
 const values = exported.filter((symbol) => symbol.flags & ts.SymbolFlags.Value);
