@@ -154,6 +154,8 @@ export class Stream extends EventTarget implements AsyncIterable<StreamEvent> {
 	readonly withCredentials: false;
 	/** The state as the number that an EventSource has: CONNECTING, OPEN or CLOSED. */
 	readonly readyState: 0 | 1 | 2;
+	/** The ID of the open stream in the server's `GET /connections`. Empty on a page of another origin. */
+	readonly id: string;
 	/** The state in words. */
 	readonly state: State;
 	/** More about the state. */
@@ -180,6 +182,8 @@ export class Stream extends EventTarget implements AsyncIterable<StreamEvent> {
 
 	/** Closes the stream for good. */
 	close(): void;
+	/** Sends the next request now, if the stream waits for it. */
+	reconnect(): void;
 
 	/** Gives all further events, and gaps. Ends after `close`, and throws if the server refuses the stream. */
 	[Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined>;

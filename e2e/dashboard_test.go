@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"freshet/app/apptest"
 
@@ -24,7 +26,7 @@ import (
 // The page at GET /, in a browser.
 
 // maxPageBytes is how much the page loads, compressed and without headers: it is for slow networks too.
-const maxPageBytes = 36 << 10
+const maxPageBytes = 44 << 10
 
 // openDashboard opens the page and waits until it is live.
 func openDashboard(tab context.Context, t *testing.T, address string) {
@@ -122,10 +124,17 @@ func TestDashboardStates(t *testing.T) {
 	// The server starts with another log.
 	s.Stop()
 	s = apptest.Start(t, t.TempDir(), s.Addr)
-	eventually(tab, t, words("#state", "gap: The server has a new log"))
 	eventually(tab, t, rowsHave("The server has a new log: events of the one before it are gone."))
 	publish(1)
 	eventually(tab, t, `document.querySelectorAll('#rows .line').length === 5`)
+
+	// A gap stays on the line on top until somebody dismisses it.
+	eventually(tab, t, words("#state", "live"))
+	if text := evaluate[string](tab, t, `document.querySelector('#gap').innerText`); !strings.Contains(text, ": The server has a new log") {
+		t.Errorf("the gap is %q", text)
+	}
+	click(tab, t, "#dismiss")
+	eventually(tab, t, `document.querySelector('#gap').hidden`)
 }
 
 // A server that is full says so, and the page shows it while it waits.
@@ -135,12 +144,22 @@ func TestDashboardBusyServer(t *testing.T) {
 	f := newFront(t, s.URL)
 	tab := openBrowser(t)
 	openDashboard(tab, t, f.URL)
-	f.answer(`{"type":"busy","data":"{\"reason\":\"too_many_connections\",\"retry_ms\":2000}","retry":2000}` + "\n")
+	f.answer(`{"type":"busy","data":"{\"reason\":\"too_many_connections\",\"retry_ms\":600000}","retry":600000}` + "\n")
 	f.cut()
-	eventually(tab, t, words("#state", "server busy (too many connections), reconnecting in"))
-	eventually(tab, t, `document.querySelector('#announcer').textContent === 'server busy (too many connections), reconnecting'`)
+	const reason = "the server is busy: too many connections"
+	eventually(tab, t, words("#state", "reconnecting in"))
+	eventually(tab, t, words("#reason", reason))
+	eventually(tab, t, fmt.Sprintf(`document.querySelector('#announcer').textContent === 'reconnecting, %s'`, reason))
+	if got := evaluate[string](tab, t, `document.title`); got != "reconnecting – freshet" {
+		t.Errorf("the title is %q", got)
+	}
+
+	// Ten minutes are long.
 	f.answer("")
+	eventually(tab, t, words("#act", "retry now"))
+	click(tab, t, "#act")
 	eventually(tab, t, words("#state", "resumed"))
+	eventually(tab, t, `document.querySelector('#act').hidden && document.title === 'freshet'`)
 }
 
 func TestDashboardFeed(t *testing.T) {
@@ -172,11 +191,31 @@ func TestDashboardFeed(t *testing.T) {
 	see("two", `{"n":1,"big":12345678901234567890,"items":[{"sku":"A-17"}]}`)
 	enter(tab, t, "#filter", "TWO")
 	see("two")
+	eventually(tab, t, words("#feed-note", "1 of 3 match"))
+	if got := evaluate[string](tab, t, `[...document.querySelectorAll('#rows mark')].map((m) => m.textContent).join()`); got != "orders.paid,two" {
+		t.Errorf("the filter has marked %q", got)
+	}
 	publish("orders.paid", "another")
 	publish("news", "two, elsewhere")
 	publish("orders.paid", "two again")
 	see("two again", "two")
+	eventually(tab, t, words("#feed-note", "2 of 6 match"))
+
+	// A match far into the data is shown too, across the colours of JSON. A pattern that is none says why and changes nothing.
+	enter(tab, t, "#filter", `:[{"SKU":"a-`)
+	see(`{"n":1,"big":12345678901234567890,"items":[{"sku":"A-17"}]}`)
+	if got := evaluate[string](tab, t, `document.querySelector('#rows .data').textContent + ' ' + [...document.querySelectorAll('#rows .data mark')].map((m) => m.textContent).join('')`); got != `…7890,"items":[{"sku":"A-17"}]} :[{"sku":"A-` {
+		t.Errorf("the row is %s", got)
+	}
+	for pattern, problem := range map[string]string{
+		"orders.*x": "* stands for a whole segment", "orders.>.x": "> stands at the end", "orders..x": "no segment between", "a b": "a topic has no space", "a/b": "a topic has no /",
+	} {
+		enter(tab, t, "#pattern", pattern)
+		eventually(tab, t, words("#problem:not([hidden])", problem))
+		see(`{"n":1,"big":12345678901234567890,"items":[{"sku":"A-17"}]}`)
+	}
 	click(tab, t, "#only")
+	eventually(tab, t, `document.querySelector('#problem').hidden`)
 	see("two again", "two, elsewhere", "another", "three", "two", `{"n":1,"big":12345678901234567890,"items":[{"sku":"A-17"}]}`)
 
 	// A paused feed loses no events.
@@ -184,17 +223,32 @@ func TestDashboardFeed(t *testing.T) {
 	click(tab, t, "#pause")
 	publish("news", "four")
 	publish("news", "five")
-	eventually(tab, t, words("#feed-note", "paused, 2 waiting"))
+	eventually(tab, t, words("#state", "paused"))
+	eventually(tab, t, words("#reason", "2 events waiting"))
 	if diff := gocmp.Diff(before, shown(tab, t)); diff != "" {
 		t.Errorf("while paused, -before +after:\n%s", diff)
 	}
-	click(tab, t, "#pause")
+	click(tab, t, "#act")
 	see(append([]string{"five", "four"}, before...)...)
+	eventually(tab, t, words("#state", "live"))
 
-	// With keys alone: open the oldest row, and replay from a row.
-	evaluate[chromedp.Void](tab, t, `document.querySelector('#rows .line').focus()`)
+	// With keys alone: the third tab reaches the feed. Open the oldest row, and replay from a row.
+	evaluate[chromedp.Void](tab, t, `document.activeElement.blur()`)
 	press(tab, t, "p")
-	eventually(tab, t, words("#feed-note", "paused"))
+	eventually(tab, t, words("#state", "paused"))
+	press(tab, t, "?")
+	eventually(tab, t, `document.querySelector('#help').open`)
+	press(tab, t, kb.Escape)
+	eventually(tab, t, `!document.querySelector('#help').open`)
+	press(tab, t, "p")
+	eventually(tab, t, words("#state", "live"))
+	evaluate[chromedp.Void](tab, t, `document.activeElement.blur(), getSelection().collapse(document.body, 0)`)
+	for range 3 {
+		press(tab, t, "\t")
+	}
+	if !evaluate[bool](tab, t, `document.activeElement === document.querySelector('#rows .line')`) {
+		t.Errorf("three tabs reach %s", evaluate[string](tab, t, `document.activeElement.outerHTML`))
+	}
 	press(tab, t, kb.End)
 	press(tab, t, "\r")
 	eventually(tab, t, `document.querySelector('.detail')`)
@@ -212,26 +266,28 @@ func TestDashboardFeed(t *testing.T) {
 	press(tab, t, kb.ArrowUp)
 	press(tab, t, "r")
 	eventually(tab, t, words("#feed-note", "replay from "+ids[1]))
+	eventually(tab, t, words("#reason", "the feed shows a replay"))
 	see("five", "four", "two again", "two, elsewhere", "another", "three", "two")
 	publish("news", "six")
 	evaluate[chromedp.Void](tab, t, `document.querySelector('#rows .line').focus()`)
 	press(tab, t, kb.Escape)
 	see(append([]string{"six", "five", "four"}, before...)...)
+	evaluate[chromedp.Void](tab, t, `document.querySelector('#tab-connect').click(), document.activeElement.blur()`)
 	press(tab, t, "/")
 	eventually(tab, t, `document.activeElement.id === 'filter' && document.activeElement.value === ''`)
+	press(tab, t, "p") // is a letter here
+	eventually(tab, t, `document.activeElement.value === 'p' && document.querySelector('#state').textContent === 'live'`)
+	press(tab, t, kb.Escape)
+	eventually(tab, t, `document.activeElement.value === ''`)
 
 	// A click on a topic filters the feed, and a second click ends that.
-	eventually(tab, t, `[...document.querySelectorAll('#topics .name')].map((e) => e.textContent).join() === 'news,orders.new,orders.paid'`)
-	click(tab, t, "#topics li:last-child button")
+	const chooseOrdersPaid = `[...document.querySelectorAll('#topics .name')].find((e) => e.textContent === 'orders.paid').click()`
+	evaluate[chromedp.Void](tab, t, chooseOrdersPaid)
 	see("two again", "another", "two")
-	if !evaluate[bool](tab, t, `document.querySelector('#pattern').value === 'orders.paid' && document.querySelector('[aria-pressed=true] .name').textContent === 'orders.paid'`) {
+	if !evaluate[bool](tab, t, `document.querySelector('#pattern').value === 'orders.paid' && document.querySelector('[aria-pressed=true].name').textContent === 'orders.paid'`) {
 		t.Error("the page does not tell which topic is chosen")
 	}
-	eventually(tab, t, `/\d\/s/.test(document.querySelector('#topics .rate').textContent)`)
-
 	// Code that reads the topic.
-	press(tab, t, kb.Escape)
-	click(tab, t, "#topics li:last-child button")
 	click(tab, t, "#tab-connect")
 	texts := evaluate[string](tab, t, `document.querySelector('#snippets').textContent`)
 	for _, want := range []string{
@@ -246,7 +302,7 @@ func TestDashboardFeed(t *testing.T) {
 	click(tab, t, "#snippets button")
 	eventually(tab, t, words("#snippets button", "copied"))
 	click(tab, t, "#tab-feed")
-	click(tab, t, "#topics li:last-child button")
+	evaluate[chromedp.Void](tab, t, chooseOrdersPaid)
 	see(append([]string{"six", "five", "four"}, before...)...)
 
 	// A plot shows its values to keys too.
@@ -257,6 +313,40 @@ func TestDashboardFeed(t *testing.T) {
 	if said := complaints(); len(said) > 0 {
 		t.Errorf("the browser complained:\n%s", strings.Join(said, "\n"))
 	}
+}
+
+// The list of topics begins with the busiest. Their number is that of the log.
+func TestDashboardTopics(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, t.TempDir(), "")
+	tab := openBrowser(t)
+	publish := func(n int, topic string) {
+		t.Helper()
+		for range n {
+			_, err := s.Publish(tab, topic, "", "x", "")
+			must(t, err)
+		}
+	}
+	for i := range 8 {
+		publish(1, fmt.Sprintf("old.%d", i))
+	}
+	publish(50, "alpha") // the page asks for the last 50 events
+	openDashboard(tab, t, s.URL)
+	const names = `[...document.querySelectorAll('#topics .name')].map((e) => e.textContent).join()`
+	eventually(tab, t, names+` === 'alpha'`)
+	eventually(tab, t, words("#topic-count", "9 topics"))
+	eventually(tab, t, words("#topics-note", "1 of 9"))
+	eventually(tab, t, `document.querySelector('#cnt').textContent > 0`) // a second later, events are new
+	publish(1, "beta")
+	publish(3, "gamma")
+	eventually(tab, t, names+` === 'gamma,beta,alpha'`)
+	eventually(tab, t, `/\d\/s/.test(document.querySelector('#topics tbody tr').cells[2].textContent)`)
+	eventually(tab, t, words("#topic-count", "11 topics"))
+	if got := evaluate[string](tab, t, `document.querySelector('#topics [aria-sort=descending]').textContent`); got != "rate" {
+		t.Errorf("topics are sorted by %q", got)
+	}
+	click(tab, t, "#topics th button")
+	eventually(tab, t, names+` === 'alpha,beta,gamma'`)
 }
 
 func TestDashboardPublishing(t *testing.T) {
@@ -273,11 +363,11 @@ func TestDashboardPublishing(t *testing.T) {
 	}
 	enter(tab, t, "[name=data]", "hello")
 	click(tab, t, "#publish-form [type=submit]")
-	eventually(tab, t, words("#published", "not sent: publishing needs the token"))
+	eventually(tab, t, words("#published", "not sent: publishing needs a token"))
 
 	for _, try := range []struct{ token, want string }{{"not-the-token-of-this-server", "not published: "}, {s.Token, "published, id "}} {
 		evaluate[chromedp.Void](tab, t, `document.querySelector('#forget').click()`)
-		enter(tab, t, "[name=token]", try.token)
+		enter(tab, t, "#token-form [name=token]", try.token)
 		click(tab, t, "#token-form button")
 		click(tab, t, "#publish-form [type=submit]")
 		eventually(tab, t, words("#published", try.want))
@@ -321,39 +411,135 @@ func TestDashboardConnections(t *testing.T) {
 	publish("stock")
 
 	click(tab, t, "#tab-connections")
-	eventually(tab, t, words("#connections-note", "Only operators see who reads"))
-	enter(tab, t, "[name=token]", "not-the-token-of-this-server")
+	eventually(tab, t, words("#connections-note", "Only operators see the open streams"))
+	enter(tab, t, "#token-form [name=token]", "not-the-token-of-this-server")
 	click(tab, t, "#token-form button")
 	eventually(tab, t, words("#connections-note", "The server does not accept this token"))
 	click(tab, t, "#forget")
-	enter(tab, t, "[name=token]", s.Token)
+	enter(tab, t, "#token-form [name=token]", s.Token)
 	click(tab, t, "#token-form button")
-	eventually(tab, t, words("#connections-note", "4 streams"))
+	eventually(tab, t, words("#connections-note", "3 streams, and that of this page"))
 
 	column := func(n int, want ...string) {
 		t.Helper()
 		eventually(tab, t, fmt.Sprintf(`[...document.querySelectorAll('#streams tbody tr')].map((row) => row.cells[%d].textContent).join(', ') === %q`, n, strings.Join(want, ", ")))
 	}
-	epoch, _, _ := strings.Cut(ids[0], "-")
-	column(0, ">", "news orders.new", "orders.*", "> counter stats") // newest first
-	column(1, ids[11], epoch+"-0", ids[11], epoch+"-0")
-	column(2, "1", "12", "0", "13")
+	sortBy := func(name string) {
+		t.Helper()
+		evaluate[chromedp.Void](tab, t, fmt.Sprintf(`[...document.querySelectorAll('#streams th button')].find((e) => e.textContent === %q).click()`, name))
+	}
+	// The busiest first. The page's own stream is marked and no reader.
+	column(2, "13", "12", "1", "0")
+	column(0, "> counter stats", "news orders.new", ">", "orders.*")
+	column(1, "0", "0", "12", "12")
+	column(7, "this page", "end", "end", "end")
 	if runtime.GOOS == "linux" {
 		column(4, "parked", "parked", "parked", "parked")
 	}
-	click(tab, t, "#streams th:nth-child(3) button") // sent, in descending order
-	column(2, "13", "12", "1", "0")
-	click(tab, t, "#streams th:nth-child(6) button") // address
-	column(5, "127.0.0.1", "192.0.2.1", "192.0.2.9", "192.0.2.10")
-	click(tab, t, "#streams th:nth-child(6) button")
-	column(5, "192.0.2.10", "192.0.2.9", "192.0.2.1", "127.0.0.1")
-	if got := evaluate[string](tab, t, `document.querySelector('[aria-sort]').getAttribute('aria-sort')`); got != "descending" {
-		t.Errorf("aria-sort %q, want descending", got)
+	eventually(tab, t, words("#readers .value", "3"))
+	eventually(tab, t, `[...document.querySelectorAll('#nodes tbody tr')].map((row) => row.cells[1].textContent).join() === '3'`)
+	if got := evaluate[string](tab, t, `[...document.querySelectorAll('#nodes [aria-sort], #streams [aria-sort]')].map((e) => e.textContent + ' ' + e.ariaSort).join()`); got != "node ascending,sent descending" {
+		t.Errorf("sorted by %s", got)
 	}
+	sortBy("sent")
+	column(2, "0", "1", "12", "13")
+	sortBy("address")
+	column(5, "127.0.0.1", "192.0.2.1", "192.0.2.9", "192.0.2.10")
+	sortBy("address")
+	column(5, "192.0.2.10", "192.0.2.9", "192.0.2.1", "127.0.0.1")
+
+	// Ending asks first, and says what has happened.
 	click(tab, t, `#streams tbody tr button`)
+	column(7, "end it? yes no", "end", "end", "this page")
+	press(tab, t, kb.Escape)
+	column(7, "end", "end", "end", "this page")
+	click(tab, t, `#streams tbody tr button`)
+	click(tab, t, `#streams tbody tr button`) // yes
+	eventually(tab, t, words("#ended", "Ended: news orders.new of 192.0.2.10."))
 	column(5, "192.0.2.9", "192.0.2.1", "127.0.0.1")
-	eventually(tab, t, words("#connections-note", "3 streams"))
-	eventually(tab, t, `document.querySelectorAll('#nodes tbody tr').length === 1`)
+	eventually(tab, t, words("#connections-note", "2 streams, and that of this page"))
+}
+
+// Nodes and streams keep their rows with 25 streams.
+func TestDashboardManyConnections(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, t.TempDir(), "")
+	tab := openBrowser(t)
+	for range 25 {
+		r, err := http.NewRequestWithContext(tab, http.MethodGet, s.URL+"/event?topic=news", nil)
+		must(t, err)
+		answer, err := s.HTTP.Do(r)
+		must(t, err)
+		t.Cleanup(func() { _ = answer.Body.Close() }) // only read from
+	}
+	openDashboard(tab, t, s.URL+"/#token="+s.Token)
+	click(tab, t, "#tab-connections")
+	eventually(tab, t, words("#connections-note", "25 streams, and that of this page"))
+	if small := evaluate[[]string](tab, t, `[...document.querySelectorAll('#connections tr')].filter((row) => row.getBoundingClientRect().height < 20).map((row) => row.textContent)`); len(small) > 0 {
+		t.Errorf("%d rows have no room: %q", len(small), small)
+	}
+	if !evaluate[bool](tab, t, `document.querySelector('#nodes tbody tr').getBoundingClientRect().bottom < innerHeight / 2`) {
+		t.Error("the nodes are out of sight")
+	}
+}
+
+// A token that may read some topics gets these, and true sentences about the rest.
+func TestDashboardRights(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, t.TempDir(), "", "--jwt-secret", jwtSecret, "--anonymous=", "--publish-token", strings.Repeat("p", 32))
+	publisher := strings.Repeat("p", 32)
+	tab := openBrowser(t)
+	publish := func(topic, data string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(tab, http.MethodPost, s.URL+"/event/"+topic, strings.NewReader(data))
+		must(t, err)
+		r.Header.Set("Authorization", "Bearer "+publisher)
+		answer, err := s.HTTP.Do(r)
+		must(t, err)
+		must(t, answer.Body.Close())
+		if answer.StatusCode != http.StatusCreated {
+			t.Fatalf("publish: %d", answer.StatusCode)
+		}
+	}
+	publish("orders.new", "one")
+	publish("secret", "two")
+
+	// Without a token, the page says how to enter one.
+	do(tab, t, chromedp.Navigate(s.URL))
+	eventually(tab, t, words("#state", "not allowed to read"))
+	eventually(tab, t, words("#feed-empty-text", "Reading needs a token here."))
+	if text := evaluate[string](tab, t, `document.body.innerText`); strings.Contains(text, "Nothing published") || strings.Contains(text, "Waiting for") || strings.Contains(text, "appears with") {
+		t.Errorf("the page says false things:\n%s", text)
+	}
+	use := func(token string) {
+		t.Helper()
+		enter(tab, t, "#read-form [name=token]", token)
+		click(tab, t, "#read-form button")
+	}
+	use("not-the-token-of-this-server")
+	eventually(tab, t, words("#feed-empty-text", "The server refuses the token"))
+	use(mint(t, time.Hour, "orders.new", "orders.*"))
+	eventually(tab, t, words("#state", "live"))
+	eventually(tab, t, rowsHave("one"))
+	eventually(tab, t, words("#topics-note", "that this page may read"))
+	eventually(tab, t, words("#log .total", "2 events")) // figures come too
+	eventually(tab, t, `document.querySelector('#cnt').textContent > 0`)
+	publish("secret", "three")
+	publish("orders.new", "four")
+	eventually(tab, t, rowsHave("four"))
+	if got := shown(tab, t); len(got) != 2 {
+		t.Errorf("shown are %q", got)
+	}
+	click(tab, t, "#tab-connections")
+	eventually(tab, t, words("#connections-note", "Only operators see the open streams, and this token is not that of an operator"))
+
+	// The publish token shows everything, without a reload.
+	click(tab, t, "#forget")
+	enter(tab, t, "#token-form [name=token]", publisher)
+	click(tab, t, "#token-form button")
+	eventually(tab, t, words("#connections-note", "0 streams, and that of this page"))
+	publish("secret", "five")
+	eventually(tab, t, rowsHave("five"))
 }
 
 // The page is small, fits 360 pixels, does not shift while figures grow, and is accessible.
@@ -370,6 +556,23 @@ func TestDashboardPage(t *testing.T) {
 	}
 	openDashboard(tab, t, s.URL+"/#token="+s.Token)
 	eventually(tab, t, words("#log-bytes, #log .value", "0")+` === false && document.querySelectorAll('#rows .line').length === 30`)
+
+	if top := evaluate[float64](tab, t, `document.querySelector('#rows').getBoundingClientRect().top`); top > 300 {
+		t.Errorf("at 1280×900 the feed begins at %v", top)
+	}
+	const inSight = `[...document.querySelectorAll('#rows .line')].filter((line) => line.getBoundingClientRect().bottom <= innerHeight).length`
+	if rows := evaluate[int](tab, t, inSight); rows < 25 {
+		t.Errorf("at 1280×900 the feed shows %d rows", rows)
+	}
+	if !evaluate[bool](tab, t, `[...document.querySelectorAll('#rows .data')].every((data) => data.querySelector('.string') && data.querySelector('.key'))`) {
+		t.Error("the JSON has no colours")
+	}
+	if fields := evaluate[[]string](tab, t, `[...document.querySelectorAll('input, textarea')].filter((e) => e.placeholder || e.value).map((e) => e.outerHTML)`); len(fields) > 0 {
+		t.Errorf("these fields do not look empty: %q", fields)
+	}
+	if got := evaluate[string](tab, t, `(({ textContent, title }) => textContent + ' ' + title)(document.querySelector('#rows .id'))`); !regexp.MustCompile(`^30 [a-z0-9]+-30$`).MatchString(got) {
+		t.Errorf("the ID and its title are %q", got)
+	}
 
 	size := evaluate[int](tab, t, `performance.getEntriesByType('navigation').concat(performance.getEntriesByType('resource'))
 		.filter((e) => !e.name.includes('/event')).reduce((sum, e) => sum + e.encodedBodySize, 0)`)

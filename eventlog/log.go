@@ -203,6 +203,7 @@ func streamConfig(base jetstream.StreamConfig, cfg Config) jetstream.StreamConfi
 type State struct {
 	First, Last uint64 // sequences of the first kept event and of the last appended one; First is Last+1 if none is kept
 	Events      uint64
+	Topics      uint64 // that have events
 	Bytes       uint64
 }
 
@@ -217,7 +218,7 @@ func (l *Log) State(ctx context.Context) (State, error) {
 
 func stateOf(info *jetstream.StreamInfo) State {
 	s := info.State
-	return State{First: max(s.FirstSeq, 1), Last: s.LastSeq, Events: s.Msgs, Bytes: s.Bytes}
+	return State{First: max(s.FirstSeq, 1), Last: s.LastSeq, Events: s.Msgs, Topics: s.NumSubjects, Bytes: s.Bytes}
 }
 
 func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {

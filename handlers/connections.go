@@ -26,10 +26,12 @@ type connectionJSON struct {
 	Node    string   `json:"node,omitempty"`
 }
 
+func connectionID(s *stream.Stream) string { return strconv.FormatUint(s.ID(), 36) }
+
 func newConnectionJSON(s *stream.Stream, node string) connectionJSON {
 	i := s.Info()
 	return connectionJSON{
-		ID: strconv.FormatUint(i.ID, 36), Topics: i.Topics, Since: i.From.String(), Events: i.Sent, Lag: i.Lag, State: i.State,
+		ID: connectionID(s), Topics: i.Topics, Since: i.From.String(), Events: i.Sent, Lag: i.Lag, State: i.State,
 		Address: i.Address, Seconds: i.Open.Round(time.Millisecond).Seconds(), Node: node,
 	}
 }

@@ -16,6 +16,9 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
+// streamHeader tells a client the ID of its stream in GET /connections.
+const streamHeader = "Freshet-Stream"
+
 // streamEvents serves GET /event and GET /event/{topic}.
 func (h *Handlers) streamEvents(c *gin.Context) {
 	s, err := h.openStream(c)
@@ -34,6 +37,7 @@ func (h *Handlers) streamEvents(c *gin.Context) {
 			record.Add(s.ClosingAttrs(loop.Reason())...)
 		}
 	}()
+	c.Header(streamHeader, connectionID(s))
 	stream.OpenResponse(c.Writer, s.Format())
 	c.Writer = streamWriter{c.Writer}
 	c.Stream(func(io.Writer) bool { return loop.Step(c.Request.Context()) })

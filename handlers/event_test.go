@@ -222,10 +222,11 @@ func TestStatsAreForThoseWhoAsk(t *testing.T) {
 			Rate        float64  `json:"published_per_s"`
 			P99         *float64 `json:"latency_p99_ms"`
 			LogEvents   int      `json:"log_events"`
+			Topics      int
 			Memory      int      `json:"memory_bytes"`
 		}
 		must(t, json.Unmarshal([]byte(f.Data), &got))
-		if got.Node != "n1" || got.Connections != 1 || got.Published != 1 || got.Rate != 0.5 || got.P99 == nil || got.LogEvents != 1 || got.Memory == 0 {
+		if got.Node != "n1" || got.Connections != 1 || got.Published != 1 || got.Rate != 0.5 || got.P99 == nil || got.LogEvents != 1 || got.Topics != 1 || got.Memory == 0 {
 			t.Errorf("stats %s", f.Data)
 		}
 		if f.ID != "10-1" {

@@ -32,6 +32,7 @@ type nodeStats struct {
 	P99        *float64 `json:"latency_p99_ms"`  //
 	LogBytes   uint64   `json:"log_bytes"`       // on disk
 	LogEvents  uint64   `json:"log_events"`      //
+	Topics     uint64   `json:"topics"`          // that have events in the log
 	Memory     uint64   `json:"memory_bytes"`    // that the Go runtime has from the system
 	Parked     int      `json:"parked"`          // connections without a goroutine
 	Goroutines int      `json:"goroutines"`      //
@@ -73,7 +74,7 @@ func (h *Handlers) runStats(ctx context.Context) error {
 			return fmt.Errorf("%w while the server was running: start the server again", err)
 		}
 		if err == nil {
-			f.LogBytes, f.LogEvents = state.Bytes, state.Events
+			f.LogBytes, f.LogEvents, f.Topics = state.Bytes, state.Events, state.Topics
 		}
 		text, err := json.Marshal(f)
 		if err != nil {

@@ -15,9 +15,11 @@ const (
 	StateParked     = "parked"
 )
 
+// ID identifies the stream among those of its registry.
+func (s *Stream) ID() uint64 { return s.id }
+
 // Info describes an open stream.
 type Info struct {
-	ID      uint64
 	Topics  []string
 	From    event.ID      // the cursor that it started from
 	Sent    uint64        // events of the log
@@ -30,7 +32,7 @@ type Info struct {
 // Info describes the stream as it is now.
 func (s *Stream) Info() Info {
 	i := Info{
-		ID: s.id, Topics: s.topics(), From: s.from, Sent: s.sub.Sent(), Lag: s.sub.Lag(),
+		Topics: s.topics(), From: s.from, Sent: s.sub.Sent(), Lag: s.sub.Lag(),
 		State: StateLive, Address: s.address.String(), Open: s.registry.Now() - s.opened,
 	}
 	if s.address.IsSingleIP() {

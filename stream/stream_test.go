@@ -268,7 +268,7 @@ func TestLimitsAndDrain(t *testing.T) {
 		if got := strings.Join(infos, " "); got != "2001:db8::/64 192.0.2.1" {
 			t.Errorf("the newest are of %s", got)
 		}
-		if id := second.Info().ID; b.Find(id) != second || b.Find(id+100) != nil {
+		if id := second.ID(); b.Find(id) != second || b.Find(id+100) != nil {
 			t.Error("streams are not found by their IDs")
 		}
 		second.Close(stream.Gone)

@@ -1,44 +1,44 @@
 // The open streams, for operators. The page asks for them while the view is visible.
 
+import { explain, request } from './access.js';
 import { $, button, element, write } from './dom.js';
-import { age, bytes, group, here, plural, rate, span } from './format.js';
+import { age, bytes, group, plural, rate, span } from './format.js';
+import { shortID } from './row.js';
+import { Table } from './table.js';
 import { onTokenChange, token } from './token.js';
 
 const pollPause = 2000; // ms
 const maxRows = 500;
-const columns = [
-	['topics', (c) => c.topics.join(' ') || 'all'],
-	['since', (c) => c.since || 'now', (c) => c.since],
-	['sent', (c) => group(c.events), (c) => c.events, true],
-	['lag', (c) => group(c.lag), (c) => c.lag, true],
-	['state', (c) => c.state],
-	['address', (c) => c.address],
-	['open for', (c) => age(c.seconds, 1), (c) => c.seconds, true],
-	['node', (c) => c.node ?? ''],
-];
-const nodeCells = (n) => [
-	n.node, group(n.connections), rate(n.published_per_s).join(' '), rate(n.delivered_per_s).join(' '),
-	Number.isFinite(n.latency_p99_ms) ? span(n.latency_p99_ms).join(' ') : '–', bytes(n.memory_bytes).join(' '), age(n.uptime_s),
-].map((text, i) => element('td', i ? 'number' : '', text));
-const compareNaturally = new Intl.Collator('en', { numeric: true }).compare;
 
-/** Connections fills the view while that is visible. */
+const streamColumns = [
+	{ name: 'topics', text: (c) => c.topics.join(' ') || 'all', title: (c) => c.topics.join(' ') },
+	{ name: 'since', text: (c) => shortID(c.since) || 'now', value: (c) => c.since, title: (c) => c.since },
+	{ name: 'sent', text: (c) => group(c.events), value: (c) => c.events, isNumber: true },
+	{ name: 'lag', text: (c) => group(c.lag), value: (c) => c.lag, isNumber: true, className: 'lag' },
+	{ name: 'state', text: (c) => c.state },
+	{ name: 'address', text: (c) => c.address, title: (c) => c.address },
+	{ name: 'open for', text: (c) => age(c.seconds, 1), value: (c) => c.seconds, isNumber: true },
+];
+const nodeColumns = [
+	{ name: 'node', text: (n) => n.node, title: (n) => n.node },
+	{ name: 'readers', text: (n) => group(n.readers), value: (n) => n.readers, isNumber: true },
+	{ name: 'in', text: (n) => rate(n.published_per_s).join(' '), value: (n) => n.published_per_s, isNumber: true },
+	{ name: 'out', text: (n) => rate(n.delivered_per_s).join(' '), value: (n) => n.delivered_per_s, isNumber: true },
+	{ name: 'p99', text: (n) => (Number.isFinite(n.latency_p99_ms) ? span(n.latency_p99_ms).join(' ') : '–'), value: (n) => n.latency_p99_ms ?? -1, isNumber: true },
+	{ name: 'memory', text: (n) => bytes(n.memory_bytes).join(' '), value: (n) => n.memory_bytes, isNumber: true },
+	{ name: 'up', text: (n) => age(n.uptime_s), value: (n) => n.uptime_s, isNumber: true },
+];
+
+/** Connections fills the view while that is visible. own returns the IDs of the page's streams, and their node. */
 export class Connections {
-	#rows = new Map(); // by ID
-	#list = [];
-	#sortColumn = null; // null: newest first, as the server sends them
-	#isDescending = false;
+	#own;
+	#nodes = new Table($('nodes'), nodeColumns, 'node');
+	#streams = new Table($('streams'), [...streamColumns, { make: (c, cell) => this.#offerEnd(c, cell) }], 'sent');
 	#isVisible = false;
 	#timer = 0;
 
-	constructor() {
-		const head = $('streams').tHead.rows[0];
-		for (const [i, [name,,, number]] of columns.entries()) {
-			const th = element('th', number ? 'number' : '', button(name, () => this.#sortBy(i)));
-			th.scope = 'col';
-			head.append(th);
-		}
-		head.append(element('td'));
+	constructor(own) {
+		this.#own = own;
 		onTokenChange(() => this.#refresh());
 		document.addEventListener('visibilitychange', () => this.#refresh());
 	}
@@ -51,81 +51,82 @@ export class Connections {
 	async #refresh() {
 		clearTimeout(this.#timer);
 		if (!this.#isVisible || document.hidden) return;
-		const [note, list, nodes = []] = await fetchConnections();
+		const [note, answer] = await fetchConnections();
 		if (!this.#isVisible) return;
-		write($('connections-note'), note);
+		const { connections: list = [], nodes = [], total = 0 } = answer ?? {};
+		const own = this.#own();
+		const ours = list.filter((c) => this.#isOurs(c)).length;
+		write($('connections-note'), note || describe(list, nodes, total - ours, ours));
 		$('nodes').hidden = !nodes.length;
-		$('nodes').tBodies[0].replaceChildren(...nodes.map((n) => element('tr', '', ...nodeCells(n))));
-		$('streams').hidden = !list?.length;
-		if (list) {
-			this.#list = list;
-			this.#draw();
-		}
+		$('streams').hidden = !list.length;
+		// Nodes may have one name, so their order is part of the key.
+		this.#nodes.draw(nodes.map((n, i) => ({ ...n, key: `${n.node} ${i}`, readers: n.connections - (n.node === own.node ? own.ids.length : 0) })));
+		const rows = this.#streams.draw(list.map((c) => ({ ...c, key: c.id })));
+		for (const c of list) rows.get(c.id).dataset.state = c.state;
 		clearTimeout(this.#timer);
-		if (token()) this.#timer = setTimeout(() => this.#refresh(), pollPause);
+		if (answer) this.#timer = setTimeout(() => this.#refresh(), pollPause);
 	}
 
-	#sortBy(i) {
-		this.#isDescending = this.#sortColumn === i ? !this.#isDescending : columns[i][3] ?? false;
-		this.#sortColumn = i;
-		for (const [j, th] of [...$('streams').tHead.rows[0].cells].entries()) {
-			if (j === i) th.setAttribute('aria-sort', this.#isDescending ? 'descending' : 'ascending');
-			else th.removeAttribute('aria-sort');
+	// Two nodes may use one ID.
+	#isOurs({ id, node }) {
+		const own = this.#own();
+		return own.ids.includes(id) && (node ?? own.node) === own.node;
+	}
+
+	// Ending asks first, because a click hits the wrong row easily.
+	#offerEnd(c, cell) {
+		const { id, topics, address } = c;
+		cell.className = 'number';
+		if (this.#isOurs(c)) {
+			cell.append(element('span', 'own', 'this page'));
+			return;
 		}
-		this.#draw();
-	}
-
-	#draw() {
-		const list = [...this.#list], body = $('streams').tBodies[0], [, text, value = text] = columns[this.#sortColumn] ?? [];
-		if (text) list.sort((a, b) => (compareNaturally(value(a), value(b))) * (this.#isDescending ? -1 : 1));
-		const ids = new Set(list.map((c) => c.id));
-		for (const [id, row] of this.#rows) if (!ids.has(id)) this.#removeRow(id, row);
-		for (const [at, c] of list.entries()) {
-			const row = this.#rows.get(c.id) ?? this.#addRow(c.id);
-			for (const [i, [, words]] of columns.entries()) write(row.cells[i], words(c));
-			row.dataset.state = c.state;
-			if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null);
-		}
-	}
-
-	#removeRow(id, row) {
-		row.remove();
-		this.#rows.delete(id);
-	}
-
-	#addRow(id) {
-		const row = element('tr');
-		for (const [, , , number] of columns) row.append(element('td', number ? 'number' : ''));
-		const end = button('end', async () => {
-			end.disabled = true;
-			const answer = await request(`connections/${encodeURIComponent(id)}`, 'DELETE');
-			end.disabled = false;
-			// 404: the stream has ended meanwhile.
-			if (answer?.ok || answer?.status === 404) this.#removeRow(id, row);
-			else write($('connections-note'), `not ended: ${await explain(answer)}`);
+		const stream = `${topics.join(' ') || 'all topics'} of ${address}`;
+		const offer = button('end', () => {
+			cell.replaceChildren('end it? ', yes, ' ', no);
+			yes.focus();
 		});
-		end.setAttribute('aria-label', `end stream ${id}`);
-		row.append(element('td', '', end));
-		this.#rows.set(id, row);
-		return row;
+		const keep = () => {
+			cell.replaceChildren(offer);
+			offer.focus();
+		};
+		// Where the button was there is "no": a double click ends nothing.
+		const yes = button('yes', async () => {
+			yes.disabled = no.disabled = true;
+			const answer = await request(`connections/${encodeURIComponent(id)}`, 'DELETE');
+			yes.disabled = no.disabled = false;
+			if (answer?.ok) write($('ended'), `Ended: ${stream}. The server told the client to reconnect.`);
+			else if (answer?.status === 404) write($('ended'), `Not ended: ${stream} had closed already.`);
+			else write($('ended'), `Not ended: ${stream}. ${await explain(answer)}`);
+			keep();
+			offer.blur();
+			this.#refresh();
+		});
+		const no = button('no', keep);
+		offer.setAttribute('aria-label', `end ${stream}`);
+		yes.setAttribute('aria-label', `yes, end ${stream}`);
+		cell.addEventListener('keydown', (e) => {
+			if (e.key !== 'Escape' || !yes.isConnected) return;
+			e.stopPropagation();
+			keep();
+		});
+		cell.append(offer);
 	}
 }
-
-const request = (path, method = 'GET') => fetch(here(path), { method, headers: { Authorization: `Bearer ${token()}` }, signal: AbortSignal.timeout(10_000) }).catch(() => null);
 
 async function fetchConnections() {
-	if (!token()) return ['Only operators see who reads: enter the publish token under publish.', []];
+	if (!token()) return ['Only operators see the open streams, and can end them. Enter the token of an operator under publish.', null];
 	const answer = await request(`connections?limit=${maxRows}`);
-	if (!answer?.ok) return [await explain(answer), answer ? [] : null];
-	const { total, connections: list, nodes } = await answer.json();
-	if (!list.length) return ['No stream is open.', list, nodes];
-	const newest = total > list.length ? `the newest ${group(list.length)} of ` : '';
-	return [`${newest}${plural(total, 'stream')}${nodes.length > 1 ? ` of node ${list[0].node}` : ''}`, list, nodes];
+	if (answer?.ok) return ['', await answer.json()];
+	const reason = await explain(answer);
+	if (answer?.status === 401) return [`The server does not accept this token: ${reason}`, null];
+	if (answer?.status !== 403) return [`No list: ${reason}.`, null];
+	return [`Only operators see the open streams, and this token is not that of an operator: ${reason}. Feed, topics and figures are not affected.`, null];
 }
 
-async function explain(answer) {
-	if (!answer) return 'the server cannot be reached';
-	if (answer.status === 401 || answer.status === 403) return 'The server does not accept this token: forget it under publish.';
-	const body = await answer.json().catch(() => null);
-	return body?.error?.message ?? `the server answered ${answer.status}`;
+// readers are the streams that are not ours.
+function describe(list, nodes, readers, ours) {
+	const newest = readers + ours > list.length ? `The newest ${group(list.length)} of ` : '';
+	const where = nodes.length > 1 && list.length ? ` on node ${list[0].node}` : '';
+	return `${newest}${plural(readers, 'stream')}${where}${ours ? ', and that of this page' : ''}`;
 }

@@ -1,13 +1,13 @@
 // The feed: the newest events, newest first. It is bounded, and drawn once a frame.
 
-import { element } from './dom.js';
-import { matches } from '../freshet.js';
+import { Filter } from './filter.js';
 import { details, fillRow, noticeRow } from './row.js';
 
 const maxRows = 500;
 const maxEvents = 5000;
 const maxCharacters = 16 << 20; // bounds the page's memory when payloads are large
-const spareRows = 20; // below those in sight
+const rowHeight = 22; // CSS pixels, at least
+const spareRows = 10; // below those in sight
 const maxAnimated = 4; // rows in a frame
 
 // Bounded is a queue that drops its oldest items.
@@ -50,8 +50,8 @@ export class Feed {
 	#openRows = new Set();
 	#tabStop = null; // the row that the Tab key reaches
 	#replayed = null; // events shown in place of what is kept
-	#text = '';
-	#pattern = '';
+	#filter = new Filter();
+	#matching = 0; // of the events that the filter has looked at
 
 	constructor(list, row, onChange, actions) {
 		[this.#list, this.#row, this.#onChange, this.#actions] = [list, row, onChange, actions];
@@ -71,9 +71,12 @@ export class Feed {
 
 	get paused() { return this.#isPaused || this.#openRows.size > 0 || this.#replayed !== null; }
 	get replaying() { return this.#replayed !== null; }
+	get isOpen() { return this.#openRows.size > 0; }
 	get waiting() { return this.#waitingCount; }
-	get pattern() { return this.#pattern; }
-	get filtered() { return this.#pattern !== '' || this.#text !== ''; }
+	get pattern() { return this.#filter.pattern; }
+	get filtered() { return this.#filter.isSet; }
+	get matching() { return this.#matching; }
+	get size() { return (this.#replayed ?? this.#kept.items).length; }
 	get empty() { return this.#kept.items.length === 0 && this.#waitingCount === 0; }
 	get blank() { return this.#shown.items.length === 0; }
 
@@ -107,23 +110,21 @@ export class Feed {
 	}
 
 	/** filter shows the events of matching topics that have the text in topic, type or data. */
-	filter({ pattern = this.#pattern, text = this.#text }) {
-		[this.#pattern, this.#text] = [pattern.trim(), text.trim().toLowerCase()];
+	filter(change) {
+		this.#filter.set(change);
 		this.#openRows.clear();
 		this.#shown = new Bounded(maxRows);
 		const focused = this.#list.contains(document.activeElement);
 		this.#list.replaceChildren();
-		this.#addRows((this.#replayed ?? this.#kept.items).filter((item) => this.#matches(item)), false, true);
+		const matching = (this.#replayed ?? this.#kept.items).filter((item) => this.#matches(item));
+		this.#matching = matching.length;
+		this.#addRows(matching, false);
 		this.#list.scrollTop = 0;
 		if (focused) (this.#tabStop ?? this.#list).focus();
 		this.#schedule();
 	}
 
-	#matches(item) {
-		if (item.note) return true;
-		if (this.#pattern && !matches(this.#pattern, item.topic)) return false;
-		return !this.#text || [item.topic, item.type, item.data].some((s) => s.toLowerCase().includes(this.#text));
-	}
+	#matches(item) { return item.note !== undefined || this.#filter.matches(item); }
 
 	#schedule() {
 		if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#draw());
@@ -139,32 +140,36 @@ export class Feed {
 				const from = this.#kept.items.findLast((item) => item.id)?.id;
 				arrived.unshift({ note: 'More events came than the page keeps: the others are in the log.', time: new Date(), from, size: 200 });
 			}
-			for (const item of arrived) this.#kept.push(item);
+			const gone = arrived.flatMap((item) => this.#kept.push(item));
+			const matching = arrived.filter((item) => this.#matches(item));
+			this.#matching += matching.length - (this.filtered ? gone.filter((item) => this.#matches(item)) : gone).length;
 			// Rows out of sight cost time in each frame.
-			this.#shown.max = this.#list.scrollTop > 0 ? maxRows : Math.ceil(innerHeight / 24) + spareRows;
-			this.#addRows(arrived.filter((item) => this.#matches(item)), arrived.length < maxAnimated);
+			this.#shown.max = this.#list.scrollTop > 0 ? maxRows : Math.ceil(innerHeight / rowHeight) + spareRows;
+			this.#addRows(matching, arrived.length < maxAnimated);
 		}
 		this.#onChange();
 	}
 
 	// Adds rows on top. Only single arrivals are animated.
-	#addRows(items, animates, coloursJSON = animates) {
+	#addRows(items, animates) {
 		const rows = document.createDocumentFragment(), focused = this.#tabStop === document.activeElement;
 		for (const item of items.slice(-this.#shown.max)) {
-			const li = this.#makeRow(item, coloursJSON);
+			const li = this.#makeRow(item);
 			if (animates) li.className += ' new';
 			rows.prepend(li);
 			for (const gone of this.#shown.push({ li, size: item.size })) gone.li.remove();
 		}
 		this.#list.prepend(rows);
-		if (this.#tabStop?.isConnected) return;
+		if (this.#tabStop?.isConnected && this.#list.contains(document.activeElement)) return;
 		this.#setTabStop(this.#list.querySelector('.line'));
 		if (focused) this.#tabStop?.focus({ preventScroll: true });
 	}
 
-	#makeRow(item, coloursJSON) {
+	#makeRow(item) {
 		const today = new Date();
-		return item.note ? noticeRow(item, today, this.#actions) : fillRow(this.#row.content.firstElementChild.cloneNode(true), item, today, coloursJSON);
+		if (item.note) return noticeRow(item, today, this.#actions);
+		if (item.type !== item.topic) this.#list.parentElement.classList.add('typed'); // shows the column
+		return fillRow(this.#row.content.firstElementChild.cloneNode(true), item, today, this.#filter);
 	}
 
 	// Adds the older rows when the user looks for them.
@@ -172,7 +177,7 @@ export class Feed {
 		const shown = this.#shown.items;
 		if (this.#replayed || shown.length === maxRows) return;
 		const older = this.#kept.items.filter((item) => this.#matches(item)).slice(-maxRows, -shown.length || undefined);
-		const rows = older.map((item) => ({ li: this.#makeRow(item, true), size: item.size }));
+		const rows = older.map((item) => ({ li: this.#makeRow(item), size: item.size }));
 		this.#shown = new Bounded(maxRows);
 		for (const row of [...rows, ...shown]) this.#shown.push(row);
 		this.#list.append(...rows.map(({ li }) => li).reverse());

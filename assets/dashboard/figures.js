@@ -21,14 +21,28 @@ for (const c of columns) {
 	c.values = $(c.id).querySelectorAll('.value');
 }
 
+// The Tab key reaches one plot. The arrow keys up and down go to the others.
+const plots = columns.map(({ id }) => $(id).querySelector('.plot'));
+plots[0].tabIndex = 0;
+for (const [i, plot] of plots.entries()) {
+	plot.addEventListener('keydown', (e) => {
+		const to = plots.at((i + ({ ArrowUp: -1, ArrowDown: 1 }[e.key] ?? 0)) % plots.length);
+		if (to === plot) return;
+		e.preventDefault();
+		[plot.tabIndex, to.tabIndex] = [-1, 0];
+		to.focus();
+	});
+}
+
 // Marks one time on all plots.
 function markAll(time) {
 	marked = time;
 	for (const { plot } of columns) plot.mark(time);
 }
 
-/** showStats writes the figures. A missing one is a dash. */
-export function showStats(s) {
+/** showStats writes the figures. A missing one is a dash. The page's own streams are no readers. */
+export function showStats(stats, ownStreams) {
+	const s = { ...stats, connections: Math.max(0, stats.connections - ownStreams) };
 	const now = Date.now();
 	const point = { time: now, node: s.node };
 	for (const { keys, values, format } of columns) {
@@ -41,7 +55,7 @@ export function showStats(s) {
 	points.push(point);
 	while (points[0].time < now - past) points.shift();
 	const writeTotal = (id, text) => write($(id).querySelector('.total'), text);
-	writeTotal('readers', s.parked ? `${group(s.parked)} parked` : `node ${s.node}`);
+	writeTotal('readers', 'and you');
 	writeTotal('in', `${short(s.published).join(' ').trim()} in all`);
 	writeTotal('out', `${short(s.delivered).join(' ').trim()} in all`);
 	writeTotal('log', plural(s.log_events, 'event'));

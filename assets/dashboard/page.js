@@ -1,39 +1,60 @@
 // Wires the page. One stream of the client module brings everything that it shows.
 
 import { connect } from '../freshet.js';
+import { wireToken } from './access.js';
 import { $, copy, copyByButton, element, stored, write } from './dom.js';
 import { Feed } from './feed.js';
 import { drawPlots, showStats } from './figures.js';
+import { problemOf } from './filter.js';
 import { curl, group, plural } from './format.js';
 import { wirePublishing } from './publish.js';
 import { replay } from './replay.js';
 import { gapSentence } from './row.js';
 import { snippets } from './snippets.js';
+import { Status } from './status.js';
 import { onTokenChange, token } from './token.js';
 import { Topics } from './topics.js';
+import { wireKeys, wireViews } from './views.js';
 
 const root = document.documentElement;
 const catchUpTime = 400; // ms in which a stream that opened sends older events
 
-let stream, opened = Infinity, withToken = false;
+let stream, statsStream = null, opened = Infinity, stats = null;
+let withToken = false; // the page reads without the token where it can
+let isLimited = false; // it may not read all topics
 let missed = 0; // events that the last reconnection caught up
 
+// Opens the stream. If the server refuses all topics, the page asks for those that it may read: a stream without topics. The figures
+// then need another stream.
 function open() {
-	stream = connect({ topics: ['>', 'counter', 'stats'], since: stream?.lastEventId || '-50', ...(withToken && { token: token() }) });
+	stream?.close();
+	statsStream?.close();
+	const credential = withToken && { token: token() };
+	const own = stream = connect({ topics: isLimited ? [] : ['>', 'counter', 'stats'], since: stream?.lastEventId || '-50', ...credential });
+	statsStream = isLimited ? connect({ topics: ['stats'], share: false, ...credential }) : null;
+	(statsStream ?? stream).on('stats', (e) => {
+		stats = e.json();
+		showStats(stats, statsStream ? 2 : 1);
+	});
 	stream.on('counter', (e) => writeCount(e.data));
-	stream.on('stats', (e) => showStats(e.json()));
 	stream.on('>', ({ id, topic, type, time, data }) => {
 		const isLive = performance.now() - opened > catchUpTime;
 		topics.count({ topic, type, time }, isLive);
 		feed.add({ id, topic, type, time, data });
 	});
 	stream.on('open', () => { opened = performance.now(); });
-	stream.on('gap', (e) => feed.add({ note: gapSentence(e.json()), time: new Date() }));
+	stream.on('gap', (e) => {
+		const sentence = gapSentence(e.json());
+		feed.add({ note: sentence, time: new Date() });
+		status.addGap(sentence);
+	});
 	stream.on('drain', () => feed.add({ note: 'The server is closing this stream.', time: new Date() }));
 	stream.on('state', (change) => {
-		// The page reads without the token where it can.
-		if (change.state === 'closed' && [401, 403].includes(change.status) && !withToken && token()) {
-			withToken = true;
+		if (stream !== own) return;
+		if (change.state === 'closed' && [401, 403].includes(change.status)) {
+			if (!withToken && token()) withToken = true;
+			else if (!isLimited) isLimited = true;
+			else return status.show(stream, feed);
 			return open();
 		}
 		if (change.state === 'resumed') missed = change.events;
@@ -41,30 +62,8 @@ function open() {
 			feed.add({ note: `Resumed, ${plural(missed, 'event')} caught up.`, time: new Date() });
 			missed = 0;
 		}
-		showState(true);
+		status.show(stream, feed);
 	});
-}
-
-// Returns the state in plain words, and the kind of state that the style sheet shows.
-function describeState() {
-	const { state, detail } = stream, wait = Math.ceil((detail.until - Date.now()) / 1000);
-	switch (state) {
-	case 'connecting': return ['connecting…', 'connecting'];
-	case 'reconnecting': return [(detail.busy ? `server busy (${detail.busy.replaceAll('_', ' ')}), ` : '') + (wait > 0 ? `reconnecting in ${wait} s` : 'reconnecting…'), 'waiting'];
-	case 'resumed': return [detail.events ? `resumed, ${plural(detail.events, 'event')} caught up` : 'resumed, nothing missed', 'live'];
-	case 'gap': return [`gap: ${gapSentence(detail.gap).split(':')[0]}`, 'waiting'];
-	case 'auth-expired': return ['the right to read has ended', 'refused'];
-	case 'closed': return [`not allowed to read: ${detail.reason}`, 'refused'];
-	}
-	return ['live', 'live'];
-}
-
-function showState(changed) {
-	const [text, kind] = describeState();
-	write($('state'), text);
-	$('state').dataset.state = root.dataset.state = kind;
-	// A screen reader speaks this: once for each state, not once a second.
-	if (changed) write($('announcer'), stream.state === 'reconnecting' ? text.replace(/…| in \d+ s$/, '') : text);
 }
 
 // The element's text is the plain count. The style sheet puts space between the thousands.
@@ -74,9 +73,10 @@ function writeCount(data) {
 
 const actions = {
 	curl: async (event, button) => (button ? copyByButton(button, curl(event)) : showNote(`${await copy(curl(event))} as curl`)),
-	replay: (id) => replay(feed, id, stream.lastEventId, withToken ? token() : '', showFeedState),
+	replay: (id) => replay(feed, id, stream.lastEventId, { isLimited, ...(withToken && { token: token() }) }, showFeedState),
 };
 const feed = new Feed($('rows'), $('row'), showFeedState, actions);
+const status = new Status((words) => (words === 'retry now' ? stream.reconnect() : feed.resume()));
 const topics = new Topics(choosePattern);
 const showSnippets = snippets((matches) => topics.typesOf(matches));
 
@@ -85,31 +85,52 @@ let note = '', noteUntil = 0;
 // Shows a note for three seconds.
 function showNote(words) {
 	[note, noteUntil] = [words, performance.now() + 3000];
-	write($('announcer'), words);
+	status.say(words);
 	showFeedState();
 }
 
 function showFeedState() {
-	let text = '';
-	if (feed.replaying) text = replay.words;
-	else if (feed.paused) text = `paused, ${group(feed.waiting)} waiting`;
-	write($('feed-note'), performance.now() < noteUntil ? note : text);
+	const problem = problemOf($('pattern').value.trim());
+	let text = feed.filtered ? `${group(feed.matching)} of ${group(feed.size)} match` : '';
+	if (feed.replaying) text = [replay.words, text].filter(Boolean).join(', ');
+	if (performance.now() < noteUntil) text = note;
+	write($('feed-note'), text);
+	write($('problem'), problem);
+	$('problem').hidden = !problem;
+	$('pattern').setAttribute('aria-invalid', String(problem !== ''));
 	$('more').hidden = !feed.replaying || !replay.next;
 	write($('pause'), feed.replaying ? 'back to live' : feed.paused ? 'resume' : 'pause');
-	$('only').hidden = !feed.filtered;
+	$('only').hidden = !feed.filtered && !problem;
 	$('feed-empty').hidden = !feed.blank;
-	$('paste').hidden = !feed.empty;
-	write($('feed-empty-text'), feed.empty
-		? 'Nothing published yet. Send the first event from a terminal:'
-		: feed.replaying ? 'No event from there on matches.' : 'No event here matches. New ones that do will appear.');
+	const isRefused = stream.state === 'closed';
+	$('paste').hidden = !feed.empty || isRefused;
+	$('read-form').hidden = !isRefused;
+	write($('feed-empty-text'), describeEmptyFeed(isRefused));
 	$('topics-empty').hidden = topics.size > 0;
+	write($('topics-empty'), isRefused ? 'This page may not read topics.' : 'A topic appears with its first event.');
+	status.show(stream, feed);
+}
+
+function describeEmptyFeed(isRefused) {
+	if (isRefused && token()) return 'The server refuses the token that this page has. Enter another one:';
+	if (isRefused) return 'Reading needs a token here. Enter one, or open this page with #token= and the token at the end of its address:';
+	if (stream.state === 'connecting') return 'Waiting for the server.';
+	if (feed.empty && isLimited) return 'No event yet of the topics that this page may read. To send one from a terminal:';
+	if (feed.empty) return 'Nothing published yet. Send the first event from a terminal:';
+	return feed.replaying ? 'No event from there on matches.' : 'No event here matches. New ones that do will appear.';
 }
 
 function choosePattern(pattern) {
-	$('pattern').value = pattern;
+	if ($('pattern').value.trim() !== pattern) $('pattern').value = pattern;
 	topics.choose(pattern);
 	showSnippets(pattern);
 	feed.filter({ pattern });
+}
+
+function clearFilter() {
+	$('filter').value = '';
+	choosePattern('');
+	feed.filter({ text: '' });
 }
 
 const togglePause = () => (feed.paused ? feed.resume() : feed.pause());
@@ -118,50 +139,33 @@ $('more').addEventListener('click', () => actions.replay(replay.next));
 $('pattern').addEventListener('input', () => choosePattern($('pattern').value.trim()));
 $('filter').addEventListener('input', () => feed.filter({ text: $('filter').value }));
 $('only').addEventListener('click', () => {
-	$('filter').value = '';
-	choosePattern('');
-	feed.filter({ text: '' });
+	clearFilter();
 	$('filter').focus();
 });
-$('feed').addEventListener('keydown', (e) => {
-	const isTyping = e.target.matches('input');
-	if (e.key === 'Escape' && isTyping) $('only').click();
-	else if (e.key === 'Escape' && feed.paused) feed.resume();
-	else if (isTyping || e.ctrlKey || e.metaKey || e.altKey) return;
-	else if (e.key === 'p') togglePause();
-	else if (e.key === '/') $('filter').focus();
-	else return;
-	e.preventDefault();
-});
 
-// The feed, and the views that replace it. Most visitors never open the connections.
+// Most visitors never open the connections.
 let connections = null; // a promise, once the view has been opened
-const tabs = [...document.querySelectorAll('[role=tab]')];
-async function show(tab) {
-	for (const other of tabs) {
-		other.setAttribute('aria-selected', String(other === tab));
-		other.tabIndex = other === tab ? 0 : -1;
-		$(other.getAttribute('aria-controls')).hidden = other !== tab;
-	}
-	if (tab.id === 'tab-connect') showSnippets();
-	if (tab.id === 'tab-connections') connections ??= import('./connections.js').then((module) => new module.Connections());
+const show = wireViews(async (view) => {
+	if (view === 'connect') showSnippets();
+	if (view === 'connections') connections ??= import('./connections.js').then((module) => new module.Connections(() => ({ ids: [stream, statsStream].map((s) => s?.id).filter(Boolean), node: stats?.node })));
 	(await connections)?.setVisible(!$('connections').hidden);
-}
-for (const [i, tab] of tabs.entries()) {
-	tab.addEventListener('click', () => show(tab));
-	tab.addEventListener('keydown', (e) => {
-		const to = { ArrowLeft: i + tabs.length - 1, ArrowRight: i + 1 }[e.key];
-		if (to === undefined) return;
-		tabs[to % tabs.length].focus();
-		show(tabs[to % tabs.length]);
-	});
-}
+});
+wireKeys({
+	p: togglePause,
+	'/': () => {
+		show('feed');
+		$('filter').focus();
+	},
+	Escape: () => { if (feed.paused) feed.resume(); },
+	'Esc in a field': clearFilter,
+});
 
 // These values change too often to draw each of them.
 setInterval(() => {
 	write($('last-id'), stream.lastEventId || '–');
-	write($('topics-seen'), topics.size ? plural(topics.size, 'topic') : 'no topics yet');
-	showState(false);
+	const count = stats?.topics ?? topics.size;
+	write($('topic-count'), count ? plural(count, 'topic') : '');
+	write($('topics-note'), isLimited ? 'that this page may read' : count > topics.size ? `${group(topics.size)} of ${group(count)}: those with events since the page opened` : '');
 	drawPlots();
 	showFeedState();
 }, 250);
@@ -183,11 +187,13 @@ const foldPublish = () => {
 };
 wide.addEventListener('change', foldPublish);
 foldPublish();
+wireToken();
 wirePublishing();
 onTokenChange(() => {
-	if (stream.state !== 'closed') return;
+	if (!withToken && !isLimited && stream.state !== 'closed') return; // the page reads everything without a token
 	withToken = token() !== '';
+	isLimited = false;
 	open();
 });
 open();
-showState(false);
+showFeedState();

@@ -33,7 +33,7 @@ export class Plot {
 		box.append(svg, this.#top, element('span', 'zero', '0'), this.#ends);
 
 		// As a slider the plot's values are reached by keys, and screen readers speak them.
-		const attributes = { role: 'slider', tabindex: 0, 'aria-label': `${name}, last five minutes`, 'aria-valuemin': -300, 'aria-valuemax': 0, 'aria-valuenow': 0 };
+		const attributes = { role: 'slider', tabindex: -1, 'aria-label': `${name}, last five minutes`, 'aria-valuemin': -300, 'aria-valuemax': 0, 'aria-valuenow': 0 };
 		for (const [key, value] of Object.entries(attributes)) box.setAttribute(key, value);
 		const markAt = (e) => {
 			const { left, width } = svg.getBoundingClientRect();

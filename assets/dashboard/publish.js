@@ -2,12 +2,12 @@
 
 import { $, copyByButton, write } from './dom.js';
 import { curl, here } from './format.js';
-import { onTokenChange, setToken, token } from './token.js';
+import { onTokenChange, token } from './token.js';
 
 const example = { topic: 'news', data: 'hello' };
 const timeout = 10_000; // ms
 
-/** wirePublishing wires the forms, the texts about the token and the command. */
+/** wirePublishing wires the form and the command. */
 export function wirePublishing() {
 	const form = $('publish-form'), result = $('published'), { topic, type, data } = form.elements;
 	const showResult = (words, wrong) => {
@@ -15,24 +15,14 @@ export function wirePublishing() {
 		result.classList.toggle('wrong', wrong);
 	};
 
-	function showToken() {
-		$('token-form').hidden = token() !== '';
-		$('token-kept').hidden = token() === '';
-		$('paste-line').textContent = curl(example, token() ? '••••••••' : 'TOKEN');
-	}
-	$('token-form').addEventListener('submit', (e) => {
-		e.preventDefault();
-		setToken(e.target.elements.token.value.trim());
-		e.target.reset();
-	});
-	$('forget').addEventListener('click', () => setToken(''));
-	onTokenChange(() => { showToken(); showResult('', false); });
-	showToken();
+	const showLine = () => { $('paste-line').textContent = curl(example, token() ? '••••••••' : 'TOKEN'); };
+	onTokenChange(() => { showLine(); showResult('', false); });
+	showLine();
 	$('copy').addEventListener('click', () => copyByButton($('copy'), curl(example, token() || 'TOKEN')));
 
 	form.addEventListener('submit', async (e) => {
 		e.preventDefault();
-		if (!token()) return showResult('not sent: publishing needs the token', true);
+		if (!token()) return showResult('not sent: publishing needs a token', true);
 		const button = form.querySelector('button');
 		button.disabled = true;
 		const [words, ok] = await send(topic.value.trim(), type.value.trim(), data.value);
@@ -53,7 +43,7 @@ export function wirePublishing() {
 
 // Says what the data is. Data that begins like JSON is probably meant to be JSON.
 function check(text) {
-	if (!/^\s*[[{]/.test(text)) return ['text', false];
+	if (!/^\s*[[{]/.test(text)) return [text && 'text', false];
 	try {
 		JSON.parse(text);
 		return ['JSON', false];

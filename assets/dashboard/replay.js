@@ -6,12 +6,12 @@ const maxEvents = 500;
 const endedAfter = 300; // ms without another event
 
 /** replay shows the events of the feed's topics, beginning with the ID. */
-export function replay(feed, id, last, token, onChange) {
+export function replay(feed, id, last, { isLimited, ...credential }, onChange) {
 	const number = (id) => Number(id.split('-')[1]);
 	const [epoch] = id.split('-');
 	const events = [];
 	replay.stop?.();
-	const stream = connect({ topics: [feed.pattern || '>'], since: `${epoch}-${Math.max(0, number(id) - 1)}`, share: false, ...(token && { token }) });
+	const stream = connect({ topics: feed.pattern ? [feed.pattern] : isLimited ? [] : ['>'], since: `${epoch}-${Math.max(0, number(id) - 1)}`, share: false, ...credential });
 	let timer = 0;
 	replay.stop = () => {
 		clearTimeout(timer);

@@ -4,21 +4,37 @@ import { button, copyByButton, element } from './dom.js';
 import { clock, group } from './format.js';
 import { coloured, tree } from './json.js';
 
-const maxLine = 400; // characters of a payload
+const maxLine = 240; // characters of a payload
 
-/** fillRow shows the event in the row. Colour costs time, so rows of a busy feed have none. */
-export function fillRow(li, item, today, coloursJSON) {
+/** shortID is the sequence number of an ID, because all IDs of a log have the same epoch. */
+export const shortID = (id) => id.slice(id.lastIndexOf('-') + 1);
+
+/** fillRow shows the event in the row, and marks what the filter has found. */
+export function fillRow(li, item, today, filter) {
 	const line = li.firstElementChild;
 	const [time, topic, type, data, id] = line.querySelectorAll('.t');
-	const text = item.data.slice(0, maxLine);
 	time.textContent = clock(item.time, today);
-	topic.textContent = item.topic;
-	if (item.type !== item.topic) type.textContent = item.type;
-	if (coloursJSON) data.append(...coloured(text));
-	else data.textContent = text;
-	id.textContent = item.id;
+	topic.textContent = topic.title = item.topic;
+	if (item.type !== item.topic) type.textContent = type.title = item.type;
+	const [from, to] = filter.range(item.data, maxLine);
+	data.append(...coloured(item.data.slice(0, to)));
+	if (from) cutBegin(data, from);
+	if (filter.isSet) filter.mark(topic, type, data);
+	id.textContent = shortID(item.id);
+	id.title = item.id;
 	line.item = item;
 	return li;
+}
+
+// Colours depend on what comes before, so the beginning is cut off afterwards.
+function cutBegin(cell, n) {
+	while (cell.firstChild && cell.firstChild.textContent.length <= n) {
+		n -= cell.firstChild.textContent.length;
+		cell.firstChild.remove();
+	}
+	const first = cell.firstChild;
+	if (first) first.textContent = first.textContent.slice(n);
+	cell.prepend('…');
 }
 
 /** noticeRow shows a sentence. If it has an ID from, it offers to replay from there. */

@@ -157,7 +157,7 @@ export class Connection {
 			if (isLive) return;
 			isLive = true;
 			this.#refusedCredentials = 0;
-			this.#owner.onStatus({ state: 'live' });
+			this.#owner.onStatus({ state: 'live', id: response.headers.get('Freshet-Stream') ?? '' });
 		};
 		try {
 			const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -48,6 +48,7 @@ export class Stream extends EventTarget {
 	#since;
 	#cursor = '';
 	#state = 'connecting';
+	#id = '';
 	#detail = {};
 	#connection = null; // null: another tab reads, or nothing is read
 	#share = null;
@@ -83,6 +84,7 @@ export class Stream extends EventTarget {
 	get url() { return this.#urlWith(this.#topics).href; }
 	get withCredentials() { return false; }
 	get readyState() { return { connecting: 0, reconnecting: 0, 'auth-expired': 0, closed: 2 }[this.#state] ?? 1; }
+	get id() { return this.#id; }
 	get state() { return this.#state; }
 	get detail() { return this.#detail; }
 	get lastEventId() { return this.#cursor; }
@@ -99,6 +101,13 @@ export class Stream extends EventTarget {
 		this.#pageListeners.abort();
 		this.#stop();
 		this.#setState('closed');
+	}
+
+	/** Sends the next request now, if the stream waits for it. */
+	reconnect() {
+		if (this.#state !== 'reconnecting') return;
+		this.#connection?.restart();
+		this.#share?.wake();
 	}
 
 	/** Keeps a number of events for a slow loop. If more come it drops the oldest, and reports them with a gap. */
@@ -324,7 +333,10 @@ export class Stream extends EventTarget {
 				this.#setState(state, detail);
 				this.#emitError(detail);
 			}
-		} else if (readyState === Stream.CONNECTING) {
+			return;
+		}
+		this.#id = detail.id ?? '';
+		if (readyState === Stream.CONNECTING) {
 			if (this.#hasOpened) {
 				this.#setState('resumed', { events: 0 });
 				this.#countsMissed = true;

@@ -89,9 +89,12 @@ func (m *Memory) State(context.Context) (eventlog.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := eventlog.State{First: m.first, Last: m.first + uint64(len(m.events)) - 1, Events: uint64(len(m.events))}
+	topics := map[event.Topic]bool{}
 	for _, e := range m.events {
+		topics[e.Topic()] = true
 		s.Bytes += uint64(len(e.Data()))
 	}
+	s.Topics = uint64(len(topics))
 	return s, m.err
 }
 
