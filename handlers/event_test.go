@@ -223,7 +223,7 @@ func TestStatsAreForThoseWhoAsk(t *testing.T) {
 			P99         *float64 `json:"latency_p99_ms"`
 			LogEvents   int      `json:"log_events"`
 			Topics      int
-			Memory      int      `json:"memory_bytes"`
+			Memory      int `json:"memory_bytes"`
 		}
 		must(t, json.Unmarshal([]byte(f.Data), &got))
 		if got.Node != "n1" || got.Connections != 1 || got.Published != 1 || got.Rate != 0.5 || got.P99 == nil || got.LogEvents != 1 || got.Topics != 1 || got.Memory == 0 {

@@ -1,6 +1,7 @@
 // What the feed shows: the events of a topic or pattern, that have a text. It marks in each row what it has found.
 
 import { matches } from '../freshet.js';
+import { element } from './dom.js';
 
 const deep = 30; // characters before a match, above which the row begins near it
 const before = 12; // characters that stay before it
@@ -46,7 +47,7 @@ export class Filter {
 
 	/** Marks the text in the cells, and the topic if the pattern has selected it. */
 	mark(topic, ...cells) {
-		if (this.pattern) topic.replaceChildren(marked(topic.textContent));
+		if (this.pattern) topic.replaceChildren(element('mark', 'whole', topic.textContent));
 		if (this.text) for (const cell of this.pattern ? cells : [topic, ...cells]) this.#markText(cell);
 	}
 
@@ -64,17 +65,11 @@ export class Filter {
 			for (const [from, to] of found) {
 				const [a, b] = [Math.max(from - start, 0), Math.min(to - start, data.length)];
 				if (a >= b) continue;
-				parts.push(data.slice(done, a), marked(data.slice(a, b)));
+				parts.push(data.slice(done, a), element('mark', '', data.slice(a, b)));
 				done = b;
 			}
 			start += data.length;
 			if (parts.length) node.replaceWith(...parts, data.slice(done));
 		}
 	}
-}
-
-function marked(text) {
-	const mark = document.createElement('mark');
-	mark.textContent = text;
-	return mark;
 }
