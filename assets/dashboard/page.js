@@ -18,6 +18,7 @@ import { wireKeys, wireViews } from './views.js';
 
 const root = document.documentElement;
 const catchUpTime = 400; // ms in which a stream that opened sends older events
+const young = 2000; // ms: not one of those, if the clocks agree
 
 let stream, statsStream = null, opened = Infinity, stats = null;
 let withToken = false; // the page reads without the token where it can
@@ -38,7 +39,7 @@ function open() {
 	});
 	stream.on('counter', (e) => writeCount(e.data));
 	stream.on('>', ({ id, topic, type, time, data }) => {
-		const isLive = performance.now() - opened > catchUpTime;
+		const isLive = performance.now() - opened > catchUpTime || Date.now() - time < young;
 		topics.count({ topic, type, time }, isLive);
 		feed.add({ id, topic, type, time, data });
 	});
