@@ -34,6 +34,7 @@ func TestAStreamOpensAtOnceAndCounts(t *testing.T) {
 			"Content-Type":      {"text/event-stream"},
 			"Cache-Control":     {"no-cache, no-store, no-transform"},
 			"X-Accel-Buffering": {"no"},
+			"Freshet-Stream":    {"1"},
 		}
 		if diff := cmp.Diff(want, stream.Header()); diff != "" || stream.Status() != http.StatusOK {
 			t.Errorf("status %d, headers:\n%s", stream.Status(), diff)
