@@ -19,7 +19,7 @@ type Since struct {
 	Newest int       // with this many of the newest matching events
 }
 
-// ParseSince parses an ID, "all", "last", a duration before now ("10m"), an RFC 3339 time or a count ("-20"). The error
+// ParseSince parses an ID, "all", "last", a duration before now ("10m", "7d"), an RFC 3339 time or a count ("-20"). The error
 // is an [InvalidError] for the field "since".
 func ParseSince(s string, now time.Time) (Since, error) {
 	switch s {
@@ -36,7 +36,7 @@ func ParseSince(s string, now time.Time) (Since, error) {
 	if n, err := strconv.Atoi(s); err == nil && n < 0 && n >= -MaxNewest {
 		return Since{Newest: -n}, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil && s[0] != '-' {
+	if d, err := ParseDuration(s); err == nil {
 		return Since{Time: now.Add(-d)}, nil
 	}
 	// A + that is not escaped in a URL arrives as a space.
@@ -50,5 +50,5 @@ func ParseSince(s string, now time.Time) (Since, error) {
 		}
 		return Since{Time: at}, nil
 	}
-	return Since{}, invalid("since", "must be an event ID, all, last, a duration like 10m, an RFC 3339 time, or a count from -1 to -%d", MaxNewest)
+	return Since{}, invalid("since", "must be an event ID, all, last, a duration like 10m or 7d, an RFC 3339 time, or a count from -1 to -%d", MaxNewest)
 }

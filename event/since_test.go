@@ -18,6 +18,8 @@ func TestSince(t *testing.T) {
 		"10-7":                 {ID: event.NewID(36, 7)},
 		"-20":                  {Newest: 20},
 		"10m":                  {Time: now.Add(-10 * time.Minute)},
+		"7d":                   {Time: now.Add(-7 * 24 * time.Hour)},
+		"1w1d12h":              {Time: now.Add(-(8*24 + 12) * time.Hour)},
 		"0":                    {Time: now},
 		"2026-11-22T10:00:00Z": {Time: now.Add(-2 * time.Hour)},
 		"0001-01-01T00:00:00Z": {All: true},
@@ -31,7 +33,7 @@ func TestSince(t *testing.T) {
 			t.Errorf("ParseSince(%q): %v\n%s", s, err, diff)
 		}
 	}
-	for _, s := range []string{"20", "-0", "-100001", "-10m", "yesterday", "2026-11-22", "ALL"} {
+	for _, s := range []string{"20", "-0", "-100001", "-10m", "+10m", "-1d", "d", "1d-1h", "yesterday", "2026-11-22", "ALL"} {
 		if since, err := event.ParseSince(s, now); err == nil {
 			t.Errorf("ParseSince(%q) = %+v", s, since)
 		}

@@ -100,7 +100,7 @@ func (h *Handlers) parseTicketRequest(c *gin.Context) (r ticket.Request, err err
 		r.Topics = append(r.Topics, p)
 	}
 	if in.Lifetime != "" {
-		if r.Lifetime, err = time.ParseDuration(in.Lifetime); err != nil || r.Lifetime == 0 {
+		if r.Lifetime, err = event.ParseDuration(in.Lifetime); err != nil || r.Lifetime == 0 {
 			r.Lifetime = -1 // Issue explains what is allowed
 		}
 	}

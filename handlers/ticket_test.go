@@ -139,6 +139,7 @@ func TestWhoGetsATicket(t *testing.T) {
 			{`{"topics":["a.*"],"origin":"HTTPS://App.example:443/"}`, "", 201, `"topics":["a.*"],"origin":"https://app.example"`},
 			{`{"origin":"https://app.example"}`, "null", 201, `"origin":"https://app.example"`},
 			{`{"lifetime":"90m"}`, appPage, 201, time.Now().Add(90 * time.Minute).UTC().Format(`"expires":"2006-01-02T15:04:05Z"`)},
+			{`{"lifetime":"1d"}`, appPage, 201, time.Now().Add(24 * time.Hour).UTC().Format(`"expires":"2006-01-02T15:04:05Z"`)},
 			{`{"lifetime":"24h1s"}`, appPage, 400, "invalid_lifetime"},
 			{`{"lifetime":"-1h"}`, appPage, 400, "invalid_lifetime"},
 			{`{"lifetime":"0"}`, appPage, 400, "invalid_lifetime"},
