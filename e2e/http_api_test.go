@@ -1,0 +1,96 @@
+package e2e_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// docs/http-api.md has each error of the program with its status, and no other.
+func TestEveryErrorIsDocumented(t *testing.T) {
+	t.Parallel()
+	row := regexp.MustCompile("(?m)^\\| (\\d{3}) \\| (`.*?`) \\| .+ \\| .+ \\|$")
+	code := regexp.MustCompile("`([a-z_]+)`")
+	var documented []string
+	for _, m := range row.FindAllStringSubmatch(read(t, "docs/http-api.md"), -1) {
+		for _, c := range code.FindAllStringSubmatch(m[2], -1) {
+			documented = append(documented, m[1]+" "+c[1])
+		}
+	}
+	slices.Sort(documented)
+	if diff := cmp.Diff(errorsOfProgram(t), documented); diff != "" {
+		t.Errorf("errors (-the program's +docs/http-api.md):\n%s", diff)
+	}
+}
+
+// errorsOfProgram returns the status and code of each error, sorted. In the source, the code comes right after the status: in a table, in the
+// arguments of a call, or in the results of a function. The code of an event.InvalidError has the field's name.
+func errorsOfProgram(t *testing.T) []string {
+	t.Helper()
+	statuses := map[string]int{}
+	for status := 400; status < 600; status++ {
+		statuses["Status"+strings.ReplaceAll(http.StatusText(status), " ", "")] = status
+	}
+	codeText := regexp.MustCompile(`^[a-z_]+$`)
+	found := map[string]bool{}
+	addCodes := func(list []ast.Expr) {
+		for i, expr := range list[:max(0, len(list)-1)] {
+			status, isName := expr.(*ast.SelectorExpr)
+			next := list[i+1]
+			if problem, isProblem := next.(*ast.CompositeLit); isProblem && len(problem.Elts) > 0 {
+				next = problem.Elts[0]
+			}
+			if code := stringOf(next); isName && statuses[status.Sel.Name] > 0 && codeText.MatchString(code) {
+				found[fmt.Sprint(statuses[status.Sel.Name], " ", code)] = true
+			}
+		}
+	}
+	addField := func(field string) {
+		if field != "" && field != "id" { // an invalid ID is a gap, and no error
+			found["400 invalid_"+strings.ReplaceAll(strings.ToLower(field), "-", "_")] = true
+		}
+	}
+	for _, file := range goFiles(t) {
+		if file.test || !slices.Contains([]string{"auth", "event", "handlers", "middleware", "ticket"}, file.dir) {
+			continue
+		}
+		ast.Inspect(file.syntax, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CompositeLit:
+				addCodes(n.Elts)
+			case *ast.ReturnStmt:
+				addCodes(n.Results)
+			case *ast.CallExpr:
+				addCodes(n.Args)
+				if name, ok := n.Fun.(*ast.Ident); ok && name.Name == "invalid" {
+					addField(stringOf(n.Args[0]))
+				}
+			case *ast.KeyValueExpr:
+				if name, ok := n.Key.(*ast.Ident); ok && name.Name == "Field" {
+					addField(stringOf(n.Value))
+				}
+			}
+			return true
+		})
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// stringOf is the value of a string literal; empty for anything else.
+func stringOf(expr ast.Expr) string {
+	literal, ok := expr.(*ast.BasicLit)
+	if !ok || literal.Kind != token.STRING {
+		return ""
+	}
+	text, _ := strconv.Unquote(literal.Value) // the parser has accepted it
+	return text
+}
