@@ -4,7 +4,7 @@
 // tokens. A token is the publish token, or a JSON web token (RFC 7519) of a configured key. The key decides the algorithm: HS256 for the
 // secret; RS256, ES256 or EdDSA for the key set. The claims are
 //
-//	"freshet": {"publish": [patterns], "subscribe": [patterns]}
+//	"freshet": {"publish": [patterns], "subscribe": [patterns], "operator": true}
 //
 // and exp, which is required; nbf, aud and iss are checked where present. exp is exact to the second; nbf may be ahead by Leeway.
 //

@@ -14,6 +14,9 @@ type Caller struct {
 	*identity
 }
 
+// publishSubject is the subject of the publish token.
+const publishSubject = "operator"
+
 // identity never changes.
 type identity struct {
 	subject  string // empty: anonymous
@@ -46,8 +49,6 @@ func (c Caller) MayPublish(topic string) error {
 	switch {
 	case c.Subject() == "":
 		return c.needsToken("publish", "publish token")
-	case c.operator:
-		return nil
 	case len(c.publish) == 0:
 		return fmt.Errorf("%w: the token does not allow publishing", ErrForbidden)
 	case topic == "":
@@ -60,13 +61,13 @@ func (c Caller) MayPublish(topic string) error {
 }
 
 // MayRead is nil if the caller may read every topic that the pattern selects. One readable pattern has to cover it alone; two that cover it
-// together do not count. A caller who may read anything may read the server's own topics by name.
+// together do not count. A caller who may read anything, and an operator, may read the server's own topics by name.
 func (c Caller) MayRead(pattern event.Pattern) error {
 	readable, name := c.Readable(), pattern.String()
 	switch {
 	case slices.ContainsFunc(readable, func(p event.Pattern) bool { return p.Covers(pattern) }):
 		return nil
-	case len(readable) > 0 && (name == event.TopicCounter.String() || name == event.TopicStats.String()):
+	case c.MayReadAnything() == nil && (name == event.TopicCounter.String() || name == event.TopicStats.String()):
 		return nil
 	case c.Subject() != "":
 		return fmt.Errorf("%w: the token does not allow reading topic %q", ErrForbidden, name)
@@ -74,15 +75,27 @@ func (c Caller) MayRead(pattern event.Pattern) error {
 	return c.needsToken(fmt.Sprintf("read topic %q", name), "token")
 }
 
-// MayReadAnything is nil if there is a topic that the caller may read.
+// MayReadAnything is nil if there is a topic that the caller may read. An operator may always read the server's own topics.
 func (c Caller) MayReadAnything() error {
 	switch {
-	case len(c.Readable()) > 0:
+	case len(c.Readable()) > 0 || c.get().operator:
 		return nil
 	case c.Subject() != "":
 		return fmt.Errorf("%w: the token does not allow reading any topic", ErrForbidden)
 	}
 	return c.needsToken("read here", "token")
+}
+
+// MayOperate is nil if the caller is an operator, who may see and end connections, and revoke every ticket: the publish token and a JSON
+// web token with the claim freshet.operator allow it, a ticket never does.
+func (c Caller) MayOperate() error {
+	switch {
+	case c.get().operator:
+		return nil
+	case c.Subject() != "":
+		return fmt.Errorf(`%w: only an operator may do this: use the publish token, or a JSON web token with the claim "freshet": {"operator": true}`, ErrForbidden)
+	}
+	return c.needsToken("operate the server", `publish token, or JSON web token with the claim freshet.operator`)
 }
 
 // needsToken is the error for an anonymous caller.
@@ -103,8 +116,8 @@ func (c Caller) Expires() time.Time { return c.get().expires }
 // own. It is short and printable, and reveals nothing of the token. It is empty for anonymous callers.
 func (c Caller) Subject() string { return c.get().subject }
 
-// Operator reports whether the caller has the publish token, and may do everything.
-func (c Caller) Operator() bool { return c.get().operator }
+// Shared reports whether many clients can have this subject: those with the publish token, and those without a token.
+func (c Caller) Shared() bool { return c.Subject() == "" || c.Subject() == publishSubject }
 
 // Ticket returns the ticket that the caller came with; the zero Ticket if none.
 func (c Caller) Ticket() Ticket { return c.get().ticket }

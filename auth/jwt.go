@@ -56,10 +56,11 @@ func (k *Keys) authenticateJWT(ctx context.Context, bearer string, hash [sha256.
 		return Caller{}, &tokenError{reason: "has no aud or no iss, which are required here"}
 	}
 	return Caller{&identity{
-		subject: subjectOf(c.registered, hash),
-		publish: c.publish,
-		read:    slices.Concat(k.shared, c.subscribe).Widest(),
-		expires: c.registered.ExpiresAt.Time,
+		subject:  subjectOf(c.registered, hash),
+		operator: c.operator,
+		publish:  c.publish,
+		read:     slices.Concat(k.shared, c.subscribe).Widest(),
+		expires:  c.registered.ExpiresAt.Time,
 	}}, nil
 }
 
@@ -103,6 +104,7 @@ func (p *payload) UnmarshalJSON(text []byte) error {
 type claims struct {
 	registered         jwt.RegisteredClaims
 	publish, subscribe event.Patterns
+	operator           bool
 }
 
 // parseClaims accepts each claim once and by its exact name (RFC 7519, section 4). encoding/json alone ignores case and repetition.
@@ -124,7 +126,7 @@ func parseClaims(text []byte) (c claims, err error) {
 		return c, nil
 	}
 	if members = object(own); members == nil {
-		return c, &tokenError{reason: "has a claim of the wrong kind: freshet must be an object with publish and subscribe"}
+		return c, &tokenError{reason: "has a claim of the wrong kind: freshet must be an object with publish, subscribe and operator"}
 	}
 	for name, value := range members {
 		switch name {
@@ -132,8 +134,14 @@ func parseClaims(text []byte) (c claims, err error) {
 			c.publish, err = parsePatterns(name, value)
 		case "subscribe":
 			c.subscribe, err = parsePatterns(name, value)
+		case "operator":
+			if yes := string(value) == "true"; yes || string(value) == "false" {
+				c.operator = yes
+			} else {
+				err = &tokenError{reason: "has a claim of the wrong kind: freshet.operator must be true or false"}
+			}
 		default:
-			err = &tokenError{reason: "has an unknown claim: freshet has publish and subscribe"}
+			err = &tokenError{reason: "has an unknown claim: freshet has publish, subscribe and operator"}
 		}
 		if err != nil {
 			return c, err

@@ -82,8 +82,8 @@ func TestWhatATokenAllows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !caller.Expires().Equal(time.Unix(expires, 0)) || caller.Operator() || caller.Subject() == "" || strings.Contains(caller.Subject(), "u1") {
-		t.Errorf("expires %v, operator %v, subject %q", caller.Expires(), caller.Operator(), caller.Subject())
+	if !caller.Expires().Equal(time.Unix(expires, 0)) || caller.MayOperate() == nil || caller.Subject() == "" || strings.Contains(caller.Subject(), "u1") {
+		t.Errorf("expires %v, operator %v, subject %q", caller.Expires(), caller.MayOperate() == nil, caller.Subject())
 	}
 	var readable []string
 	for _, p := range caller.Readable() {
@@ -112,6 +112,55 @@ func TestWhatATokenAllows(t *testing.T) {
 	}
 }
 
+// The claim makes an operator, who may read the server's own topics, and nothing else.
+func TestOperatorsByClaim(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t, auth.Config{JWTSecret: secret, PublishToken: token})
+	for _, c := range []struct {
+		grant auth.Grant
+		want  bool
+	}{
+		{auth.Grant{Operator: true}, true},
+		{auth.Grant{Operator: true, Subject: "ops"}, true},
+		{auth.Grant{Subject: "ops", Publish: event.Patterns{event.All}, Subscribe: event.Patterns{event.All}}, false},
+	} {
+		c.grant.Expires = time.Now().Add(time.Minute)
+		text, err := auth.Sign(secret, c.grant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		caller, err := keys.Authenticate(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = caller.MayOperate()
+		if c.want != (err == nil) || caller.Shared() {
+			t.Errorf("%+v: %v, shared %v", c.grant, err, caller.Shared())
+		}
+		if !c.want {
+			if !errors.Is(err, auth.ErrForbidden) || !strings.Contains(err.Error(), `"freshet": {"operator": true}`) {
+				t.Errorf("the error does not name the claim: %v", err)
+			}
+			continue
+		}
+		if caller.MayPublish("") == nil || caller.MayPublish("a") == nil || caller.MayRead(event.All) == nil || caller.MayRead(patterns(t, "a")[0]) == nil {
+			t.Error("the claim allows to publish or to read events")
+		}
+		if caller.MayReadAnything() != nil || caller.MayRead(patterns(t, "stats")[0]) != nil {
+			t.Error("an operator may not read the stats")
+		}
+		if ticket := auth.TicketCaller(caller.Subject(), event.Patterns{event.All}, time.Now(), auth.Ticket{ID: "x"}); ticket.MayOperate() == nil {
+			t.Error("a ticket has the right")
+		}
+	}
+	if err := keys.Anonymous(nil).MayOperate(); !errors.Is(err, auth.ErrUnauthenticated) || !keys.Anonymous(nil).Shared() {
+		t.Errorf("without a token: %v", err)
+	}
+	if all, err := keys.Authenticate(t.Context(), token); err != nil || !all.Shared() {
+		t.Errorf("the publish token: %v, shared %v", err, all.Shared())
+	}
+}
+
 func TestOthersThanTokens(t *testing.T) {
 	keys := newKeys(t, auth.Config{PublishToken: token, JWTSecret: secret})
 	operator, err := keys.Authenticate(t.Context(), token)
@@ -119,10 +168,10 @@ func TestOthersThanTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, nobody := event.All, keys.Anonymous(nil)
-	if operator.MayRead(all) != nil || operator.MayPublish("any.topic") != nil || !operator.Operator() || !operator.Expires().IsZero() {
+	if operator.MayRead(all) != nil || operator.MayPublish("any.topic") != nil || operator.MayOperate() != nil || !operator.Expires().IsZero() {
 		t.Error("the publish token may not do everything")
 	}
-	if err := nobody.MayReadAnything(); !errors.Is(err, auth.ErrUnauthenticated) || nobody.Subject() != "" || nobody.Operator() {
+	if err := nobody.MayReadAnything(); !errors.Is(err, auth.ErrUnauthenticated) || nobody.Subject() != "" || nobody.MayOperate() == nil {
 		t.Errorf("anonymous: %v", err)
 	}
 	if why := auth.ErrUnavailable; !errors.Is(keys.Anonymous(why).MayRead(all), why) || !errors.Is(keys.Anonymous(why).MayPublish("a"), why) {
@@ -259,7 +308,10 @@ func TestWhatOwnersAreTold(t *testing.T) {
 		`{` + rest + `,"freshet":{"subscribe":[1]}}`:                              "freshet.subscribe must be a list",
 		`{` + rest + `,"freshet":{"subscribe":["a","hunter2."]}}`:                 "freshet.subscribe[1] is no topic pattern",
 		`{` + rest + `,"freshet":{"publish":[null]}}`:                             "freshet.publish[0] is no topic pattern",
-		`{` + rest + `,"freshet":{"subscribes":["hunter2"]}}`:                     "freshet has publish and subscribe",
+		`{` + rest + `,"freshet":{"subscribes":["hunter2"]}}`:                     "freshet has publish, subscribe and operator",
+		`{` + rest + `,"freshet":{"operator":"hunter2"}}`:                         "freshet.operator must be true or false",
+		`{` + rest + `,"freshet":{"operator":1}}`:                                 "freshet.operator must be true or false",
+		`{` + rest + `,"freshet":{"operator":false}}`:                             "",
 		`{` + rest + `,"freshet":{"publish":[],"publish":[">"]}}`:                 "freshet must be an object",
 		`{` + rest + `,"exp":99999999999}`:                                        "one of them twice",
 		`{` + rest + `,"freshet":{},"freshet":{"publish":[">"]}}`:                 "one of them twice",

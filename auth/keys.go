@@ -32,7 +32,7 @@ type Config struct {
 // Keys tells valid tokens from others. The zero value accepts no token, and allows reading nothing without one.
 type Keys struct {
 	publish   [sha256.Size]byte // zero if there is no publish token: nothing has that hash
-	operator  Caller
+	publisher Caller            // with the publish token
 	anonymous Caller
 	shared    event.Patterns // readable by anyone
 
@@ -45,8 +45,8 @@ type Keys struct {
 // New checks the Config. It fetches nothing.
 func New(config Config) (*Keys, error) {
 	k := &Keys{
-		shared:   config.Anonymous.Widest(),
-		operator: Caller{&identity{subject: "operator", operator: true, read: event.Patterns{event.All}}},
+		shared:    config.Anonymous.Widest(),
+		publisher: Caller{&identity{subject: publishSubject, operator: true, publish: event.Patterns{event.All}, read: event.Patterns{event.All}}},
 	}
 	k.anonymous = Caller{&identity{read: k.shared}}
 	if config.PublishToken != "" {
@@ -88,7 +88,7 @@ func New(config Config) (*Keys, error) {
 func (k *Keys) Authenticate(ctx context.Context, bearer string) (Caller, error) {
 	hash := sha256.Sum256([]byte(bearer))
 	if subtle.ConstantTimeCompare(hash[:], k.publish[:]) == 1 {
-		return k.operator, nil
+		return k.publisher, nil
 	}
 	if k.parser == nil || len(bearer) > maxToken || strings.Count(bearer, ".") != 2 {
 		return Caller{}, errUnknown

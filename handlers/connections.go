@@ -44,7 +44,7 @@ const (
 
 // listConnections serves GET /connections: the newest open streams of this node, and the stats of every node.
 func (h *Handlers) listConnections(c *gin.Context) error {
-	if err := operator(c); err != nil {
+	if err := auth.FromContext(c.Request.Context()).MayOperate(); err != nil {
 		return err
 	}
 	limit := defaultConnections
@@ -65,7 +65,7 @@ func (h *Handlers) listConnections(c *gin.Context) error {
 
 // endConnection serves DELETE /connections/{id}. The client gets the event drain and reconnects.
 func (h *Handlers) endConnection(c *gin.Context) error {
-	if err := operator(c); err != nil {
+	if err := auth.FromContext(c.Request.Context()).MayOperate(); err != nil {
 		return err
 	}
 	var s *stream.Stream
@@ -79,15 +79,4 @@ func (h *Handlers) endConnection(c *gin.Context) error {
 	s.Stop(stream.Ended)
 	c.Status(http.StatusNoContent)
 	return nil
-}
-
-// operator returns an error unless the caller is an operator.
-func operator(c *gin.Context) error {
-	switch caller := auth.FromContext(c.Request.Context()); {
-	case caller.Operator():
-		return nil
-	case caller.Subject() == "":
-		return fmt.Errorf(`%w: send "Authorization: Bearer <publish token>"`, auth.ErrUnauthenticated)
-	}
-	return fmt.Errorf("%w: only the publish token may do this", auth.ErrForbidden)
 }

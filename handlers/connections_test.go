@@ -6,8 +6,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"freshet/app/apptest"
+	"freshet/auth"
+	"freshet/event"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -156,13 +159,31 @@ func TestEndingAConnectionThatTakesNothing(t *testing.T) {
 	})
 }
 
-// Only operators see connections.
+// grant returns a JSON web token that expires in a minute.
+func grant(t *testing.T, g auth.Grant) string {
+	t.Helper()
+	g.Expires = time.Now().Add(time.Minute)
+	text, err := auth.Sign(jwtSecret, g)
+	must(t, err)
+	return text
+}
+
+// Only operators see connections: callers with the publish token, or with the claim of a JSON web token.
 func TestConnectionsAreForOperators(t *testing.T) {
 	s := newServer(t, nil)
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
 		path := map[string]string{http.MethodGet: "/connections", http.MethodDelete: "/connections/1"}[method]
 		if w := s.as(method, path); w.Code != http.StatusUnauthorized {
 			t.Errorf("%s %s without a token: %d %s", method, path, w.Code, w.Body)
+		}
+		for token, want := range map[string]int{
+			grant(t, auth.Grant{Subscribe: event.Patterns{event.All}, Publish: event.Patterns{event.All}}): http.StatusForbidden,
+			grant(t, auth.Grant{Operator: true}): map[string]int{http.MethodGet: http.StatusOK, http.MethodDelete: http.StatusNotFound}[method],
+		} {
+			w := s.do(method, path, "", "Authorization", "Bearer "+token)
+			if w.Code != want || want == http.StatusForbidden && !strings.Contains(w.Body.String(), `\"freshet\": {\"operator\": true}`) {
+				t.Errorf("%s %s: %d %s, want %d", method, path, w.Code, w.Body, want)
+			}
 		}
 	}
 	if w := s.do(http.MethodGet, "/connections", ""); w.Code != http.StatusOK || strings.TrimSpace(w.Body.String()) != `{"connections":[],"nodes":[],"total":0}` {

@@ -26,7 +26,7 @@ func newPublishRate(perSecond int) *limit.Rate[publisher] {
 // allowPublish counts n events of the publisher: all, or none and an error.
 func (h *Handlers) allowPublish(c *gin.Context, n int) error {
 	key := publisher{network: networkOf(c)}
-	if caller := auth.FromContext(c.Request.Context()); !caller.Operator() && caller.Subject() != "" {
+	if caller := auth.FromContext(c.Request.Context()); !caller.Shared() {
 		key = publisher{subject: caller.Subject()}
 	}
 	wait, ok := h.publishRate.Allow(key, n)

@@ -46,7 +46,7 @@ func newServer(t *testing.T, change func(*handlers.Config)) *server {
 	}
 	hs, err := handlers.New(cfg)
 	must(t, err)
-	keys, err := auth.New(auth.Config{PublishToken: "a-token-for-the-tests"})
+	keys, err := auth.New(auth.Config{PublishToken: "a-token-for-the-tests", JWTSecret: jwtSecret})
 	must(t, err)
 
 	r := gin.New()

@@ -217,7 +217,7 @@ func TestHowAStreamEnds(t *testing.T) {
 
 		s, out = begun(stream.Request{Caller: operator})
 		other, _ := begun(stream.Request{})
-		b.StopMatching(func(c auth.Caller) bool { return c.Operator() }, stream.Expired)
+		b.StopMatching(func(c auth.Caller) bool { return c.MayOperate() == nil }, stream.Expired)
 		if r := b.step(s, out, 0, expired); r.Ended != stream.Expired || !r.Ended.Whole() {
 			t.Errorf("%+v", r)
 		}

@@ -190,7 +190,7 @@ func (t *Tickets) Revoke(ctx context.Context, caller auth.Caller, id string) err
 	if err != nil {
 		return err
 	}
-	if !caller.Operator() && !keys.owns(caller.Subject(), raw) {
+	if caller.MayOperate() != nil && !keys.owns(caller.Subject(), raw) {
 		return errOwner
 	}
 	return t.revoke(ctx, caller, idPrefix+id)
@@ -203,7 +203,7 @@ func (t *Tickets) RevokeSubject(ctx context.Context, caller auth.Caller, subject
 	switch {
 	case !isSubject.MatchString(subject):
 		return &event.InvalidError{Field: "subject", Reason: `must be one that POST /ticket has returned, in ?subject=`}
-	case !caller.Operator() && caller.Subject() != subject:
+	case caller.MayOperate() != nil && caller.Subject() != subject:
 		return errOwner
 	}
 	return t.revoke(ctx, caller, subjPrefix+subject)
@@ -223,7 +223,7 @@ func (t *Tickets) revoke(ctx context.Context, caller auth.Caller, key string) er
 }
 
 func allow(rate *limit.Rate[string], caller auth.Caller) error {
-	if caller.Operator() {
+	if caller.MayOperate() == nil {
 		return nil
 	}
 	if _, ok := rate.Allow(caller.Subject(), 1); !ok {
