@@ -14,14 +14,14 @@ import (
 const natsPause = 500 * time.Millisecond
 
 // waitForNATS calls open again, at most for the time, while its error is [eventlog.ErrUnavailable].
-// It logs what it waits for. The end of ctx ends it at once.
+// It logs each reason once. The end of ctx ends it at once.
 func waitForNATS(ctx context.Context, most time.Duration, logger *slog.Logger, open func(context.Context) error) error {
 	if most == 0 {
 		return open(ctx)
 	}
 	waiting, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	began, reason := time.Now(), ""
+	began, said := time.Now(), map[string]bool{}
 	var last error // the last one that is not the end of the time
 	for {
 		err := open(waiting)
@@ -34,8 +34,8 @@ func waitForNATS(ctx context.Context, most time.Duration, logger *slog.Logger, o
 		if last == nil || waiting.Err() == nil {
 			last = err
 		}
-		if last.Error() != reason {
-			reason = last.Error()
+		if reason := last.Error(); !said[reason] {
+			said[reason] = true
 			logger.Warn("waiting for NATS", "at_most", most.String(), "reason", reason)
 		}
 		select {

@@ -119,7 +119,9 @@ func (s *keySet) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	text, err := json.Marshal(usable)
 	response.Body = io.NopCloser(bytes.NewReader(text))
-	s.failing.Store(false)
+	if s.failing.Swap(false) {
+		s.logger.Info("the key set was fetched")
+	}
 	return response, err
 }
 

@@ -67,11 +67,26 @@ func (l *Log) appendDirect(ctx context.Context, entry Entry) Receipt {
 	ctx, cancel := l.withAppendTimeout(ctx, answerTimeout)
 	defer cancel()
 	ack, err := l.js.PublishMsg(ctx, encode(entry), jetstream.WithExpectStream(streamName))
-	if err != nil {
-		return Receipt{Err: wrapError(err)}
+	err = wrapError(err)
+	if l.logStoring(err); err != nil {
+		return Receipt{Err: err}
 	}
 	l.lastAcked.record(event.NewID(l.epoch, ack.Sequence))
 	return Receipt{ID: event.NewID(l.epoch, ack.Sequence), Repeat: ack.Duplicate}
+}
+
+// logStoring logs once that events cannot be stored, and once that they can be again. natsconn logs a lost connection and an embedded
+// log that cannot be written.
+func (l *Log) logStoring(err error) {
+	switch {
+	case err == nil:
+		if l.cannotStore.Load() && l.cannotStore.Swap(false) {
+			l.logger.Info("events can be stored again")
+		}
+	case !isLogFailure(err) || errors.Is(err, context.Canceled) || l.nc.Connected().Err() != nil || l.nc.Server.Writable().Err() != nil:
+	case !l.cannotStore.Swap(true):
+		l.logger.Warn("events cannot be stored now", "reason", err)
+	}
 }
 
 // withAppendTimeout is withTimeout that also cancels once the log cannot be written: it then
@@ -160,8 +175,9 @@ func (l *Log) commit(ctx context.Context, entries []Entry) (first uint64, err er
 		if errors.Is(err, nats.ErrMaxPayload) {
 			return 0, errRefused
 		}
-		if err != nil {
-			return 0, wrapError(err)
+		err = wrapError(err)
+		if l.logStoring(err); err != nil {
+			return 0, err
 		}
 		var ack struct {
 			Seq   uint64              `json:"seq"`

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"freshet/eventlog/natsconn"
@@ -79,6 +80,7 @@ type Log struct {
 	retryAfter  time.Duration // when a request that has no answer is repeated
 	grouped     bool          // each append alone would cost an fsync or a round of the cluster
 	group       groupCommit
+	cannotStore atomic.Bool         // the log says so
 	turn        chan struct{}       // holds a token during a request that takes JetStream long, and a pause
 	largeEvents int                 // how many events of the largest size are below maxLargeBytes
 	largePulls  *semaphore.Weighted // so many events may be requested without a limit of bytes
@@ -306,6 +308,10 @@ func wrapError(err error) error {
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case errors.As(err, &api) && (api.ErrorCode == codeNoResources || api.ErrorCode == codeNoStorage || api.ErrorCode == codeStoreFailed):
 		return fmt.Errorf("%w: %w", ErrFull, err)
+	case errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected):
+		return fmt.Errorf("%w: NATS is not connected", ErrUnavailable)
+	case errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("%w: its stream is gone or has no leader", ErrUnavailable)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }

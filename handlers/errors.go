@@ -29,7 +29,7 @@ var (
 	errNotFound     = errors.New("there is nothing at this URL")
 	errNoConnection = errors.New("there is no such connection")
 	// errUncertain is eventlog.ErrUnavailable in the response to a publisher.
-	errUncertain = errors.New("the log does not answer: the event may or may not be stored")
+	errUncertain = errors.New("the event may or may not be stored")
 	errMethod    = errors.New("this method is not allowed here")
 )
 

@@ -17,7 +17,8 @@ import (
 // A record has the route's path and the values of those parameters that are public; of the rest of the request's target it has only
 // how much there was. JSON web tokens are replaced in all texts.
 //
-// A 503 is a warning and any other 5xx an error. Successful requests for probes and assets are debug records, all others info.
+// A 5xx is an error, except 503 and 507: their cause concerns many requests, and the part that finds it logs it once. Successful requests
+// for probes and assets are debug records, all others info.
 func Log(logger *slog.Logger, public map[string]func(value string) bool) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		a := &accessRecord{c: c, logger: logger, public: public, start: time.Now()}
@@ -60,8 +61,8 @@ func levelOf(c *gin.Context) slog.Level {
 	path, status := c.Request.URL.Path, c.Writer.Status()
 	quiet := path == "/livez" || path == "/readyz" || strings.HasPrefix(path, "/assets/")
 	switch {
-	case status == http.StatusServiceUnavailable:
-		return slog.LevelWarn
+	case status == http.StatusServiceUnavailable || status == http.StatusInsufficientStorage:
+		return slog.LevelInfo
 	case status >= http.StatusInternalServerError:
 		return slog.LevelError
 	case quiet && status < http.StatusBadRequest:

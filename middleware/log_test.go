@@ -67,6 +67,9 @@ func TestLogLevels(t *testing.T) {
 		case "503":
 			_ = c.Error(errors.New("the log is away"))
 			c.Status(http.StatusServiceUnavailable)
+		case "507":
+			_ = c.Error(errors.New("the log is away"))
+			c.Status(http.StatusInsufficientStorage)
 		case "400":
 			_ = c.Error(errors.New("not for the record"))
 			c.Status(http.StatusBadRequest)
@@ -76,7 +79,7 @@ func TestLogLevels(t *testing.T) {
 		engine.GET(path, status)
 	}
 	for target, want := range map[string]string{
-		"/": "INFO", "/?status=400": "INFO", "/?status=503": "WARN", "/?status=500": "ERROR", "/livez": "DEBUG", "/readyz": "DEBUG", "/readyz?status=503": "WARN",
+		"/": "INFO", "/?status=400": "INFO", "/?status=503": "INFO", "/?status=507": "INFO", "/?status=500": "ERROR", "/livez": "DEBUG", "/readyz": "DEBUG", "/readyz?status=503": "INFO",
 		"/assets/freshet.js": "DEBUG", "/assets/gone.js?status=404": "INFO", "/livezzz": "INFO", "/missing": "INFO",
 	} {
 		before := len(logged.records(t))

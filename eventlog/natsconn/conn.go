@@ -28,12 +28,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -162,7 +165,24 @@ func describe(err error, urls string) error {
 	case errors.Is(err, nats.ErrNoInfoReceived) || strings.Contains(err.Error(), "malformed HTTP"):
 		return fmt.Errorf("%s answers, but not as a NATS server does", withoutCredentials)
 	}
-	return fmt.Errorf("no connection to NATS at %s: %s", withoutCredentials, strings.TrimPrefix(err.Error(), "nats: "))
+	return fmt.Errorf("no connection to NATS at %s: %s", withoutCredentials, reasonOf(err))
+}
+
+// reasonOf is the text of an error of the connection. It is the same for each try: it has no port of this side.
+func reasonOf(err error) string {
+	var failed *net.OpError
+	var number syscall.Errno
+	switch {
+	case errors.Is(err, io.EOF):
+		return "the server closed the connection"
+	case errors.Is(err, nats.ErrStaleConnection):
+		return "the server does not answer"
+	case errors.As(err, &number):
+		return number.Error()
+	case errors.As(err, &failed):
+		err = failed.Err
+	}
+	return strings.TrimPrefix(err.Error(), "nats: ")
 }
 
 // reconnectDelay is how long the connection waits after it has tried all servers.
@@ -218,8 +238,12 @@ func (c *Conn) disconnected(_ *nats.Conn, err error) {
 	c.mu.Lock()
 	c.lost()
 	c.mu.Unlock()
-	if err != nil && c.Refused() == nil { // nil: closed by Close
-		c.logger.Warn("NATS connection lost", "error", err)
+	switch {
+	case err == nil || c.Refused() != nil: // nil: closed by Close
+	case c.Server != nil:
+		c.logger.Debug("the embedded server restarts", "error", err)
+	default:
+		c.logger.Warn("NATS connection lost", "reason", reasonOf(err))
 	}
 }
 
@@ -231,7 +255,9 @@ func (c *Conn) reconnected(*nats.Conn) {
 		c.logger.Info("NATS accepts the credentials again")
 		return
 	}
-	c.logger.Info("NATS connection restored")
+	if c.Server == nil {
+		c.logger.Info("NATS connection restored")
+	}
 }
 
 // Close closes the connection, stops the embedded server and unlocks its data folder. A

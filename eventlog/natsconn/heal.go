@@ -13,10 +13,13 @@ import (
 // healInterval is how often the data folder is checked, and a restart tried where needed.
 const healInterval = time.Second
 
-// setUnwritable notes why nothing can be stored. The first reason stays.
+// setUnwritable notes and logs why nothing can be stored. The first reason stays.
 func (s *Server) setUnwritable(reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.writable.Err() == nil {
+		s.cfg.Logger.Error("the log cannot be written, so new events are refused; check its disk", "reason", reason)
+	}
 	s.fail(reason)
 }
 
@@ -80,8 +83,12 @@ func (s *Server) heal(ctx context.Context, verify func(context.Context) error) {
 	case errors.Is(err, ErrRenewed):
 		s.reset(err)
 	case err != nil:
-		s.cfg.Logger.Warn("the log cannot be written yet", "error", err)
+		if s.unhealed != err.Error() {
+			s.unhealed = err.Error()
+			s.cfg.Logger.Warn("the log cannot be written yet", "reason", err)
+		}
 	default:
+		s.unhealed = ""
 		s.reset(nil)
 		s.cfg.Logger.Info("the log can be written again")
 	}

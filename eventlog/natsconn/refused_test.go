@@ -3,6 +3,7 @@ package natsconn_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -184,5 +185,31 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	cancel()
 	if err := <-opened; !errors.Is(err, context.Canceled) {
 		t.Errorf("Open: %v", err)
+	}
+}
+
+// Each try at a server that resets connections ends with the same text: a log that has each reason once does not grow.
+func TestAReasonIsTheSameForEachTry(t *testing.T) {
+	t.Parallel()
+	rude, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer rude.Close()
+	go func() {
+		for {
+			conn, err := rude.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close()
+		}
+	}()
+	var reasons []string
+	for range 2 {
+		_, _, err := openExternal(t.Context(), t, natsconn.Config{URLs: "nats://" + rude.Addr().String()})
+		reasons = append(reasons, fmt.Sprint(err))
+	}
+	if reasons[0] != reasons[1] || !strings.HasSuffix(reasons[0], "reset by peer") {
+		t.Errorf("got %q", reasons)
 	}
 }

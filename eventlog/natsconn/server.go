@@ -27,6 +27,8 @@ type Server struct {
 	writable context.Context //nolint:containedctx // canceled while nothing can be stored; its cause is the reason
 	fail     context.CancelCauseFunc
 
+	unhealed string // why the last restart failed; the watcher's
+
 	watcher     sync.WaitGroup
 	stopWatcher context.CancelFunc
 }
@@ -131,8 +133,12 @@ func (l serverLog) Tracef(string, ...any) {}
 // them, and the stream then answers no append until a restart.
 func (l serverLog) Errorf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
-	l.logger.Error("nats", "text", text)
+	level := slog.LevelError
 	if _, reason, found := strings.Cut(text, "ritical write error: "); found {
-		l.setUnwritable(errors.New(reason))
+		l.setUnwritable(errors.New(reason)) // logs it once
+		level = slog.LevelDebug
+	} else if strings.HasPrefix(text, "JetStream failed to store a msg") { // its publisher gets the reason
+		level = slog.LevelDebug
 	}
+	l.logger.Log(context.Background(), level, "nats", "text", text)
 }
