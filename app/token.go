@@ -50,7 +50,7 @@ func explain(grant auth.Grant) string {
 	list("publish to", grant.Publish)
 	list("read", grant.Subscribe)
 	if grant.Operator {
-		allows = append(allows, "see and close connections")
+		allows = append(allows, "see and end connections and revoke every ticket")
 	}
 	return fmt.Sprintf("This token may %s. It expires at %s.", strings.Join(allows, "; "), grant.Expires.Format(time.RFC3339))
 }

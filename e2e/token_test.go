@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"os/exec"
@@ -74,6 +75,14 @@ func TestSignedTokens(t *testing.T) {
 	}
 	if _, err := c.Open(ctx, client.Subscription{Topics: []string{"secret"}}); status(err) != 403 {
 		t.Errorf("read beyond the patterns: %v, want 403", err)
+	}
+	operator, _ := signed(ctx, t, env, "--operator")
+	for token, want := range map[string]int{token: 403, operator: 200} {
+		p.Token = token
+		_, err := p.Get(ctx, "/connections")
+		if got := cmp.Or(status(err), 200); got != want {
+			t.Errorf("GET /connections: %d %v, want %d", got, err, want)
+		}
 	}
 	other, _ := signed(ctx, t, env, "--publish", ">", "--jwt-audience", "another")
 	if _, err := with(other).Publish(ctx, client.Message{Topic: "news", Data: "x"}); status(err) != 401 {

@@ -57,7 +57,7 @@ func TestATokenIsExplainedOnATerminal(t *testing.T) {
 	cmd := command(begin(t), t, "token", "--publish", "orders.*,news", "--subscribe", ">", "--operator", "--expires", "2d")
 	cmd.Env, cmd.Stdout = append(cmd.Env, "FRESHET_JWT_SECRET=thirty-two-bytes-of-a-JWT-secret"), &printed
 	said := runOnTerminal(t, cmd, "expires")
-	want := regexp.MustCompile(`^This token may publish to orders\.\*, news; read >; see and close connections\. It expires at (\S+)\.\n$`)
+	want := regexp.MustCompile(`^This token may publish to orders\.\*, news; read >; see and end connections and revoke every ticket\. It expires at (\S+)\.\n$`)
 	found := want.FindStringSubmatch(said)
 	if found == nil {
 		t.Fatalf("the terminal has %q", said)
