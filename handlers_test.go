@@ -44,7 +44,7 @@ func TestAReboundNameReadsNothing(t *testing.T) {
 func TestTheWiredApplication(t *testing.T) {
 	var logged apptest.Buffer
 	a := apptest.Wire(t, &logged, "--cors-origin", "*", "--cors-origin", "https://partner.example")
-	stream := ssetest.Get(t, a.Handler(), "/event", "Origin", "https://else.example")
+	stream := ssetest.Get(t, a, "/event", "Origin", "https://else.example")
 	if h := stream.Header(); h.Get("Access-Control-Allow-Origin") != "*" || h.Get("X-Request-ID") == "" || h.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("a stream of another origin: %v", h)
 	}
@@ -82,7 +82,7 @@ func TestTheWiredApplication(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/assets/freshet.js", nil)
 		r.Header.Set("Origin", origin)
 		w := httptest.NewRecorder()
-		a.Handler().ServeHTTP(w, r)
+		a.ServeHTTP(w, r)
 		h := w.Header()
 		allowed := h.Get("Access-Control-Allow-Origin")
 		if w.Code != 200 || allowed != "*" && allowed != origin || h.Get("Content-Type") != "text/javascript; charset=utf-8" ||
@@ -103,7 +103,7 @@ func TestTheWiredApplication(t *testing.T) {
 	}
 	r := httptest.NewRequest(http.MethodPut, "/event", nil)
 	w := httptest.NewRecorder()
-	if a.Handler().ServeHTTP(w, r); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") == "" {
+	if a.ServeHTTP(w, r); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") == "" {
 		t.Errorf("PUT /event: %d %v", w.Code, w.Header())
 	}
 	stream.Close()
@@ -133,9 +133,9 @@ func TestTwoNodes(t *testing.T) {
 	a := apptest.Wire(t, io.Discard, "--nats", nats.ClientURL(), "--counter-interval", "0")
 	b := apptest.Wire(t, io.Discard, "--nats", nats.ClientURL(), "--counter-interval", "0")
 
-	onA := ssetest.Get(t, a.Handler(), "/event/news")
+	onA := ssetest.Get(t, a, "/event/news")
 	onA.Next()
-	onB := ssetest.Get(t, b.Handler(), "/event/news")
+	onB := ssetest.Get(t, b, "/event/news")
 	onB.Next()
 	a.Publish("news", "1")
 	b.Publish("news", "2")
@@ -148,14 +148,14 @@ func TestTwoNodes(t *testing.T) {
 	third := onA.NextEvent()
 	onA.Close()
 	a.Publish("news", "4")
-	resumed := ssetest.Get(t, b.Handler(), "/event/news", "Last-Event-ID", third.ID)
+	resumed := ssetest.Get(t, b, "/event/news", "Last-Event-ID", third.ID)
 	if f := resumed.NextEvent(); f.Data != "4" {
 		t.Errorf("resumed on the other node with %+v", f)
 	}
 	// Ahead of what this node may have seen yet, and no gap.
 	w := a.Publish("news", "5")
 	id := regexp.MustCompile(`"id":"([^"]+)"`).FindStringSubmatch(w.Body.String())[1]
-	ahead := ssetest.Get(t, b.Handler(), "/event/news", "Last-Event-ID", id)
+	ahead := ssetest.Get(t, b, "/event/news", "Last-Event-ID", id)
 	a.Publish("news", "6")
 	if f := ahead.NextEvent(); f.Data != "6" {
 		t.Errorf("resumed ahead of the node with %+v", f)
@@ -191,7 +191,7 @@ func TestTicketsOfTwoNodes(t *testing.T) {
 		r := httptest.NewRequest(method, target, strings.NewReader(body))
 		r.Header.Set("Authorization", "Bearer "+a.PublishToken())
 		w := httptest.NewRecorder()
-		a.Handler().ServeHTTP(w, r)
+		a.ServeHTTP(w, r)
 		return w
 	}
 	var ticket struct{ Ticket, ID, URL string }
@@ -199,18 +199,18 @@ func TestTicketsOfTwoNodes(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &ticket); err != nil || w.Code != http.StatusCreated {
 		t.Fatalf("a ticket: %d %s", w.Code, w.Body)
 	}
-	onA := ssetest.Get(t, a.Handler(), ticket.URL, "Origin", page)
+	onA := ssetest.Get(t, a, ticket.URL, "Origin", page)
 	onA.Next()
 	a.Publish("news", "1")
 	first := onA.NextEvent()
 	onA.Close()
 	b.Publish("secret", "none of its topics")
 	b.Publish("news", "2")
-	onB := ssetest.Get(t, b.Handler(), ticket.URL, "Origin", page, "Last-Event-ID", first.ID)
+	onB := ssetest.Get(t, b, ticket.URL, "Origin", page, "Last-Event-ID", first.ID)
 	if f := onB.NextEvent(); f.Data != "2" {
 		t.Errorf("reconnected on the other node: %+v", f)
 	}
-	onA = ssetest.Get(t, a.Handler(), ticket.URL, "Origin", page)
+	onA = ssetest.Get(t, a, ticket.URL, "Origin", page)
 	onA.Next()
 	if w := ask(b, http.MethodPost, "/ticket/"+ticket.ID, ""); w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("extended: %d %s", w.Code, w.Body)
@@ -220,7 +220,7 @@ func TestTicketsOfTwoNodes(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &other); err != nil || w.Code != http.StatusCreated {
 		t.Fatalf("another ticket: %d %s", w.Code, w.Body)
 	}
-	stays := ssetest.Get(t, a.Handler(), other.URL, "Origin", page)
+	stays := ssetest.Get(t, a, other.URL, "Origin", page)
 	stays.Next()
 	for range 2 {
 		if w := ask(b, http.MethodDelete, "/ticket/"+ticket.ID, ""); w.Code != http.StatusNoContent {
@@ -245,7 +245,7 @@ func TestTicketsOfTwoNodes(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, url, nil)
 			r.Header.Set("Origin", page)
 			w := httptest.NewRecorder()
-			if a.Handler().ServeHTTP(w, r); w.Code != http.StatusUnauthorized {
+			if a.ServeHTTP(w, r); w.Code != http.StatusUnauthorized {
 				t.Errorf("accepted after it was revoked: %d %s", w.Code, w.Body)
 			}
 		}

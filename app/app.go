@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"freshet/assets"
@@ -21,8 +22,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// App is the wired application.
+// App is the whole application: an [http.Handler] with all routes and the middleware in front of them. It also publishes for the program that
+// it is part of.
 type App struct {
+	cfg      config.Config
+	logger   *slog.Logger
 	log      *eventlog.Log
 	hub      *hub.Hub
 	keys     *auth.Keys
@@ -31,6 +35,13 @@ type App struct {
 	token    publishToken
 
 	descriptors descriptors
+
+	end   func()        // ends what runs behind the routes
+	ended chan struct{} // closed when that has ended, and the log is closed
+	err   error         // why, once ended is closed
+
+	using  sync.RWMutex // held by requests and publishes: the log must not be closed under them
+	closed bool
 }
 
 // publishToken is the configured token, or the one made at the first start. Its text is
@@ -41,9 +52,28 @@ type publishToken struct {
 	file       string // that has it, if it is not configured
 }
 
-// New wires the application. It opens the log, so the caller calls Run, which closes it. It waits
-// for an external NATS as long as the Config says.
-func New(ctx context.Context, cfg config.Config, logger *slog.Logger) (a *App, err error) {
+// Open opens the log and starts the application, which runs until Close is called. It returns once streams can be opened. It waits for an external
+// NATS as long as the Config says. The error is one line that says what to do. ctx ends the start, not the application.
+//
+// [config.Default] is the configuration of a server without flags. Its fields for listeners and TLS are of no effect here.
+func Open(ctx context.Context, cfg config.Config, logger *slog.Logger) (*App, error) {
+	a, err := connect(ctx, cfg, logger)
+	if err != nil {
+		return nil, err
+	}
+	a.run()
+	select {
+	case <-a.hub.CaughtUp(): // before, "now" would be in the past
+		return a, nil
+	case <-a.ended:
+		return nil, a.err
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), a.Close())
+	}
+}
+
+// connect wires the application, and waits for NATS.
+func connect(ctx context.Context, cfg config.Config, logger *slog.Logger) (a *App, err error) {
 	wait := cfg.NATSWait
 	if cfg.NATS == "" {
 		wait = 0
@@ -56,7 +86,7 @@ func New(ctx context.Context, cfg config.Config, logger *slog.Logger) (a *App, e
 }
 
 func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App, err error) {
-	a := &App{token: publishToken{text: string(cfg.PublishToken), configured: cfg.PublishToken != ""}, descriptors: divide(descriptorLimit())}
+	a := &App{cfg: cfg, logger: logger, ended: make(chan struct{}), token: publishToken{text: string(cfg.PublishToken), configured: cfg.PublishToken != ""}, descriptors: divide(descriptorLimit())}
 	if a.log, err = openLog(ctx, cfg, logger); err != nil {
 		return nil, err
 	}
@@ -78,24 +108,27 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App
 	return a, err
 }
 
-// Handler serves all routes, with the middleware in front of them.
-func (a *App) Handler() http.Handler { return a.router }
-
 // PublishToken returns the token that may do everything; it is empty where only JSON web
 // tokens may publish.
 func (a *App) PublishToken() string { return a.token.text }
 
-// Ready is closed once streams may be opened: before, "now" would be in the past.
-func (a *App) Ready() <-chan struct{} { return a.hub.CaughtUp() }
-
-// Run runs everything behind the routes until ctx is done, then closes the log.
-func (a *App) Run(ctx context.Context) error {
+// run starts everything behind the routes. When that has ended, it closes the log.
+func (a *App) run() {
+	ctx, end := context.WithCancel(context.Background())
+	a.end = end
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.hub.Run(ctx) })
 	g.Go(func() error { return a.handlers.Run(ctx) })
 	g.Go(func() error { return returnMemory(ctx, a.handlers.Turnover) })
 	g.Go(func() error { return a.keys.Run(ctx) })
-	return errors.Join(g.Wait(), a.log.Close())
+	go func() {
+		defer close(a.ended)
+		a.err = g.Wait()
+		a.using.Lock()
+		defer a.using.Unlock()
+		a.closed = true
+		a.err = errors.Join(a.err, a.log.Close())
+	}()
 }
 
 // openLog opens the log; its errors name the flag to check.
@@ -106,8 +139,8 @@ func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*even
 		NATS:           string(cfg.NATS),
 		Creds:          cfg.NATSCreds,
 		Replicas:       cfg.Replicas,
-		RetainAge:      cfg.RetainAge,
-		RetainBytes:    int64(cfg.RetainBytes),
+		RetainAge:      orNone(cfg.RetainAge),
+		RetainBytes:    orNone(int64(cfg.RetainBytes)),
 		RetainPerTopic: int64(cfg.RetainPerTopic),
 		MaxEvent:       int64(cfg.MaxBody),
 		Logger:         logger,
@@ -171,21 +204,29 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, logger *slog.
 		Hub:                      a.hub,
 		Page:                     page,
 		Assets:                   assets.Files(),
-		CounterInterval:          cfg.CounterInterval,
-		Heartbeat:                cfg.Heartbeat,
+		CounterInterval:          orNone(cfg.CounterInterval),
+		Heartbeat:                orNone(cfg.Heartbeat),
 		RetryMin:                 cfg.Retry.Min,
 		RetryMax:                 cfg.Retry.Max,
-		MaxConnections:           a.descriptors.maxStreams(cfg.MaxConnections, logger),
+		MaxConnections:           orNone(a.descriptors.maxStreams(cfg.MaxConnections, logger)),
 		MaxDescriptors:           a.descriptors.connections,
-		MaxConnectionsPerAddress: cfg.MaxConnectionsPerAddress,
-		MaxTopics:                cfg.MaxTopics,
+		MaxConnectionsPerAddress: orNone(cfg.MaxConnectionsPerAddress),
+		MaxTopics:                orNone(cfg.MaxTopics),
 		MaxBody:                  int64(cfg.MaxBody),
 		PublishRate:              cfg.PublishRate,
 		Tickets:                  tickets,
 		Nodes:                    a.log.Nodes(),
-		Park:                     cfg.Park == "on",
+		NoPark:                   cfg.Park == "off",
 		Node:                     node,
 		Version:                  config.Version(),
 		Logger:                   logger,
 	})
+}
+
+// orNone turns the 0 of a flag, which means none, into the negative value of the packages, for which 0 means the default.
+func orNone[T int | int64 | time.Duration](value T) T {
+	if value == 0 {
+		return -1
+	}
+	return value
 }

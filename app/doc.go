@@ -3,7 +3,7 @@
 //
 //   - [Main] is the program: it picks the command, parses its flags and returns an exit code.
 //   - [Serve] runs a server with its listeners until its context ends, then drains it.
-//   - [New] wires an [App] without listeners, for tests and for programs that bring their own.
+//   - [Open] starts an [App] without listeners: a handler for programs that bring their own server.
 //
-// Run closes the App's log. Serve returns after every goroutine that it started has ended.
+// Serve returns after every goroutine that it started has ended.
 package app

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -39,7 +38,7 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	a, err := New(ctx, cfg, logger)
+	a, err := Open(ctx, cfg, logger)
 	if err != nil && ctx.Err() != nil {
 		logger.Info("stopped before the server was ready")
 		return nil
@@ -47,63 +46,39 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	server := NewServer(a.router, logger)
+	server := NewServer(a, logger)
 	serveOn := server.Serve
 	if certs != nil {
 		server.TLSConfig = certs.TLS()
 		serveOn = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}
 
-	// The application runs on while the server drains, so it has a context of its own.
-	running, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
-	var stopping time.Time
-	g.Go(func() error { return a.Run(running) })
-	g.Go(func() error {
-		defer end()
-		select {
-		case <-a.Ready():
-		case <-ctx.Done():
-			stopping = time.Now()
+	for _, l := range listeners {
+		g.Go(func() error {
+			if err := serveOn(a.descriptors.guard(l, logger)); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
 			return nil
-		}
-		for _, l := range listeners {
-			g.Go(func() error {
-				if err := serveOn(a.descriptors.guard(l, logger)); !errors.Is(err, http.ErrServerClosed) {
-					return err
-				}
-				return nil
-			})
-		}
-		if certs != nil {
-			g.Go(func() error { return certs.Run(ctx) })
-		}
-		printReady(stdout, baseURL(listeners[0].Addr(), certs), a.token, len(cfg.Anonymous) > 0)
-		<-ctx.Done()
-		stop()
-		stopping = time.Now()
-		logger.Info("draining", "for", cfg.Drain.String())
-		a.drain(server, cfg.Drain, logger)
-		return nil
-	})
-	if err := g.Wait(); err != nil {
+		})
+	}
+	if certs != nil {
+		g.Go(func() error { return certs.Run(ctx) })
+	}
+	printReady(stdout, baseURL(listeners[0].Addr(), certs), a.token, len(cfg.Anonymous) > 0)
+	select {
+	case <-ctx.Done():
+	case <-a.Done(): // a part of it has failed
+	}
+	stop()
+	stopping := time.Now()
+	err = a.Shutdown(server)
+	cancel()
+	if err := errors.Join(err, g.Wait()); err != nil {
 		return err
 	}
 	logger.Info("stopped", "after", time.Since(stopping).Round(time.Millisecond).String())
 	return nil
-}
-
-// drain ends the streams, then the requests in flight, then everything else.
-func (a *App) drain(server *http.Server, span time.Duration, logger *slog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), span+drainGrace)
-	defer cancel()
-	if err := a.handlers.Drain(ctx, span); err != nil {
-		logger.Warn("streams are still open after the drain", "error", err)
-	}
-	ctx, cancel = context.WithTimeout(context.Background(), shutdownGrace)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		logger.Warn("requests are still open after the drain", "error", errors.Join(err, server.Close()))
-	}
 }

@@ -30,6 +30,15 @@ func Parse(args, environ []string, stdout io.Writer) (Config, error) {
 	return c, nil
 }
 
+// Default returns the configuration of a server without flags and variables.
+func Default() Config {
+	cfg, err := Parse(nil, nil, io.Discard)
+	if err != nil {
+		panic(err) // the defaults are valid
+	}
+	return cfg
+}
+
 // parse sets the fields of flags, which are the flags of the command, and validates them. Their help begins with the opening.
 func parse(command, opening string, flags interface{ validate() error }, args, environ []string, stdout io.Writer) error {
 	settings, fromVariable := settings(environ), map[string]bool{}

@@ -36,9 +36,9 @@ func TestTokensOfTheOperator(t *testing.T) {
 		t.Error("a publish token was made")
 	}
 	bearer := "Bearer " + mint(t, time.Minute, "orders.*", "orders.>")
-	own := ssetest.Get(t, a.Handler(), "/event", "Authorization", bearer)
-	byCookie := ssetest.Get(t, a.Handler(), "/event/orders.%3E", "Cookie", "freshet_token="+strings.TrimPrefix(bearer, "Bearer "))
-	anybody := ssetest.Get(t, a.Handler(), "/event?topic=news")
+	own := ssetest.Get(t, a, "/event", "Authorization", bearer)
+	byCookie := ssetest.Get(t, a, "/event/orders.%3E", "Cookie", "freshet_token="+strings.TrimPrefix(bearer, "Bearer "))
+	anybody := ssetest.Get(t, a, "/event?topic=news")
 	for _, c := range []struct {
 		method, target string
 		authorization  string
@@ -143,7 +143,7 @@ func TestSecretsAreNotTold(t *testing.T) {
 					target += separator + "ticket=" + secret + "&access_token=" + secret + "&jwt=" + secret + "&Authorization=" + secret
 				}
 				if method == http.MethodGet && strings.HasPrefix(target, "/event") {
-					stream := ssetest.Get(t, a.Handler(), target, headers...)
+					stream := ssetest.Get(t, a, target, headers...)
 					if stream.Status() == http.StatusOK {
 						stream.Next()
 						stream.Close()

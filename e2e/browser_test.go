@@ -5,13 +5,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"freshet/app"
 	"freshet/app/apptest"
+	"freshet/config"
 
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
@@ -265,5 +268,29 @@ func listenForComplaints(tab context.Context, t *testing.T) func() []string {
 		}
 		t.Fatal("the console ended")
 		return nil
+	}
+}
+
+// The page works under another path: all its URLs are relative.
+func TestBrowserPageUnderAPath(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default()
+	cfg.Data = t.TempDir()
+	live, err := app.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	must(t, err)
+	t.Cleanup(func() { must(t, live.Close()) })
+	mux := http.NewServeMux()
+	mux.Handle("/live/", http.StripPrefix("/live", live))
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	_, err = live.Publish(t.Context(), "news", "embedded")
+	must(t, err)
+
+	tab := openBrowser(t)
+	complaints := listenForComplaints(tab, t)
+	do(tab, t, chromedp.Navigate(server.URL+"/live/"))
+	eventually(tab, t, rowsHave("embedded"))
+	if said := complaints(); len(said) > 0 {
+		t.Errorf("the browser complains: %q", said)
 	}
 }

@@ -139,7 +139,7 @@ func newFuzzed(f *testing.F) *fuzzed {
 	logger := slog.New(slog.NewMultiHandler(slog.NewTextHandler(&s.logged, all), slog.NewJSONHandler(&s.logged, all)))
 	a := apptest.WireLogger(f, logger, "--publish-token", fuzzedToken, "--retain-bytes", "1MiB", "--max-body", "4KiB",
 		"--counter-interval", "5ms", "--heartbeat", "5ms")
-	server := app.NewServer(a.Handler(), logger)
+	server := app.NewServer(a, logger)
 	server.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateClosed {
 			s.closed <- struct{}{}

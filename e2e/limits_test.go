@@ -164,7 +164,7 @@ func servePipes(t *testing.T, token string) (*pipes, *eventlogtest.Memory) {
 	must(t, err)
 	tickets, err := ticket.New(t.Context(), ticket.Config{Store: eventlogtest.NewStore()})
 	must(t, err)
-	hs, err := handlers.New(handlers.Config{Log: log, Hub: h, Heartbeat: 15 * time.Second, Tickets: tickets})
+	hs, err := handlers.New(handlers.Config{Log: log, Hub: h, Tickets: tickets, NoPark: true})
 	must(t, err)
 	keys, err := auth.New(auth.Config{PublishToken: token, Anonymous: event.Patterns{event.All}})
 	must(t, err)

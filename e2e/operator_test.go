@@ -62,7 +62,7 @@ func TestOperatorsWithJSONWebTokens(t *testing.T) {
 	} {
 		a := apptest.Wire(t, io.Discard, issuer.flags...)
 		operator, reader := "Bearer "+issuer.token(true), "Bearer "+issuer.token(false)
-		stream := ssetest.Get(t, a.Handler(), "/event/news")
+		stream := ssetest.Get(t, a, "/event/news")
 		w := a.Do("GET", "/connections", "", "Authorization", operator)
 		_, id, _ := strings.Cut(w.Body.String(), `"connections":[{"id":"`)
 		id, _, _ = strings.Cut(id, `"`)

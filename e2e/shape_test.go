@@ -181,28 +181,6 @@ func TestReadmeHasEveryFlag(t *testing.T) {
 	}
 }
 
-// The README shows how to mount the handlers; what it shows is what the example compiles and runs.
-func TestReadmeShowsTheExample(t *testing.T) {
-	const name = "handlers/example_test.go"
-	readme := read(t, "README.md")
-	source := read(t, name)
-	fset := token.NewFileSet()
-	file, err := parser.ParseFile(fset, name, source, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, decl := range file.Decls {
-		if f, ok := decl.(*ast.FuncDecl); ok && f.Name.Name == "mount" {
-			text := source[fset.Position(f.Doc.Pos()).Offset:fset.Position(f.End()).Offset]
-			if !strings.Contains(readme, "```go\n"+text+"\n```\n") {
-				t.Errorf("README.md does not show mount of %s as it stands there:\n%s", name, text)
-			}
-			return
-		}
-	}
-	t.Errorf("%s has no function mount", name)
-}
-
 // A guarantee is as good as its test: each that is named is there.
 func TestGuaranteesAreHeldByTests(t *testing.T) {
 	there := proofs(t)

@@ -19,7 +19,13 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Config says where the log is and how much it keeps.
+// What a log keeps by default.
+const (
+	DefaultRetainAge   = 24 * time.Hour
+	DefaultRetainBytes = 1 << 30
+)
+
+// Config says where the log is and how much it keeps. A zero value stands for the server's default.
 type Config struct {
 	Dir          string        // data folder of the embedded server; created if missing
 	SyncInterval time.Duration // 0: sync to disk before an append is answered; else at this interval (embedded only)
@@ -28,9 +34,9 @@ type Config struct {
 	Creds    string // credentials file for NATS
 	Replicas int    // copies that the external cluster keeps; 0 means 1
 
-	RetainAge      time.Duration // 0: no limit
-	RetainBytes    int64         // 0: no limit
-	RetainPerTopic int64         // events of each topic; 0: no limit
+	RetainAge      time.Duration // 0 means 24 h; negative: no limit
+	RetainBytes    int64         // 0 means 1 GiB; negative: no limit
+	RetainPerTopic int64         // events of each topic; 0 or negative: no limit
 
 	MaxEvent int64        // bytes of the largest payload (embedded only); 0 means 1 MiB
 	Logger   *slog.Logger // nil: no logs
@@ -45,9 +51,11 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.NATS == "" && c.Dir == "":
 		return c, errors.New("the log needs a data folder or a NATS URL")
-	case c.SyncInterval < 0 || c.RetainAge < 0 || c.RetainBytes < 0 || c.RetainPerTopic < 0 || c.MaxEvent < 0 || c.Replicas < 0:
-		return c, errors.New("the limits of the log must not be negative")
+	case c.SyncInterval < 0 || c.MaxEvent < 0 || c.Replicas < 0:
+		return c, errors.New("the log's SyncInterval, MaxEvent and Replicas must not be negative")
 	}
+	c.RetainAge = cmp.Or(c.RetainAge, DefaultRetainAge)
+	c.RetainBytes = cmp.Or(c.RetainBytes, DefaultRetainBytes)
 	return c, nil
 }
 
@@ -189,9 +197,9 @@ func streamConfig(base jetstream.StreamConfig, cfg Config) jetstream.StreamConfi
 	base.Name = streamName
 	base.Subjects = []string{subjectPrefix + ">"}
 	base.Replicas = cfg.Replicas
-	base.MaxAge = cfg.RetainAge
-	base.MaxBytes = cmp.Or(cfg.RetainBytes, -1)
-	base.MaxMsgsPerSubject = cmp.Or(cfg.RetainPerTopic, -1)
+	base.MaxAge = max(cfg.RetainAge, 0)
+	base.MaxBytes = max(cfg.RetainBytes, -1)
+	base.MaxMsgsPerSubject = max(cmp.Or(cfg.RetainPerTopic, -1), -1)
 	base.Discard = jetstream.DiscardOld
 	base.Duplicates = dedupWindow
 	if cfg.RetainAge > 0 {

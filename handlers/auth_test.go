@@ -228,7 +228,7 @@ func TestThePublishRateIsTheSubjects(t *testing.T) {
 
 func TestAStreamEndsWithItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = 0 })
+		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = -1 })
 		caller := holder(t, keysFor(t), "a", nil, []string{"n"})
 		h := s.by(caller)
 		stream, lines := ssetest.Get(t, h, "/event/n"), ssetest.Get(t, h, "/event/n", "Accept", "application/x-ndjson")

@@ -122,9 +122,9 @@ func TestHeartbeatsCarryTheCursor(t *testing.T) {
 	})
 }
 
-func TestIntervalsOfZeroTurnThingsOff(t *testing.T) {
+func TestNegativeIntervalsTurnThingsOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval, cfg.Heartbeat = 0, 0 })
+		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval, cfg.Heartbeat = -1, -1 })
 		stream := ssetest.Get(t, s, "/event")
 		stream.Next()
 		pass(time.Hour)
@@ -135,7 +135,7 @@ func TestIntervalsOfZeroTurnThingsOff(t *testing.T) {
 }
 
 func TestResumeWhilePublishingMissesNothing(t *testing.T) {
-	s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = 0 })
+	s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = -1 })
 	const total = 5000
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -168,7 +168,7 @@ func TestResumeWhilePublishingMissesNothing(t *testing.T) {
 
 func TestAGapIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = 0 })
+		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = -1 })
 		for i := range 5 {
 			s.log.Publish(t, "n", strconv.Itoa(i+1))
 		}
@@ -392,7 +392,7 @@ func TestMalformedRequestsNameTheField(t *testing.T) {
 // The counter of many readers who ask for the same event type costs nobody an event.
 func TestABurstArrivesWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = 0 })
+		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = -1 })
 		stream := ssetest.Get(t, s, "/event")
 		stream.Next()
 		payload := strings.Repeat("x", 2000)

@@ -33,7 +33,20 @@ type Log interface {
 	Ready(ctx context.Context) error
 }
 
-// Config wires the handlers. Log and Hub are needed; every other zero value is useful.
+// Defaults of a [Config].
+const (
+	DefaultCounterInterval          = time.Second
+	DefaultHeartbeat                = 15 * time.Second
+	DefaultLeastRetry               = time.Second
+	DefaultMostRetry                = 3 * time.Second
+	DefaultMaxConnections           = 100_000
+	DefaultMaxConnectionsPerAddress = 10_000
+	DefaultMaxTopics                = 100
+	DefaultMaxBody                  = 1 << 20
+)
+
+// Config wires the handlers. Log and Hub are needed. Any other zero value stands for the server's default. A negative interval or limit
+// turns it off.
 type Config struct {
 	Log Log
 	Hub *hub.Hub
@@ -41,25 +54,25 @@ type Config struct {
 	Page   *template.Template // has "index.html"; nil: no page
 	Assets fs.FS              // what /assets/ serves; nil: nothing
 
-	CounterInterval    time.Duration // between the counts of a connection; 0: no counter
-	Heartbeat          time.Duration // after so long without an ID a stream sends its cursor; 0: never
-	RetryMin, RetryMax time.Duration // each connection draws its reconnection time between them; 0 means 1 s and 3 s
+	CounterInterval    time.Duration // between the counts of a connection
+	Heartbeat          time.Duration // after so long without an ID a stream sends its cursor
+	RetryMin, RetryMax time.Duration // each connection draws its reconnection time between them
 
 	// A client's address is what the router's ClientIP returns. Tell the router which proxies
 	// to trust, or none: gin.Engine trusts all unless SetTrustedProxies is called. IPv6
 	// addresses count by their /64.
-	MaxConnections           int   // open streams, as [stream.Config] counts them; 0: no limit
-	MaxConnectionsPerAddress int   // open streams of one client address; 0: no limit
-	MaxTopics                int   // topics of one stream; 0: no limit
-	MaxBody                  int64 // bytes of a published body; 0 means 1 MiB
+	MaxConnections           int   // open streams, as [stream.Config] counts them
+	MaxConnectionsPerAddress int   // open streams of one client address
+	MaxTopics                int   // topics of one stream
+	MaxBody                  int64 // bytes of a published body; not negative
 	// PublishRate is how many events a second the subject of a token may publish, with a burst
 	// of ten seconds' worth. Requests with the publish token count by client address, because
-	// many publishers share it. 0: no limit.
+	// many publishers share it. 0 or negative: no limit.
 	PublishRate int
 
-	// Park holds caught-up streams over plain HTTP/1.1 without a goroutine each, on systems
-	// that support it.
-	Park bool
+	// NoPark gives each stream a goroutine. Otherwise caught-up streams over plain HTTP/1.1 have none, on
+	// systems that support it.
+	NoPark bool
 	// MaxDescriptors is above the numbers that the descriptors of parked connections have; 0: no limit.
 	MaxDescriptors int
 
@@ -93,17 +106,23 @@ type Handlers struct {
 
 // New returns handlers for the configuration, or an error that says what is wrong with it.
 func New(cfg Config) (*Handlers, error) {
-	cfg.RetryMin = cmp.Or(cfg.RetryMin, time.Second)
-	cfg.RetryMax = cmp.Or(cfg.RetryMax, max(3*time.Second, cfg.RetryMin))
-	cfg.MaxBody = cmp.Or(cfg.MaxBody, 1<<20)
+	cfg.CounterInterval = orDefault(cfg.CounterInterval, DefaultCounterInterval)
+	cfg.Heartbeat = orDefault(cfg.Heartbeat, DefaultHeartbeat)
+	cfg.RetryMin = cmp.Or(cfg.RetryMin, DefaultLeastRetry)
+	cfg.RetryMax = cmp.Or(cfg.RetryMax, max(DefaultMostRetry, cfg.RetryMin))
+	cfg.MaxConnections = orDefault(cfg.MaxConnections, DefaultMaxConnections)
+	cfg.MaxConnectionsPerAddress = orDefault(cfg.MaxConnectionsPerAddress, DefaultMaxConnectionsPerAddress)
+	cfg.MaxTopics = orDefault(cfg.MaxTopics, DefaultMaxTopics)
+	cfg.MaxBody = cmp.Or(cfg.MaxBody, DefaultMaxBody)
+	cfg.PublishRate = max(cfg.PublishRate, 0)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	switch {
 	case cfg.Log == nil || cfg.Hub == nil:
 		return nil, errors.New("handlers: a log and a hub are needed")
-	case cfg.MaxTopics < 0 || cfg.MaxBody < 0 || cfg.PublishRate < 0:
-		return nil, errors.New("handlers: a limit is negative")
+	case cfg.MaxBody < 0:
+		return nil, errors.New("handlers: MaxBody is negative")
 	}
 	h := &Handlers{
 		cfg: cfg, log: cfg.Log, hub: cfg.Hub, logger: cfg.Logger,
@@ -125,7 +144,7 @@ func New(cfg Config) (*Handlers, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if cfg.Park {
+	if !cfg.NoPark {
 		if h.park, err = park.New(h.streams, park.Config{MaxDescriptors: cfg.MaxDescriptors}); err != nil && !errors.Is(err, park.ErrUnsupported) {
 			return nil, err
 		}
@@ -142,6 +161,9 @@ func New(cfg Config) (*Handlers, error) {
 	}
 	return h, nil
 }
+
+// orDefault returns the default for 0, and 0, which the parts take for none, for a negative value.
+func orDefault[T int | time.Duration](value, byDefault T) T { return max(cmp.Or(value, byDefault), 0) }
 
 // PublicParameters returns the names of the routes' parameters whose values an access log may have, each with a function that reports
 // whether a value is one. A log never has the others: they are credentials, or the handlers do not know them.

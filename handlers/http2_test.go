@@ -112,7 +112,7 @@ func (l *lane) event(t *testing.T) event.Frame {
 // A stream whose reader takes nothing is closed, and nothing else of its connection is.
 func TestAStreamOfHTTP2ThatTakesNothingIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMultiplexed(t, func(cfg *handlers.Config) { cfg.CounterInterval = 0 })
+		m := newMultiplexed(t, func(cfg *handlers.Config) { cfg.CounterInterval = -1 })
 		stuck, healthy := m.open(t, "/event/n"), m.open(t, "/event/n")
 		payload := strings.Repeat("x", 1000)
 		began := time.Now()
@@ -158,7 +158,7 @@ func TestAStreamOfHTTP2ThatTakesNothingIsClosed(t *testing.T) {
 // The deadline is for writing: silence ends no stream, also without heartbeats.
 func TestAQuietStreamOfHTTP2StaysOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMultiplexed(t, func(cfg *handlers.Config) { cfg.CounterInterval, cfg.Heartbeat = 0, 0 })
+		m := newMultiplexed(t, func(cfg *handlers.Config) { cfg.CounterInterval, cfg.Heartbeat = -1, -1 })
 		stream := m.open(t, "/event/n")
 		for i := range 3 {
 			pass(10 * time.Minute)
@@ -174,7 +174,7 @@ func TestAQuietStreamOfHTTP2StaysOpen(t *testing.T) {
 
 func TestASlowReaderOfHTTP2GetsALargeEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMultiplexed(t, func(cfg *handlers.Config) { cfg.CounterInterval, cfg.Heartbeat = 0, 0 })
+		m := newMultiplexed(t, func(cfg *handlers.Config) { cfg.CounterInterval, cfg.Heartbeat = -1, -1 })
 		stream := m.open(t, "/event/n")
 		large := strings.Repeat("x", 1<<20)
 		m.log.Publish(t, "n", large)
@@ -195,7 +195,7 @@ func TestASlowReaderOfHTTP2GetsALargeEvent(t *testing.T) {
 // that are open end in their turn, each whole.
 func TestDrainOfHTTP2(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMultiplexed(t, func(cfg *handlers.Config) { cfg.CounterInterval = 0 })
+		m := newMultiplexed(t, func(cfg *handlers.Config) { cfg.CounterInterval = -1 })
 		var streams []*lane
 		for range 20 {
 			streams = append(streams, m.open(t, "/event/n"))

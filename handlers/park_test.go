@@ -72,7 +72,7 @@ func onBothPaths(t *testing.T, window int64, test func(ctx context.Context, t *t
 			tickets, err := ticket.New(ctx, ticket.Config{Store: eventlogtest.NewStore()})
 			must(t, err)
 			hs, err := handlers.New(handlers.Config{
-				Log: log, Hub: h, Tickets: tickets, CounterInterval: 10 * time.Millisecond, Heartbeat: 50 * time.Millisecond, Park: parked,
+				Log: log, Hub: h, Tickets: tickets, CounterInterval: 10 * time.Millisecond, Heartbeat: 50 * time.Millisecond, NoPark: !parked,
 				RetryMin: time.Second, RetryMax: 3 * time.Second,
 			})
 			must(t, err)

@@ -39,7 +39,7 @@ func newServer(t *testing.T, change func(*handlers.Config)) *server {
 	h, err := hub.New(t.Context(), log, hub.Config{WindowBytes: 64 << 10, ReplayBytes: 8 << 20})
 	must(t, err)
 	cfg := handlers.Config{
-		Log: log, Hub: h, CounterInterval: time.Second, Heartbeat: 15 * time.Second, MaxBody: 1000, MaxTopics: 5, Node: "n1",
+		Log: log, Hub: h, CounterInterval: time.Second, Heartbeat: 15 * time.Second, MaxBody: 1000, MaxTopics: 5, Node: "n1", NoPark: true,
 	}
 	if change != nil {
 		change(&cfg)

@@ -21,7 +21,7 @@ import (
 // A stream whose client reads nothing for half a minute is closed, and does not delay others.
 func TestAReaderThatTakesNothingIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = 0 })
+		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = -1 })
 		reasons := make(chan string, 2)
 		engine := gin.New()
 		engine.Use(endings(reasons))
@@ -79,7 +79,7 @@ func TestAReaderThatTakesNothingIsClosed(t *testing.T) {
 // A slow client that keeps reading gets an event of any size.
 func TestASlowReaderGetsALargeEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval, cfg.Heartbeat = 0, 0 })
+		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval, cfg.Heartbeat = -1, -1 })
 		server := &http.Server{Handler: s}
 		listener := newPipeListener()
 		served := make(chan error, 1)

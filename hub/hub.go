@@ -27,6 +27,12 @@ type Log interface {
 	ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error)
 }
 
+// Defaults of a [Config], which are the server's.
+const (
+	DefaultWindowBytes = 64 << 20
+	DefaultReplays     = 64
+)
+
 // Config bounds the hub.
 type Config struct {
 	WindowBytes int64 // memory of the window; 0 means 64 MiB
@@ -56,7 +62,7 @@ func New(ctx context.Context, log Log, cfg Config) (*Hub, error) {
 	if cfg.WindowBytes < 0 || cfg.Replays < 0 || cfg.ReplayBytes < 0 {
 		return nil, errors.New("hub: a limit is negative")
 	}
-	size := cmp.Or(cfg.WindowBytes, 64<<20)
+	size := cmp.Or(cfg.WindowBytes, DefaultWindowBytes)
 	// The tail begins with recent events, so that the window serves clients that reconnect after a restart.
 	after, err := log.Recent(ctx, size/2)
 	if err != nil {
@@ -71,7 +77,7 @@ func New(ctx context.Context, log Log, cfg Config) (*Hub, error) {
 		window:   newWindow(size, after),
 		matcher:  gsl.NewSublist[*Subscriber](),
 		ahead:    newAheadSet(),
-		replays:  make(chan struct{}, cmp.Or(cfg.Replays, 64)),
+		replays:  make(chan struct{}, cmp.Or(cfg.Replays, DefaultReplays)),
 		budget:   newBudget(cmp.Or(cfg.ReplayBytes, 128<<20)),
 		caughtUp: make(chan struct{}),
 		startSeq: last,

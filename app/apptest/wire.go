@@ -44,21 +44,15 @@ func WireLogger(t testing.TB, logger *slog.Logger, args ...string) Wired {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	a, err := app.New(ctx, cfg, logger)
+	a, err := app.Open(context.WithoutCancel(t.Context()), cfg, logger)
 	if err != nil {
-		cancel()
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
 	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
+		if err := a.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	<-a.Ready()
 	return Wired{a}
 }
 
@@ -72,7 +66,7 @@ func (w Wired) Do(method, target, body string, headers ...string) *httptest.Resp
 		}
 	}
 	recorder := httptest.NewRecorder()
-	w.Handler().ServeHTTP(recorder, r)
+	w.ServeHTTP(recorder, r)
 	return recorder
 }
 

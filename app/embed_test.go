@@ -1,0 +1,148 @@
+package app_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"freshet/app"
+	"freshet/config"
+	"freshet/event"
+	"freshet/eventlog"
+
+	"github.com/gin-gonic/gin"
+)
+
+// embed returns a server with Freshet under /live, on Gin's default router and on one of net/http.
+func embed(t *testing.T) (live *app.App, servers map[string]*httptest.Server) {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Data = t.TempDir()
+	cfg.Hosts = []string{"app.example.com"}
+	live, err := app.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	must(t, err)
+	t.Cleanup(func() { must(t, live.Close()) })
+	router := gin.New() // without the logger of gin.Default
+	router.Any("/live/*path", gin.WrapH(http.StripPrefix("/live", live)))
+	mux := http.NewServeMux()
+	mux.Handle("/live/", http.StripPrefix("/live", live))
+	servers = map[string]*httptest.Server{}
+	for name, handler := range map[string]http.Handler{"gin": router, "net/http": mux} {
+		servers[name] = httptest.NewUnstartedServer(nil)
+		servers[name].Config = app.NewServer(handler, slog.New(slog.DiscardHandler))
+		servers[name].Start()
+		t.Cleanup(servers[name].Close)
+	}
+	return live, servers
+}
+
+// ask sends a request and returns the status and the body.
+func ask(t *testing.T, method, url, body string, headers ...string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	must(t, err)
+	for i := 0; i < len(headers); i += 2 {
+		if r.Header.Set(headers[i], headers[i+1]); headers[i] == "Host" {
+			r.Host = headers[i+1]
+		}
+	}
+	response, err := http.DefaultClient.Do(r)
+	must(t, err)
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	must(t, err)
+	return response.StatusCode, string(text)
+}
+
+// An app's router may trust any X-Forwarded-For, as Gin's does: Freshet does not.
+func TestAnEmbeddedServerBelievesNoHeader(t *testing.T) {
+	t.Parallel()
+	_, servers := embed(t)
+	statuses := map[int]int{}
+	for i := range 30 {
+		status, _ := ask(t, http.MethodPost, servers["gin"].URL+"/live/event/news", "x", "Authorization", fmt.Sprintf("Bearer wrong-%d", i), "X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i))
+		statuses[status]++
+	}
+	if statuses[http.StatusUnauthorized] > 22 || statuses[http.StatusTooManyRequests] < 5 {
+		t.Errorf("statuses %v", statuses)
+	}
+}
+
+func TestAnEmbeddedServer(t *testing.T) {
+	t.Parallel()
+	live, servers := embed(t)
+	bearer := "Bearer " + live.PublishToken()
+	for name, server := range servers {
+		t.Run(name, func(t *testing.T) {
+			base := server.URL + "/live"
+			id, err := live.Publish(t.Context(), "orders.paid", map[string]int{"id": 17}, app.WithType("order"), app.WithKey(name))
+			must(t, err)
+			if again, err := live.Publish(t.Context(), "orders.paid", "other", app.WithKey(name)); err != nil || again != id {
+				t.Errorf("a repeat is %v, %v, not %v", again, err, id)
+			}
+			status, text := ask(t, http.MethodGet, base+"/history?topic=orders.paid&limit=1", "")
+			if status != http.StatusOK || !strings.Contains(text, `"type":"order"`) || !strings.Contains(text, `"data":"{\"id\":17}"`) {
+				t.Errorf("history: %d %s", status, text)
+			}
+			if status, text := ask(t, http.MethodGet, server.URL+"/live", ""); status != http.StatusOK || !strings.Contains(text, `src="assets/`) {
+				t.Errorf("the page: %d %.200s", status, text)
+			}
+			if status, text := ask(t, http.MethodGet, base+"/assets/freshet.js", "", "Origin", "https://other.example"); status != http.StatusOK {
+				t.Errorf("the client module: %d %.200s", status, text)
+			}
+			if status, text := ask(t, http.MethodGet, base+"/livez", "", "Host", "app.example.com"); status != http.StatusOK {
+				t.Errorf("under the app's name: %d %s", status, text)
+			}
+			if status, _ := ask(t, http.MethodGet, base+"/history", "", "Host", "evil.example"); status != http.StatusMisdirectedRequest {
+				t.Errorf("under another name: %d", status)
+			}
+			status, text = ask(t, http.MethodPost, base+"/ticket", `{"topics":["orders.*"],"origin":"https://app.example.com"}`, "Authorization", bearer)
+			var ticket struct{ URL string }
+			must(t, json.Unmarshal([]byte(text), &ticket))
+			if status != http.StatusCreated || !strings.HasPrefix(ticket.URL, "/event?ticket=") {
+				t.Errorf("a ticket: %d %s", status, text)
+			}
+			status, text = ask(t, http.MethodGet, base+strings.Replace(ticket.URL, "/event", "/history", 1), "", "Origin", "https://app.example.com")
+			if status != http.StatusOK || !strings.Contains(text, "orders.paid") {
+				t.Errorf("with the ticket: %d %s", status, text)
+			}
+		})
+	}
+}
+
+func TestPublishingInTheProcessIsRefused(t *testing.T) {
+	t.Parallel()
+	live, servers := embed(t)
+	for _, c := range []struct {
+		topic string
+		data  any
+		typ   string
+		want  error
+	}{
+		{"a..b", "x", "a", &event.InvalidError{}},
+		{"counter", "x", "a", &event.InvalidError{}},
+		{"a", "x", "gap", &event.InvalidError{}},
+		{"a", "\xff", "a", &event.InvalidError{}},
+		{"a", func() {}, "a", &event.InvalidError{}},
+		{"a", strings.Repeat("x", 1<<20+1), "a", eventlog.ErrTooLarge},
+	} {
+		_, err := live.Publish(t.Context(), c.topic, c.data, app.WithType(c.typ))
+		var invalid *event.InvalidError
+		if errors.As(c.want, &invalid) != errors.As(err, &invalid) || !errors.As(err, &invalid) && !errors.Is(err, c.want) {
+			t.Errorf("%s %.20v %s: %v", c.topic, c.data, c.typ, err)
+		}
+	}
+	must(t, live.Close())
+	if _, err := live.Publish(t.Context(), "a", "x"); !errors.Is(err, app.ErrClosed) {
+		t.Errorf("publish after Close: %v", err)
+	}
+	if status, _ := ask(t, http.MethodGet, servers["gin"].URL+"/live/history", ""); status != http.StatusServiceUnavailable {
+		t.Errorf("a request after Close: %d", status)
+	}
+}

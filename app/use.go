@@ -1,0 +1,127 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"freshet/event"
+	"freshet/eventlog"
+)
+
+// ErrClosed is the error of a closed [App].
+var ErrClosed = errors.New("freshet is closed")
+
+// ServeHTTP serves all routes. Under another path than /, take the prefix away first: http.StripPrefix("/live", app).
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.using.RLock()
+	defer a.using.RUnlock()
+	if a.closed {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, ErrClosed.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	a.router.ServeHTTP(w, r)
+}
+
+// PublishOption says more about an event that is published.
+type PublishOption func(*published)
+
+type published struct{ typ, key string }
+
+// WithType sets the type of the event, which is the topic otherwise.
+func WithType(typ string) PublishOption { return func(p *published) { p.typ = typ } }
+
+// WithKey makes a retry harmless: the topic stores an event with the same key only once in two minutes, and the retry returns its ID.
+func WithKey(key string) PublishOption { return func(p *published) { p.key = key } }
+
+// Publish stores an event and returns its ID. A string or []byte is the data as it is, which is UTF-8; any other value becomes JSON. Access rules and
+// publish rates do not apply.
+//
+// The error is an [*event.InvalidError] for a bad topic, type or data, [eventlog.ErrTooLarge] above --max-body, [eventlog.ErrFull] without space on
+// the disk, [ErrClosed], or [eventlog.ErrUnavailable]: then the event may be stored, and a retry needs a key.
+func (a *App) Publish(ctx context.Context, topic string, data any, options ...PublishOption) (event.ID, error) {
+	p := published{typ: topic}
+	for _, option := range options {
+		option(&p)
+	}
+	e, err := newEvent(topic, p.typ, data)
+	if err != nil {
+		return event.ID{}, err
+	}
+	if limit := int(a.cfg.MaxBody); len(e.Data()) > limit {
+		return event.ID{}, fmt.Errorf("%w: %d bytes, and the limit is %d", eventlog.ErrTooLarge, len(e.Data()), limit)
+	}
+	a.using.RLock()
+	defer a.using.RUnlock()
+	if a.closed {
+		return event.ID{}, ErrClosed
+	}
+	receipt := a.log.Append(ctx, eventlog.Entry{Event: e, Key: p.key})
+	return receipt.ID, receipt.Err
+}
+
+func newEvent(topicName, typeName string, data any) (event.Event, error) {
+	topic, err := event.ParseTopic(topicName)
+	if err != nil {
+		return event.Event{}, err
+	}
+	typ, err := event.ParseType(typeName)
+	if err != nil {
+		return event.Event{}, err
+	}
+	var text string
+	switch data := data.(type) {
+	case string:
+		text = data
+	case []byte:
+		text = string(data)
+	default:
+		encoded, err := json.Marshal(data)
+		if err != nil {
+			return event.Event{}, &event.InvalidError{Field: "data", Reason: "cannot become JSON: " + err.Error()}
+		}
+		text = string(encoded)
+	}
+	return event.New(topic, typ, text)
+}
+
+// Shutdown ends the application and its server in order: the open streams, spread over Config.Drain, so that each client reconnects at its own
+// time; then the requests in progress, which have a second; then the log. http.Server.Shutdown alone would wait for streams, which do not end by
+// themselves.
+func (a *App) Shutdown(server *http.Server) error {
+	a.logger.Info("draining", "for", a.cfg.Drain.String())
+	a.drain(a.cfg.Drain)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		a.logger.Warn("requests are still open after the drain", "error", errors.Join(err, server.Close()))
+	}
+	return a.Close()
+}
+
+func (a *App) drain(span time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), span+drainGrace)
+	defer cancel()
+	if err := a.handlers.Drain(ctx, span); err != nil {
+		a.logger.Warn("streams are still open after the drain", "error", err)
+	}
+}
+
+// Done is closed when the application has ended: after Close, or because its log was replaced by another one. [App.Close] says why.
+func (a *App) Done() <-chan struct{} { return a.ended }
+
+// Close ends the open streams at once, waits for requests and publishes in progress and closes the log. A second call does nothing more.
+func (a *App) Close() error {
+	select {
+	case <-a.ended:
+	default:
+		a.drain(0)
+		a.end()
+		<-a.ended
+	}
+	return a.err
+}
