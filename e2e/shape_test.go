@@ -9,16 +9,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-
-	"freshet/config"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // ours is every package of this module.
@@ -160,24 +155,6 @@ func TestTestsDoNotSleep(t *testing.T) {
 			}
 			return true
 		})
-	}
-}
-
-func TestReadmeHasEveryFlag(t *testing.T) {
-	type row struct{ Flag, Variable, Default string }
-	var want []row
-	for field := range reflect.TypeFor[config.Config]().Fields() {
-		name := field.Tag.Get("name")
-		variable := "FRESHET_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		want = append(want, row{"--" + name, variable, field.Tag.Get("default")})
-	}
-	var have []row
-	line := regexp.MustCompile("(?m)^\\| `(--[^`]+)` \\| `([^`]+)` \\| (?:`([^`]+)`)? *\\| .+ \\|$")
-	for _, m := range line.FindAllStringSubmatch(read(t, "README.md"), -1) {
-		have = append(have, row{m[1], m[2], m[3]})
-	}
-	if diff := cmp.Diff(want, have); diff != "" {
-		t.Errorf("README.md, flags (-config.Config +README.md):\n%s", diff)
 	}
 }
 

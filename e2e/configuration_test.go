@@ -1,0 +1,46 @@
+package e2e_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"freshet/config"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the tables of docs/configuration.md from the program's own help")
+
+// docs/configuration.md has every flag, as the help has it. The help owns the words.
+func TestConfigurationHasEveryFlag(t *testing.T) {
+	const page = "docs/configuration.md"
+	want, group := "", ""
+	cell := strings.NewReplacer("*", `\*`, "|", `\|`, "<", "&lt;")
+	code := func(text string) string {
+		if text == "" {
+			return ""
+		}
+		return "`" + text + "`"
+	}
+	for field := range reflect.TypeFor[config.Config]().Fields() {
+		tag := field.Tag
+		if g := strings.TrimSuffix(tag.Get("group"), ":"); g != group {
+			group = g
+			want += "\n## " + group + "\n\n| Flag | Variable | Default | Meaning |\n|---|---|---|---|\n"
+		}
+		variable := "FRESHET_" + strings.ToUpper(strings.ReplaceAll(tag.Get("name"), "-", "_"))
+		want += "| " + strings.Join([]string{code("--" + tag.Get("name")), code(variable), code(tag.Get("default")), cell.Replace(tag.Get("help"))}, " | ") + " |\n"
+	}
+	introduction, tables, _ := strings.Cut(read(t, page), "\n## Serving\n")
+	if *update {
+		must(t, os.WriteFile(filepath.Join(top, page), []byte(introduction+want), 0o600))
+		return
+	}
+	if diff := cmp.Diff(want, "\n## Serving\n"+tables); diff != "" {
+		t.Errorf("%s differs from the program's help; go test ./e2e -run ConfigurationHasEveryFlag -update rewrites it (-help +page):\n%s", page, diff)
+	}
+}
