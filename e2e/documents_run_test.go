@@ -136,7 +136,7 @@ freshet() {
   esac
   servers=$((${servers-0} + 1))
   local log=$tmp/server-$servers
-  program "$@" >"$log" 2>&1 3>&- &
+  exec=exec program "$@" >"$log" 2>&1 3>&- & # so that $! is the server
   until grep -q '^freshet is ready' "$log"; do
     kill -0 $! 2>/dev/null || { cat "$log" >&2; return 1; }
     read -rt 0.05 <>"$tmp/never" || true
@@ -183,7 +183,7 @@ func openShell(t *testing.T) *shell {
 	must(t, err)
 	tmp, dir := t.TempDir(), t.TempDir()
 	s := &shell{dir: tmp, work: dir, ports: map[string]string{}}
-	programs := fmt.Sprintf("tmp='%s' nats_port=%s\nprogram() { APPTEST_SERVE=1 '%s' \"$@\"; }\nprogram_nats() { %s=1 '%s' \"$@\"; }\n",
+	programs := fmt.Sprintf("tmp='%s' nats_port=%s\nprogram() { APPTEST_SERVE=1 ${exec-} '%s' \"$@\"; }\nprogram_nats() { %s=1 '%s' \"$@\"; }\n",
 		tmp, s.port(t, "4222"), binary, natsVariable, binary)
 	must(t, os.WriteFile(filepath.Join(tmp, "preamble"), []byte(programs+preamble), 0o600))
 
