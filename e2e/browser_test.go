@@ -174,7 +174,7 @@ func TestBrowserManyStreamsOverHTTP2(t *testing.T) {
   window.opened = 0;
   window.got = Array.from({ length: %d }, () => []);
   window.streams = got.map((events, i) => {
-    const source = new EventSource('/event/news?stream=' + i);
+    const source = new EventSource('/event/news?_=' + i);
     source.onopen = () => opened++;
     source.addEventListener('news', (e) => events.push(e.data));
     return source;

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"io"
 	"maps"
 	"net/http"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"freshet/app/apptest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -93,4 +96,14 @@ func stringOf(expr ast.Expr) string {
 	}
 	text, _ := strconv.Unquote(literal.Value) // the parser has accepted it
 	return text
+}
+
+// A page of another origin can read why its request was refused.
+func TestPagesReadErrors(t *testing.T) {
+	t.Parallel()
+	a := apptest.Wire(t, io.Discard)
+	w := a.Do("GET", "/event?topics=news", "", "Origin", "https://app.example", "Accept", "text/event-stream")
+	if w.Code != http.StatusBadRequest || w.Header().Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(w.Body.String(), `did you mean \"topic\"?`) {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
 }

@@ -283,8 +283,8 @@ func TestStreamsEndWithTheirTokensOverTCP(t *testing.T) {
 				}
 			}
 		}
-		long, short := s.open(ctx, t, "/event/n?as=long", 0), s.open(ctx, t, "/event/n?as=short", 0)
-		slow := s.open(ctx, t, "/event/n?as=short", 64<<10)
+		long, short := s.open(ctx, t, "/event/n?_=long", 0), s.open(ctx, t, "/event/n?_=short", 0)
+		slow := s.open(ctx, t, "/event/n?_=short", 64<<10)
 		s.settled(ctx, t, 3)
 		s.log.Publish(t, "n", "one")
 		for _, r := range []*tcpReader{long, short, slow} {

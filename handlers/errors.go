@@ -26,8 +26,10 @@ var (
 	errRequest      = errors.New("the request is malformed")
 	errSlow         = errors.New("the body did not arrive in time")
 	errRevocations  = errors.New("the revocation cannot be stored")
-	errNotFound     = errors.New("there is nothing at this URL")
-	errNoConnection = errors.New("there is no such connection")
+	// errUnknownParameter is followed by the parameter and what is known.
+	errUnknownParameter = errors.New("unknown parameter")
+	errNotFound         = errors.New("there is nothing at this URL")
+	errNoConnection     = errors.New("there is no such connection")
 	// errUncertain is eventlog.ErrUnavailable in the response to a publisher.
 	errUncertain = errors.New("the event may or may not be stored")
 	errMethod    = errors.New("this method is not allowed here")
@@ -48,6 +50,7 @@ var table = []struct {
 	{errRevocations, http.StatusInsufficientStorage, "tickets_full", "the ticket is not revoked: the log's disk is full, or a hundred thousand revocations of the last 24 hours fill the store"},
 	{errNoConnection, http.StatusNotFound, "no_connection", "this node has no open connection with this ID; GET /connections lists the open ones"},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
+	{errUnknownParameter, http.StatusBadRequest, "unknown_parameter", ""},
 	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive within 30 s; send smaller requests"},
 	{errNotFound, http.StatusNotFound, "not_found", "there is nothing at this URL; the event stream is at /event or /event/{topic}, without a slash at the end or in the topic"},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", ""},

@@ -9,11 +9,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"freshet/auth"
-	"freshet/event"
 	"freshet/eventlog"
 	"freshet/hub"
 	"freshet/limit"
@@ -165,36 +163,25 @@ func New(cfg Config) (*Handlers, error) {
 // orDefault returns the default for 0, and 0, which the parts take for none, for a negative value.
 func orDefault[T int | time.Duration](value, byDefault T) T { return max(cmp.Or(value, byDefault), 0) }
 
-// PublicParameters returns the names of the routes' parameters whose values an access log may have, each with a function that reports
-// whether a value is one. A log never has the others: they are credentials, or the handlers do not know them.
-func PublicParameters() map[string]func(value string) bool {
-	anything := func(string) bool { return true }
-	number := func(value string) bool { _, err := strconv.Atoi(value); return err == nil }
-	id := func(value string) bool { _, err := event.ParseID(value); return err == nil }
-	since := func(value string) bool { _, err := event.ParseSince(value, time.Now()); return err == nil }
-	return map[string]func(string) bool{
-		"topic": anything, "type": anything, "subject": anything, "limit": number, "since": since, "cursor": id,
-		"last_event_id": id, "lastEventId": id, "lastEventID": id, "Last-Event-ID": id,
-	}
-}
-
 // Register adds the routes to the router.
 func (h *Handlers) Register(r gin.IRouter) {
-	r.GET("/event", h.streamEvents)
-	r.GET("/event/:topic", h.streamEvents)
-	r.POST("/event", orFail(h.publishMany))
-	r.POST("/event/:topic", orFail(h.publish))
 	reads := []string{http.MethodGet, http.MethodHead}
-	r.Match(reads, "/history", orFail(h.history))
-	r.Match(reads, "/connections", orFail(h.listConnections))
-	r.DELETE("/connections/:id", orFail(h.endConnection))
+	reading := append([]string{"topic", "since"}, lastEventIDs...)
+	if h.cfg.Tickets != nil {
+		reading = append(reading, "ticket")
+		r.POST("/ticket", takes(), orFail(h.issueTicket))
+		r.DELETE("/ticket", takes("subject"), orFail(h.revokeTickets))
+		r.DELETE("/ticket/:id", takes(), orFail(h.revokeTicket))
+	}
+	r.GET("/event", takes(reading...), h.streamEvents)
+	r.GET("/event/:topic", takes(reading...), h.streamEvents)
+	r.POST("/event", takes("type"), orFail(h.publishMany))
+	r.POST("/event/:topic", takes("type"), orFail(h.publish))
+	r.Match(reads, "/history", takes(append(reading, "limit", "cursor")...), orFail(h.history))
+	r.Match(reads, "/connections", takes("limit"), orFail(h.listConnections))
+	r.DELETE("/connections/:id", takes(), orFail(h.endConnection))
 	r.Match(reads, "/livez", h.livez)
 	r.Match(reads, "/readyz", orFail(h.readyz))
-	if h.cfg.Tickets != nil {
-		r.POST("/ticket", orFail(h.issueTicket))
-		r.DELETE("/ticket", orFail(h.revokeTickets))
-		r.DELETE("/ticket/:id", orFail(h.revokeTicket))
-	}
 	if h.cfg.Page != nil {
 		r.Match(reads, "/", h.servePage)
 	}

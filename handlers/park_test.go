@@ -40,7 +40,7 @@ type tcpServer struct {
 	hub     *hub.Hub
 	tickets *ticket.Tickets
 	records chan map[string]any // of the request log
-	callers sync.Map            // of auth.Caller, by what a request has in its query as "as"
+	callers sync.Map            // of auth.Caller, by what a request has in its query as "_"
 }
 
 // operatorToken is what an operator sends as the header Operator.
@@ -82,7 +82,7 @@ func onBothPaths(t *testing.T, window int64, test func(ctx context.Context, t *t
 			r := gin.New()
 			r.Use(middleware.Log(slog.New(slog.NewJSONHandler(s, nil)), handlers.PublicParameters()), func(c *gin.Context) {
 				caller, err := keys.Authenticate(c.Request.Context(), c.GetHeader("Operator"))
-				if known, ok := s.callers.Load(c.Query("as")); ok {
+				if known, ok := s.callers.Load(c.Query("_")); ok {
 					caller, err = known.(auth.Caller), nil
 				}
 				if err == nil {
@@ -279,7 +279,7 @@ func TestTheRecordOfAStreamOverTCP(t *testing.T) {
 		conn, err := net.Dial("tcp", s.Listener.Addr().String())
 		must(t, err)
 		defer conn.Close()
-		_, err = io.WriteString(conn, "GET /event?topic=n&topic=n.*&topic=n&topic=counter&token=secret HTTP/1.1\r\nHost: x\r\n"+
+		_, err = io.WriteString(conn, "GET /event?topic=n&topic=n.*&topic=n&topic=counter&_=secret HTTP/1.1\r\nHost: x\r\n"+
 			"Connection: close\r\nUser-Agent: "+long+"\r\nOrigin: http://x\r\n\r\n")
 		must(t, err)
 		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)

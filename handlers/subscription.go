@@ -52,7 +52,7 @@ func (h *Handlers) parseTopics(c *gin.Context) (patterns event.Patterns, counter
 // parsePosition parses where a stream starts: the last event ID, under any name that clients use, and since.
 func parsePosition(c *gin.Context) (lastEventID string, since event.Since, err error) {
 	lastEventID = c.GetHeader("Last-Event-ID")
-	for _, name := range []string{"last_event_id", "lastEventId", "lastEventID", "Last-Event-ID"} {
+	for _, name := range lastEventIDs {
 		lastEventID = cmp.Or(lastEventID, c.Query(name))
 	}
 	since, err = event.ParseSince(c.Query("since"), time.Now())

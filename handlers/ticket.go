@@ -152,15 +152,15 @@ func sendRevoked(c *gin.Context, err error) error {
 // authenticateTicket makes the ticket's caller the caller of the request, if the request has a ticket. A ticket takes precedence over a
 // cookie, which browsers send unasked. Together with a bearer token it is an error.
 func (h *Handlers) authenticateTicket(c *gin.Context) error {
-	tokens, sent := c.GetQueryArray("ticket")
+	token, sent := c.GetQuery("ticket")
 	if !sent || h.cfg.Tickets == nil {
 		return nil
 	}
 	r := c.Request
-	if scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); len(tokens) > 1 || strings.EqualFold(scheme, "Bearer") {
-		return fmt.Errorf("%w: send one ticket or a bearer token, not both", errRequest)
+	if scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		return fmt.Errorf("%w: send a ticket or a bearer token, not both", errRequest)
 	}
-	caller, err := h.cfg.Tickets.Verify(r.Context(), tokens[0], ticket.Origin{
+	caller, err := h.cfg.Tickets.Verify(r.Context(), token, ticket.Origin{
 		Header: r.Header.Get("Origin"), Site: r.Header.Get("Sec-Fetch-Site"), Host: r.Host,
 	})
 	if err == nil {

@@ -96,7 +96,7 @@ func TestATicketOpensAStream(t *testing.T) {
 			"/event/secret?ticket=" + a.Ticket:               403,
 			"/event?topic=news&topic=%3E&ticket=" + a.Ticket: 403,
 			"/history?topic=secret&ticket=" + a.Ticket:       403,
-			"/event?ticket=":        401,
+			"/event?ticket=":        400,
 			"/event?ticket=" + a.ID: 401,
 			"/event?ticket=" + a.Ticket + "&ticket=" + a.Ticket:     400,
 			"/history?ticket=" + strings.Repeat("A", len(a.Ticket)): 401,
