@@ -139,7 +139,8 @@ func TestDashboardRights(t *testing.T) {
 	// Without a token, the page says how to enter one.
 	do(tab, t, chromedp.Navigate(s.URL))
 	eventually(tab, t, words("#state", "not allowed to read"))
-	eventually(tab, t, words("#feed-empty-text", "Reading needs a token here."))
+	eventually(tab, t, words("#reason", "reading needs a token here"))
+	eventually(tab, t, words("#feed-empty-text", "Enter a token"))
 	if text := evaluate[string](tab, t, `document.body.innerText`); strings.Contains(text, "Nothing published") || strings.Contains(text, "Waiting for") || strings.Contains(text, "appears with") {
 		t.Errorf("the page says false things:\n%s", text)
 	}
@@ -163,7 +164,7 @@ func TestDashboardRights(t *testing.T) {
 		t.Errorf("shown are %q", got)
 	}
 	click(tab, t, "#tab-connections")
-	eventually(tab, t, words("#connections-note", "Only operators see the open streams, and this token is not that of an operator"))
+	eventually(tab, t, words("#connections-note", "Only operators see the open streams, and can end them. This token is not an operator's: "))
 
 	// The publish token shows everything, without a reload.
 	click(tab, t, "#forget")

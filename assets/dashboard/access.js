@@ -11,11 +11,14 @@ export const request = (path, method = 'GET') => fetch(here(path), {
 	method, headers: token() ? { Authorization: `Bearer ${token()}` } : {}, signal: AbortSignal.timeout(timeout),
 }).catch(() => null);
 
+/** plain removes what the words before a message say again. */
+export const plain = (message = '') => message.replace(/^not (allowed|authenticated): /, '');
+
 /** explain says why a request failed. */
 export async function explain(answer) {
 	if (!answer) return 'the server cannot be reached';
 	const body = await answer.json().catch(() => null);
-	return body?.error?.message ?? `the server answered ${answer.status}`;
+	return plain(body?.error?.message) || `the server answered ${answer.status}`;
 }
 
 /** wireToken wires the forms that take a token, and the button that forgets it. */

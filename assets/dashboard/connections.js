@@ -121,7 +121,7 @@ async function fetchConnections() {
 	const reason = await explain(answer);
 	if (answer?.status === 401) return [`The server does not accept this token: ${reason}`, null];
 	if (answer?.status !== 403) return [`No list: ${reason}.`, null];
-	return [`Only operators see the open streams, and this token is not that of an operator: ${reason}. Feed, topics and figures are not affected.`, null];
+	return [`Only operators see the open streams, and can end them. This token is not an operator's: ${reason}. To enter another one, forget it under publish.`, null];
 }
 
 // readers are the streams that are not ours.

@@ -23,6 +23,11 @@ export function write(at, text) {
 	if (at.textContent !== text) at.textContent = text;
 }
 
+/** hide hides an element or shows it, if it is not so already. */
+export function hide(at, isHidden) {
+	if (at.hidden !== isHidden) at.hidden = isHidden;
+}
+
 /** writeFigure writes digits and their unit. */
 export function writeFigure(at, [digits, unit]) {
 	if (at.dataset.text === digits + unit) return;

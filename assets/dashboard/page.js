@@ -2,7 +2,7 @@
 
 import { connect } from '../freshet.js';
 import { wireToken } from './access.js';
-import { $, copy, copyByButton, element, stored, write } from './dom.js';
+import { $, copy, copyByButton, element, hide, stored, write } from './dom.js';
 import { Feed } from './feed.js';
 import { drawPlots, showStats } from './figures.js';
 import { problemOf } from './filter.js';
@@ -97,27 +97,27 @@ function showFeedState() {
 	if (performance.now() < noteUntil) text = note;
 	write($('feed-note'), text);
 	write($('problem'), problem);
-	$('problem').hidden = !problem;
-	$('pattern').setAttribute('aria-invalid', String(problem !== ''));
-	$('more').hidden = !feed.replaying || !replay.next;
+	if ($('problem').hidden !== !problem) $('pattern').setAttribute('aria-invalid', String(problem !== ''));
+	hide($('problem'), !problem);
+	hide($('more'), !feed.replaying || !replay.next);
 	write($('pause'), feed.replaying ? 'back to live' : feed.paused ? 'resume' : 'pause');
-	$('only').hidden = !feed.filtered && !problem;
-	$('feed-empty').hidden = !feed.blank;
+	hide($('only'), !feed.filtered && !problem);
+	hide($('feed-empty'), !feed.blank);
 	const isRefused = stream.state === 'closed';
-	$('paste').hidden = !feed.empty || isRefused;
-	$('read-form').hidden = !isRefused;
+	hide($('paste'), !feed.empty || isRefused);
+	hide($('read-form'), !isRefused);
 	write($('feed-empty-text'), describeEmptyFeed(isRefused));
-	$('topics-empty').hidden = topics.size > 0;
+	hide($('topics-empty'), topics.size > 0);
 	write($('topics-empty'), isRefused ? 'This page may not read topics.' : 'A topic appears with its first event.');
 	status.show(stream, feed);
 }
 
 function describeEmptyFeed(isRefused) {
-	if (isRefused && token()) return 'The server refuses the token that this page has. Enter another one:';
-	if (isRefused) return 'Reading needs a token here. Enter one, or open this page with #token= and the token at the end of its address:';
+	if (isRefused && token()) return 'The server refuses the token that this page has. Enter another one.';
+	if (isRefused) return 'Enter a token to see events. Or open this page with #token= and the token at the end of its address: browsers do not send that part.';
 	if (stream.state === 'connecting') return 'Waiting for the server.';
-	if (feed.empty && isLimited) return 'No event yet of the topics that this page may read. To send one from a terminal:';
-	if (feed.empty) return 'Nothing published yet. Send the first event from a terminal:';
+	const line = `To send one from a terminal${token() ? '' : ', with the publish token for TOKEN'}:`;
+	if (feed.empty) return `${isLimited ? 'No event yet of the topics that this page may read.' : 'Nothing published yet.'} ${line}`;
 	return feed.replaying ? 'No event from there on matches.' : 'No event here matches. New ones that do will appear.';
 }
 
@@ -166,7 +166,7 @@ setInterval(() => {
 	write($('last-id'), stream.lastEventId || '–');
 	const count = stats?.topics ?? topics.size;
 	write($('topic-count'), count ? plural(count, 'topic') : '');
-	write($('topics-note'), isLimited ? 'that this page may read' : count > topics.size ? `${group(topics.size)} of ${group(count)}: those with events since the page opened` : '');
+	write($('topics-note'), stream.state === 'closed' ? '' : isLimited ? 'that this page may read' : count > topics.size ? `${group(topics.size)} of ${group(count)}: those with events since the page opened` : '');
 	drawPlots();
 	showFeedState();
 }, 250);

@@ -1,5 +1,6 @@
 // The form that publishes one event, and the command that does the same.
 
+import { plain } from './access.js';
 import { $, copyByButton, write } from './dom.js';
 import { curl, here } from './format.js';
 import { onTokenChange, token } from './token.js';
@@ -68,5 +69,5 @@ async function send(topic, type, data) {
 		if (!answer) return ['not sent: the server cannot be reached', false];
 	}
 	if (answer.ok) return [`published, id ${body?.id}`, true];
-	return [`not published: ${body?.error?.message ?? `the server answered ${answer.status}`}`, false];
+	return [`not published: ${plain(body?.error?.message) || `the server answered ${answer.status}`}`, false];
 }

@@ -1,13 +1,15 @@
 // The line on top: the state of the stream or of the feed, the reason, what to do about it, and the gaps that nobody has dismissed.
 
+import { plain } from './access.js';
 import { $, write } from './dom.js';
 import { clock, group, plural } from './format.js';
+import { token } from './token.js';
 
 /**
  * describe returns the state in plain words: kind is for the style sheet, act is the button that helps. feed says why it is
  * paused, and how many events wait.
  */
-export function describe({ state, detail }, feed) {
+export function describe({ state, detail }, feed, hasToken) {
 	const wait = Math.ceil((detail.until - Date.now()) / 1000);
 	const held = feed.paused && [feed.replaying ? 'the feed shows a replay' : feed.isOpen ? 'a row is open' : '', `${plural(feed.waiting, 'event')} waiting`].filter(Boolean).join(', ');
 	switch (state) {
@@ -17,7 +19,7 @@ export function describe({ state, detail }, feed) {
 		reason: reasonOf(detail) + (held ? '; the feed is paused' : ''),
 	};
 	case 'auth-expired': return { kind: 'refused', words: 'the token has expired', reason: 'Enter another one to go on.' };
-	case 'closed': return { kind: 'refused', words: 'not allowed to read', reason: detail.reason };
+	case 'closed': return { kind: 'refused', words: 'not allowed to read', reason: hasToken ? plain(detail.reason) : 'reading needs a token here' };
 	}
 	if (held) return { kind: 'paused', words: 'paused', reason: held, act: feed.replaying ? 'back to live' : 'resume' };
 	if (state !== 'resumed') return { kind: 'live', words: 'live' };
@@ -36,6 +38,7 @@ function reasonOf({ busy, status, reason = '' }) {
 /** Status shows it. act gets the words of the button. */
 export class Status {
 	#gaps = [];
+	#shown = '';
 	#spoken = '';
 
 	constructor(act) {
@@ -47,7 +50,10 @@ export class Status {
 	}
 
 	show(stream, feed) {
-		const { kind, words, reason = '', act = '' } = describe(stream, feed);
+		const { kind, words, reason = '', act = '' } = describe(stream, feed, token() !== '');
+		const shown = [kind, words, reason, act].join('\n');
+		if (shown === this.#shown) return; // the feed asks in each frame
+		this.#shown = shown;
 		write($('state'), words);
 		write($('reason'), reason);
 		$('reason').title = reason;
@@ -57,10 +63,10 @@ export class Status {
 		// What the page shows is out of date only without a stream. A paused feed has one.
 		document.documentElement.dataset.state = kind === 'paused' ? 'live' : kind;
 		// A screen reader speaks this: once for each state, not once a second.
-		const plain = words.replace(/…| in \d+ s$/, ''), spoken = kind === 'waiting' ? `${plain}, ${reason}` : plain;
+		const steady = words.replace(/…| in \d+ s$/, ''), spoken = kind === 'waiting' ? `${steady}, ${reason}` : steady;
 		if (spoken !== this.#spoken) this.say(spoken);
 		this.#spoken = spoken;
-		document.title = kind === 'live' ? 'freshet' : `${plain} – freshet`;
+		document.title = kind === 'live' ? 'freshet' : `${steady} – freshet`;
 	}
 
 	/** say speaks the words. */
