@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"freshet/app/apptest"
+	"freshet/auth"
+	"freshet/event"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -151,6 +153,25 @@ func TestDashboardRights(t *testing.T) {
 	}
 	use("not-the-token-of-this-server")
 	eventually(tab, t, words("#feed-empty-text", "The server refuses the token"))
+	sign := func(g auth.Grant) string {
+		t.Helper()
+		g.Subject, g.Expires = "u", time.Now().Add(time.Hour)
+		token, err := auth.Sign(jwtSecret, g)
+		must(t, err)
+		return token
+	}
+	use(sign(auth.Grant{Publish: event.Patterns{event.All}}))
+	eventually(tab, t, words("#feed-empty-text", "This token does not allow reading events."))
+
+	// An operator who may read no events sees the figures and the streams.
+	use(sign(auth.Grant{Operator: true}))
+	eventually(tab, t, words("#feed-empty-text", "No event yet of the topics that this page may read."))
+	eventually(tab, t, words("#log .total", "2 events"))
+	click(tab, t, "#tab-connections")
+	eventually(tab, t, words("#connections-note", "0 streams, and that of this page"))
+	click(tab, t, "#tab-feed")
+	click(tab, t, "#forget")
+	eventually(tab, t, words("#reason", "reading needs a token here"))
 	use(mint(t, time.Hour, "orders.new", "orders.*"))
 	eventually(tab, t, words("#state", "live"))
 	eventually(tab, t, rowsHave("one"))

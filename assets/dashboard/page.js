@@ -113,6 +113,7 @@ function showFeedState() {
 }
 
 function describeEmptyFeed(isRefused) {
+	if (isRefused && stream.detail.status === 403) return 'This token does not allow reading events. Enter another one to see them.';
 	if (isRefused && token()) return 'The server refuses the token that this page has. Enter another one.';
 	if (isRefused) return 'Enter a token to see events. Or open this page with #token= and the token at the end of its address: browsers do not send that part.';
 	if (stream.state === 'connecting') return 'Waiting for the server.';
