@@ -115,6 +115,7 @@ func TestDashboardManyConnections(t *testing.T) {
 	openDashboard(tab, t, s.URL+"/#token="+s.Token)
 	click(tab, t, "#tab-connections")
 	eventually(tab, t, words("#connections-note", "25 streams, and that of this page"))
+	eventually(tab, t, `document.querySelector('#nodes tbody tr')`) // a node tells its figures every two seconds
 	if small := evaluate[[]string](tab, t, `[...document.querySelectorAll('#connections tr')].filter((row) => row.getBoundingClientRect().height < 20).map((row) => row.textContent)`); len(small) > 0 {
 		t.Errorf("%d rows have no room: %q", len(small), small)
 	}
