@@ -25,7 +25,7 @@ var (
 	// ErrForbidden is for good credentials without the right (403).
 	ErrForbidden = errors.New("not allowed")
 	// ErrUnavailable is for tokens and tickets that cannot be checked yet: the keys are not loaded (503).
-	ErrUnavailable = errors.New("tokens cannot be checked at the moment")
+	ErrUnavailable = errors.New("the server cannot check tokens yet")
 )
 
 // tokenError says what is wrong with a token that was sent. It is an ErrUnauthenticated.

@@ -36,7 +36,7 @@ func (k *Keys) authenticateJWT(ctx context.Context, bearer string, hash [sha256.
 		return Caller{}, err
 	}
 	if c.registered.ExpiresAt == nil {
-		return Caller{}, &tokenError{reason: "has no exp, which is required here"}
+		return Caller{}, &tokenError{reason: "has no exp, which is required"}
 	}
 	err = k.validator.Validate(c.registered)
 	if err == nil && !time.Now().Before(c.registered.ExpiresAt.Time) {
@@ -51,7 +51,7 @@ func (k *Keys) authenticateJWT(ctx context.Context, bearer string, hash [sha256.
 	case errors.Is(err, jwt.ErrTokenInvalidAudience):
 		return Caller{}, &tokenError{reason: "is for another audience (aud)"}
 	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
-		return Caller{}, &tokenError{reason: "is of another issuer (iss)"}
+		return Caller{}, &tokenError{reason: "is from another issuer (iss)"}
 	default:
 		return Caller{}, &tokenError{reason: "has no aud or no iss, which are required here"}
 	}
@@ -111,7 +111,7 @@ type claims struct {
 func parseClaims(text []byte) (c claims, err error) {
 	members := object(text)
 	if members == nil {
-		return c, &tokenError{reason: "has claims that are no JSON object, or has one of them twice"}
+		return c, &tokenError{reason: "has claims that are not a JSON object, or has a claim twice"}
 	}
 	for name, into := range map[string]any{
 		"exp": &c.registered.ExpiresAt, "nbf": &c.registered.NotBefore, "aud": &c.registered.Audience,
@@ -141,7 +141,7 @@ func parseClaims(text []byte) (c claims, err error) {
 				err = &tokenError{reason: "has a claim of the wrong kind: freshet.operator must be true or false"}
 			}
 		default:
-			err = &tokenError{reason: "has an unknown claim: freshet has publish, subscribe and operator"}
+			err = &tokenError{reason: "has an unknown claim: freshet may have publish, subscribe and operator"}
 		}
 		if err != nil {
 			return c, err
@@ -159,7 +159,7 @@ func parsePatterns(name string, value []byte) (event.Patterns, error) {
 	for i, text := range texts {
 		p, err := event.ParsePattern(text) // null is read as "", which is no pattern
 		if err != nil {
-			return nil, &tokenError{reason: fmt.Sprintf("has a claim of the wrong kind: freshet.%s[%d] is no topic pattern", name, i)}
+			return nil, &tokenError{reason: fmt.Sprintf("has a claim of the wrong kind: freshet.%s[%d] is not a topic pattern", name, i)}
 		}
 		patterns = append(patterns, p)
 	}

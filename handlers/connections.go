@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -47,12 +46,9 @@ func (h *Handlers) listConnections(c *gin.Context) error {
 	if err := auth.FromContext(c.Request.Context()).MayOperate(); err != nil {
 		return err
 	}
-	limit := defaultConnections
-	if text := c.Query("limit"); text != "" {
-		var err error
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxConnections {
-			return fmt.Errorf("%w: limit must be from 1 to %d", errRequest, maxConnections)
-		}
+	limit, err := parseLimit(c, defaultConnections, maxConnections)
+	if err != nil {
+		return err
 	}
 	connections := []connectionJSON{}
 	for _, s := range h.streams.Newest(limit) {

@@ -19,7 +19,7 @@ import (
 
 var (
 	errAddressPages = errors.New("too many pages of history at once for this address")
-	errPages        = errors.New("there is no room for a page of history")
+	errPages        = errors.New("there is no memory for a page of history")
 	errRate         = errors.New("too many events a second")
 	errBulk         = errors.New("too many events at once")
 	errNotReady     = errors.New("the server is not ready")
@@ -44,10 +44,10 @@ var table = []struct {
 }{
 	{auth.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", ""},
 	{auth.ErrForbidden, http.StatusForbidden, "forbidden", ""},
-	{auth.ErrUnavailable, http.StatusServiceUnavailable, "auth_unavailable", "the server cannot check tokens now; try again soon"},
+	{auth.ErrUnavailable, http.StatusServiceUnavailable, "auth_unavailable", "the server cannot check tokens yet; try again in a few seconds"},
 	{ticket.ErrTooMany, http.StatusTooManyRequests, "too_many_tickets", ""},
 	{ticket.ErrNoID, http.StatusNotFound, "no_ticket", "this is not the ID of a ticket: use the id that POST /ticket returned with it"},
-	{errRevocations, http.StatusInsufficientStorage, "tickets_full", "the ticket is not revoked: the log's disk is full, or a hundred thousand revocations of the last 24 hours fill the store"},
+	{errRevocations, http.StatusInsufficientStorage, "tickets_full", "the revocation is not stored, because the log's disk is full or the last 24 hours had 100,000 revocations; free space, or try again later"},
 	{errNoConnection, http.StatusNotFound, "no_connection", "this node has no open connection with this ID; GET /connections lists the open ones"},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
 	{errUnknownParameter, http.StatusBadRequest, "unknown_parameter", ""},
@@ -57,7 +57,7 @@ var table = []struct {
 	{eventlog.ErrRefused, http.StatusServiceUnavailable, "nats_refused", "NATS refuses this server's credentials, so the log cannot be used; check --nats and --nats-creds"},
 	{errUncertain, http.StatusServiceUnavailable, "log_unavailable", "the log does not respond, so the event may or may not be stored; send it again with the same Idempotency-Key"},
 	{eventlog.ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large", "the event is larger than the log accepts; send a smaller one"},
-	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log cannot store the event; free space on its disk and send the event again, without a restart"},
+	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log cannot store the event; free space on its disk and send the event again; the server needs no restart"},
 	{eventlog.ErrUnavailable, http.StatusServiceUnavailable, "log_unavailable", "the log does not respond; try again in a moment"},
 	{eventlog.ErrRenewed, http.StatusServiceUnavailable, "log_unavailable", "the log was replaced by a new one, so this server has to restart; try again in a moment"},
 	{stream.ErrFull, http.StatusServiceUnavailable, "full", "all connections are in use; try again later, or raise --max-connections"},
@@ -67,7 +67,7 @@ var table = []struct {
 	{errRate, http.StatusTooManyRequests, "rate_limited", "you publish too fast, so nothing of this request was stored; send it again after Retry-After seconds, or raise --publish-rate"},
 	{errBulk, http.StatusRequestEntityTooLarge, "too_many_events", ""},
 	{stream.ErrDraining, http.StatusServiceUnavailable, "draining", "the server is shutting down; try again in a moment"},
-	{errNotReady, http.StatusServiceUnavailable, "not_ready", "the server is not ready because its event log does not respond or cannot be written; see the server's output"},
+	{errNotReady, http.StatusServiceUnavailable, "not_ready", "the server is not ready because its event log does not respond or cannot be written; see the server's log"},
 }
 
 // problem is an error as the client sees it.
@@ -99,7 +99,7 @@ func problemOf(err error) (status int, p problem) {
 			return row.status, problem{row.code, row.message}
 		}
 	}
-	return http.StatusInternalServerError, problem{"internal", "the server has failed; look for the request ID in its output"}
+	return http.StatusInternalServerError, problem{"internal", "the server has failed; look for the request ID in its log"}
 }
 
 // statusGone is for the request log alone: the client left before the response (nginx's 499).

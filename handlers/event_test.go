@@ -375,6 +375,7 @@ func TestMalformedRequestsNameTheField(t *testing.T) {
 		"/event?" + strings.Repeat("topic=a&", 6):  "invalid_topic",
 		"/history?limit=0":                         "invalid_limit",
 		"/history?limit=1001":                      "invalid_limit",
+		"/connections?limit=0":                     "invalid_limit",
 		"/history?topic=>.a":                       "invalid_topic",
 	} {
 		w := s.do("GET", target, "", "Accept", "text/event-stream")

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"freshet/event"
@@ -41,11 +40,9 @@ func (h *Handlers) history(c *gin.Context) error {
 	if (since == event.Since{}) {
 		since.All = true
 	}
-	limit := defaultPageEvents
-	if text := c.Query("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxPageEvents {
-			return &event.InvalidError{Field: "limit", Reason: fmt.Sprintf("must be from 1 to %d", maxPageEvents)}
-		}
+	limit, err := parseLimit(c, defaultPageEvents, maxPageEvents)
+	if err != nil {
+		return err
 	}
 	address := networkOf(c)
 	if !h.addressPages.Acquire(address, 1) {

@@ -112,3 +112,16 @@ func unknownParameter(name string, names []string) error {
 	}
 	return fmt.Errorf("%w %q; %s", errUnknownParameter, name, hint)
 }
+
+// parseLimit parses the parameter limit.
+func parseLimit(c *gin.Context, byDefault, most int) (int, error) {
+	text, sent := c.GetQuery("limit")
+	if !sent {
+		return byDefault, nil
+	}
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 1 || limit > most {
+		return 0, &event.InvalidError{Field: "limit", Reason: fmt.Sprintf("must be from 1 to %d", most)}
+	}
+	return limit, nil
+}

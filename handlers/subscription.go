@@ -22,7 +22,7 @@ func (h *Handlers) parseTopics(c *gin.Context) (patterns event.Patterns, counter
 		names = append(names, name)
 	}
 	if most := h.cfg.MaxTopics; most > 0 && len(names) > most {
-		return nil, false, false, &event.InvalidError{Field: "topic", Reason: fmt.Sprintf("may be at most %d topics; use a pattern like orders.* instead", most)}
+		return nil, false, false, &event.InvalidError{Field: "topic", Reason: fmt.Sprintf("may occur at most %d times; use a pattern like orders.* instead", most)}
 	}
 	if err := caller.MayReadAnything(); err != nil {
 		return nil, false, false, err

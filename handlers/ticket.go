@@ -87,7 +87,7 @@ func (h *Handlers) parseTicketRequest(c *gin.Context) (r ticket.Request, err err
 		}
 	}
 	if most := h.cfg.MaxTopics; most > 0 && len(in.Topics) > most {
-		return r, &event.InvalidError{Field: "topics", Reason: fmt.Sprintf("are more than %d; use patterns like orders.* instead", most)}
+		return r, &event.InvalidError{Field: "topics", Reason: fmt.Sprintf("may have at most %d topics; use patterns like orders.* instead", most)}
 	}
 	if in.Topics != nil {
 		r.Topics = event.Patterns{}

@@ -32,7 +32,7 @@ func Recover(logger *slog.Logger) gin.HandlerFunc {
 			for _, name := range []string{"Cache-Control", "Content-Encoding", "Content-Length", "Etag", "Last-Modified"} {
 				c.Writer.Header().Del(name)
 			}
-			refuse(c, http.StatusInternalServerError, "internal", "something went wrong on the server; find the request ID in its log")
+			refuse(c, http.StatusInternalServerError, "internal", "the server has failed; look for the request ID in its log")
 		}()
 		c.Next()
 	}

@@ -175,7 +175,7 @@ func TestPanicBeforeAnythingIsWritten(t *testing.T) {
 	if got := response.Header.Get("Cache-Control"); got != "" {
 		t.Errorf("a failure may be cached: %q", got)
 	}
-	wantRefusal(t, response, http.StatusInternalServerError, "internal", "something went wrong on the server; find the request ID in its log")
+	wantRefusal(t, response, http.StatusInternalServerError, "internal", "the server has failed; look for the request ID in its log")
 	stop()
 	records := logged.records(t)
 	if got := messages(records); got != "handler panicked, request" {

@@ -73,7 +73,7 @@ func (k *keys) sign(t Ticket, revision uint64) (string, error) {
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(k.signing)
 	if err == nil && len(token) > maxBytes {
 		err = &event.InvalidError{Field: "topics", Reason: fmt.Sprintf(
-			"make a ticket of %d bytes, and a URL has room for %d; name fewer topics, or patterns like orders.*", len(token), maxBytes)}
+			"need a ticket of %d bytes, and %d is the most for a URL; name fewer topics, or use patterns like orders.*", len(token), maxBytes)}
 	}
 	return token, err
 }

@@ -56,7 +56,7 @@ var (
 	errInvalid = fmt.Errorf("%w: the ticket is not valid here: it is malformed, has expired or was revoked; get a new one with POST /ticket",
 		auth.ErrUnauthenticated)
 	errOrigin = fmt.Errorf("%w: the ticket is for pages of another origin; get one for this page's origin with POST /ticket", auth.ErrForbidden)
-	errOwner  = fmt.Errorf("%w: the tickets belong to another subject", auth.ErrForbidden)
+	errOwner  = fmt.Errorf("%w: the ticket belongs to another subject; use its token, or an operator's", auth.ErrForbidden)
 )
 
 // Config configures [Tickets].
@@ -202,7 +202,7 @@ var isSubject = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 func (t *Tickets) RevokeSubject(ctx context.Context, caller auth.Caller, subject string) error {
 	switch {
 	case !isSubject.MatchString(subject):
-		return &event.InvalidError{Field: "subject", Reason: `must be one that POST /ticket has returned, in ?subject=`}
+		return &event.InvalidError{Field: "subject", Reason: `must be a subject that POST /ticket has returned; send it as ?subject=`}
 	case caller.MayOperate() != nil && caller.Subject() != subject:
 		return errOwner
 	}
