@@ -9,6 +9,7 @@ const maxCharacters = 16 << 20; // bounds the page's memory when payloads are la
 const rowHeight = 22; // CSS pixels, at least
 const spareRows = 10; // below those in sight
 const maxAnimated = 4; // rows in a frame
+const busyPause = 100; // ms after a frame with more rows than these: nobody reads faster
 
 // Bounded is a queue that drops its oldest items.
 class Bounded {
@@ -45,6 +46,7 @@ export class Feed {
 	#waiting = new Bounded(maxEvents); // arrived since the page drew last
 	#waitingCount = 0;
 	#frame = 0;
+	#pausesUntil = 0;
 	#isPaused = false;
 	#isPressed = false;
 	#openRows = new Set();
@@ -127,7 +129,9 @@ export class Feed {
 	#matches(item) { return item.note !== undefined || this.#filter.matches(item); }
 
 	#schedule() {
-		if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#draw());
+		if (this.#frame) return;
+		const wait = this.#pausesUntil - performance.now(), draw = () => requestAnimationFrame(() => this.#draw());
+		this.#frame = wait > 0 ? setTimeout(draw, wait) : draw();
 	}
 
 	#draw() {
@@ -146,6 +150,7 @@ export class Feed {
 			// Rows out of sight cost time in each frame.
 			this.#shown.max = this.#list.scrollTop > 0 ? maxRows : Math.ceil(innerHeight / rowHeight) + spareRows;
 			this.#addRows(matching, arrived.length < maxAnimated);
+			if (matching.length > maxAnimated) this.#pausesUntil = performance.now() + busyPause;
 		}
 		this.#onChange();
 	}
