@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/token"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"freshet/app/apptest"
+	"freshet/handlers"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -32,6 +34,58 @@ func TestEveryErrorIsDocumented(t *testing.T) {
 	slices.Sort(documented)
 	if diff := cmp.Diff(errorsOfProgram(t), documented); diff != "" {
 		t.Errorf("errors (-the program's +docs/http-api.md):\n%s", diff)
+	}
+}
+
+// docs/http-api.md has the query parameters of each route, and no other.
+func TestEveryParameterIsDocumented(t *testing.T) {
+	t.Parallel()
+	server := apptest.Start(t, t.TempDir(), "")
+	code := func(route, parameter string) string {
+		method, path, _ := strings.Cut(strings.NewReplacer("{topic}", "news", "{id}", "x").Replace(route), " ")
+		r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path+"?"+parameter+"=x", nil)
+		must(t, err)
+		r.Header.Set("Authorization", "Bearer "+server.Token)
+		response, err := http.DefaultClient.Do(r)
+		must(t, err)
+		defer func() { _ = response.Body.Close() }() // of a stream, the rest does not matter
+		var body struct{ Error struct{ Code string } }
+		if response.StatusCode == http.StatusBadRequest {
+			must(t, json.NewDecoder(response.Body).Decode(&body))
+		}
+		return body.Error.Code
+	}
+	names := []string{"ticket"}
+	for name := range handlers.PublicParameters() {
+		names = append(names, name)
+	}
+	row := regexp.MustCompile("(?m)^\\| (`(?:GET|POST|DELETE) [^|]+) \\| [^|]+ \\|([^|]*)\\|[^|]*\\|$")
+	span := regexp.MustCompile("`([^`]+)`")
+	routes := 0
+	for _, m := range row.FindAllStringSubmatch(read(t, "docs/http-api.md"), -1) {
+		for _, route := range span.FindAllStringSubmatch(m[1], -1) {
+			if code(route[1], "nonsense") != "unknown_parameter" {
+				if m[2] != " " {
+					t.Errorf("%s takes any parameter, but is documented with%s", route[1], m[2])
+				}
+				continue
+			}
+			routes++
+			for _, name := range names {
+				documented := strings.Contains(m[2], "`"+name+"`") ||
+					strings.Contains(m[2], "`last_event_id`") && slices.Contains([]string{"lastEventId", "lastEventID", "Last-Event-ID"}, name)
+				takes := code(route[1], name) != "unknown_parameter"
+				if route[1] == "POST /event" && name == "type" { // its error says that the type is a field there
+					takes = false
+				}
+				if takes != documented {
+					t.Errorf("%s?%s: documented %v, but taken %v", route[1], name, documented, takes)
+				}
+			}
+		}
+	}
+	if routes != 10 {
+		t.Errorf("%d routes refuse an unknown parameter", routes)
 	}
 }
 

@@ -133,10 +133,14 @@ func FuzzPlace(f *testing.F) {
 			s.log.Publish(t, topic, strconv.Itoa(i))
 		}
 		<-s.hub.CaughtUp()
+		ids := []string{"last_event_id", "lastEventId", "lastEventID", "Last-Event-ID"}
 		request := func(path string, without ...string) *http.Request {
 			r := httptest.NewRequest(http.MethodGet, path, nil)
 			r.URL.RawQuery = query
 			if values, err := url.ParseQuery(query); err == nil {
+				for _, name := range ids { // a stream refuses two, and the history gets none
+					values[name] = values[name][:min(1, len(values[name]))]
+				}
 				for _, name := range without {
 					values.Del(name)
 				}
@@ -147,7 +151,7 @@ func FuzzPlace(f *testing.F) {
 		}
 		stream := ssetest.Open(t, s, request("/event", "limit", "cursor"))
 		history := httptest.NewRecorder()
-		s.ServeHTTP(history, request("/history"))
+		s.ServeHTTP(history, request("/history", ids...))
 
 		if stream.Status() != http.StatusOK {
 			refused := &httptest.ResponseRecorder{Code: stream.Status(), Body: bytes.NewBufferString(stream.Body())}

@@ -166,18 +166,18 @@ func orDefault[T int | time.Duration](value, byDefault T) T { return max(cmp.Or(
 // Register adds the routes to the router.
 func (h *Handlers) Register(r gin.IRouter) {
 	reads := []string{http.MethodGet, http.MethodHead}
-	reading := append([]string{"topic", "since"}, lastEventIDs...)
+	streaming, paging := append([]string{"topic", "since"}, lastEventIDs...), []string{"topic", "since", "limit", "cursor"}
 	if h.cfg.Tickets != nil {
-		reading = append(reading, "ticket")
+		streaming, paging = append(streaming, "ticket"), append(paging, "ticket")
 		r.POST("/ticket", takes(), orFail(h.issueTicket))
 		r.DELETE("/ticket", takes("subject"), orFail(h.revokeTickets))
 		r.DELETE("/ticket/:id", takes(), orFail(h.revokeTicket))
 	}
-	r.GET("/event", takes(reading...), h.streamEvents)
-	r.GET("/event/:topic", takes(reading...), h.streamEvents)
+	r.GET("/event", takes(streaming...), h.streamEvents)
+	r.GET("/event/:topic", takes(streaming...), h.streamEvents)
 	r.POST("/event", takes("type"), orFail(h.publishMany))
 	r.POST("/event/:topic", takes("type"), orFail(h.publish))
-	r.Match(reads, "/history", takes(append(reading, "limit", "cursor")...), orFail(h.history))
+	r.Match(reads, "/history", takes(paging...), orFail(h.history))
 	r.Match(reads, "/connections", takes("limit"), orFail(h.listConnections))
 	r.DELETE("/connections/:id", takes(), orFail(h.endConnection))
 	r.Match(reads, "/livez", h.livez)

@@ -33,7 +33,7 @@ func (h *Handlers) history(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	_, since, err := parsePosition(c)
+	since, err := event.ParseSince(c.Query("since"), time.Now())
 	if err != nil {
 		return err
 	}

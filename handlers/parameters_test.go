@@ -31,7 +31,8 @@ func TestUnknownParameters(t *testing.T) {
 		"GET /event?=1":                     unknown + `""; this route has topic, since, last_event_id, ticket`,
 		"GET /history?limits=1":             unknown + `"limits"; did you mean "limit"?`,
 		"HEAD /history?x":                   "",
-		"GET /history?%1b%5B31m%00=1":       unknown + `"\x1b[31m\x00"; this route has topic, since, last_event_id, ticket, limit, cursor`,
+		"GET /history?%1b%5B31m%00=1":       unknown + `"\x1b[31m\x00"; this route has topic, since, limit, cursor, ticket`,
+		"GET /history?last_event_id=10-1":   unknown + `"last_event_id"; this route has topic, since, limit, cursor, ticket`,
 		"POST /event?topic=news":            unknown + `"topic"; this route has type`,
 		"POST /event/news?typ=a":            unknown + `"typ"; did you mean "type"?`,
 		"POST /ticket?topic=news":           unknown + `"topic"; this route has no parameters`,
@@ -73,6 +74,9 @@ func TestUnknownParameters(t *testing.T) {
 	} {
 		if stream := ssetest.Get(t, s, "/event/news?"+query); stream.Status() != http.StatusOK {
 			t.Errorf("%s: %d", query, stream.Status())
+		}
+		if strings.Contains(strings.ToLower(query), "event") {
+			continue // a page of history begins at its cursor
 		}
 		if w := s.do("GET", "/history?cursor=&"+query, ""); w.Code != http.StatusOK {
 			t.Errorf("%s: %d %s", query, w.Code, w.Body)
