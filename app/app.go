@@ -16,6 +16,7 @@ import (
 	"freshet/eventlog"
 	"freshet/handlers"
 	"freshet/hub"
+	"freshet/relay"
 	"freshet/templates"
 	"freshet/ticket"
 
@@ -31,6 +32,7 @@ type App struct {
 	hub      *hub.Hub
 	keys     *auth.Keys
 	handlers *handlers.Handlers
+	relays   *relay.Relays
 	router   http.Handler
 	token    publishToken
 
@@ -101,7 +103,14 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App
 	if a.hub, err = hub.New(ctx, a.log, hub.Config{WindowBytes: int64(cfg.WindowBytes), Replays: cfg.MaxReplays}); err != nil {
 		return nil, err
 	}
-	if a.handlers, err = a.openHandlers(ctx, cfg, logger); err != nil {
+	store, err := a.log.Store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if a.relays, err = openRelays(cfg, a.log, store, logger); err != nil {
+		return nil, err
+	}
+	if a.handlers, err = a.openHandlers(ctx, cfg, store, logger); err != nil {
 		return nil, err
 	}
 	a.router, err = NewRouter(a.handlers, a.keys, cfg, logger)
@@ -121,6 +130,7 @@ func (a *App) run() {
 	g.Go(func() error { return a.handlers.Run(ctx) })
 	g.Go(func() error { return returnMemory(ctx, a.handlers.Turnover) })
 	g.Go(func() error { return a.keys.Run(ctx) })
+	g.Go(func() error { return a.relays.Run(ctx) })
 	go func() {
 		defer close(a.ended)
 		a.err = g.Wait()
@@ -182,16 +192,39 @@ func (a *App) openKeys(cfg config.Config, logger *slog.Logger) (*auth.Keys, erro
 	})
 }
 
-func (a *App) openHandlers(ctx context.Context, cfg config.Config, logger *slog.Logger) (*handlers.Handlers, error) {
-	page, err := templates.Parse()
-	if err != nil {
-		return nil, err
+func openRelays(cfg config.Config, log *eventlog.Log, store *eventlog.Store, logger *slog.Logger) (*relay.Relays, error) {
+	var sources []relay.Source
+	for _, r := range cfg.Relays {
+		sources = append(sources, relay.Source{Topic: r.Topic, URL: r.URL})
+	}
+	if cfg.RelayFile != "" {
+		more, err := relay.ReadFile(cfg.RelayFile, os.LookupEnv)
+		if err != nil {
+			return nil, fmt.Errorf("--relay-file: %w", err)
+		}
+		sources = append(sources, more...)
 	}
 	node, err := os.Hostname()
 	if err != nil {
 		return nil, err
 	}
-	store, err := a.log.Store(ctx)
+	relayConfig := relay.Config{Log: log, Sources: sources, Node: node, MaxEvent: int(cfg.MaxBody), Logger: logger}
+	if cfg.NATS != "" {
+		relayConfig.Leases = store
+	}
+	relays, err := relay.New(relayConfig)
+	if err != nil {
+		return nil, fmt.Errorf("%w; check --relay and --relay-file", err)
+	}
+	return relays, nil
+}
+
+func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventlog.Store, logger *slog.Logger) (*handlers.Handlers, error) {
+	page, err := templates.Parse()
+	if err != nil {
+		return nil, err
+	}
+	node, err := os.Hostname()
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +249,7 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, logger *slog.
 		PublishRate:              cfg.PublishRate,
 		Tickets:                  tickets,
 		Nodes:                    a.log.Nodes(),
+		Relays:                   a.relays.States,
 		NoPark:                   cfg.Park == "off",
 		Node:                     node,
 		Version:                  config.Version(),

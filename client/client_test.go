@@ -23,6 +23,14 @@ type network struct {
 // connect returns a client of the handler. The test closes the network before its bubble ends.
 func connect(t *testing.T, handler http.HandlerFunc, cfg client.Config) (_ *client.Client, closeAll func()) {
 	t.Helper()
+	cfg.URL = "http://freshet.test"
+	cfg.HTTP, closeAll = serve(t, handler)
+	return newClient(t, cfg), closeAll
+}
+
+// serve serves the handler over pipes, so in fake time too. All connections of the client lead to it.
+func serve(t *testing.T, handler http.HandlerFunc) (_ *http.Client, closeAll func()) {
+	t.Helper()
 	n := &network{make(chan net.Conn), make(chan struct{})}
 	server := &http.Server{Handler: handler}
 	served := make(chan error, 1)
@@ -36,8 +44,7 @@ func connect(t *testing.T, handler http.HandlerFunc, cfg client.Config) (_ *clie
 			return nil, ctx.Err()
 		}
 	}}
-	cfg.URL, cfg.HTTP = "http://freshet.test", &http.Client{Transport: transport}
-	return newClient(t, cfg), func() {
+	return &http.Client{Transport: transport}, func() {
 		transport.CloseIdleConnections()
 		if err := server.Close(); err != nil {
 			t.Error(err)

@@ -21,6 +21,7 @@
 //   - A gap is an event with [Event.Gap]: some events are lost, and the rest follows.
 //   - Leaving the loop closes the connection. An error is always the last thing that a loop
 //     yields. A loop that ends without one read everything of topics that have ended.
+//   - [Follow] does the same with the event stream of any server.
 //   - [Client.Open] is one connection without resuming, frame by frame.
 //
 // A [Client] is safe for concurrent use. Iterators and readers belong to one goroutine each.

@@ -59,9 +59,33 @@ func (c *Client) Open(ctx context.Context, s Subscription) (_ *Reader, err error
 	if ticket != "" {
 		query.Set("ticket", ticket)
 	}
+	o := opening{
+		url:       strings.TrimSuffix(c.base+"/event?"+query.Encode(), "?"),
+		header:    s.Header,
+		accept:    "application/x-ndjson, text/event-stream", // NDJSON tells topics and times; other servers and proxies answer with an event stream
+		lastID:    s.LastEventID,
+		heartbeat: cmp.Or(s.Heartbeat, defaultHeartbeat),
+		frames:    func(body io.Reader) *event.Scanner { return event.NewScanner(body, maxFrame) },
+		send:      func(r *http.Request) (*http.Response, error) { return c.send(c.streams, r, ticket) },
+	}
+	return o.open(ctx)
+}
+
+// opening is a request for a stream.
+type opening struct {
+	url       string
+	header    http.Header
+	accept    string // unless the header has one
+	lastID    string
+	heartbeat time.Duration // negative: silence is not noticed
+	frames    func(io.Reader) *event.Scanner
+	send      func(*http.Request) (*http.Response, error)
+}
+
+func (o opening) open(ctx context.Context) (_ *Reader, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	r := &Reader{ctx: ctx, cancel: cancel, limit: cmp.Or(s.Heartbeat, defaultHeartbeat) * 5 / 2}
-	if s.Heartbeat < 0 {
+	r := &Reader{ctx: ctx, cancel: cancel, limit: o.heartbeat * 5 / 2}
+	if o.heartbeat < 0 {
 		r.limit = math.MaxInt64
 	}
 	r.silence = time.AfterFunc(r.limit, func() { cancel(errSilent) })
@@ -71,17 +95,16 @@ func (c *Client) Open(ctx context.Context, s Subscription) (_ *Reader, err error
 			r.Close()
 		}
 	}()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.base+"/event?"+query.Encode(), "?"), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, o.url, nil)
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(request.Header, s.Header)
-	// NDJSON tells topics and times. Other servers and proxies answer with an event stream.
-	request.Header.Set("Accept", cmp.Or(request.Header.Get("Accept"), "application/x-ndjson, text/event-stream"))
-	if s.LastEventID != "" {
-		request.Header.Set("Last-Event-ID", s.LastEventID)
+	maps.Copy(request.Header, o.header)
+	request.Header.Set("Accept", cmp.Or(request.Header.Get("Accept"), o.accept))
+	if o.lastID != "" {
+		request.Header.Set("Last-Event-ID", o.lastID)
 	}
-	response, err := c.send(c.streams, request, ticket) //nolint:bodyclose // Close does it
+	response, err := o.send(request) //nolint:bodyclose // Close does it
 	if err != nil {
 		return nil, err
 	}
@@ -91,9 +114,9 @@ func (c *Client) Open(ctx context.Context, s Subscription) (_ *Reader, err error
 	}
 	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
 	case "text/event-stream":
-		r.next = frames(heard{r})
+		r.next = frames(o.frames(heard{r}))
 	case "application/x-ndjson":
-		r.next = lines(heard{r}, s.LastEventID)
+		r.next = lines(heard{r}, o.lastID)
 	default:
 		return nil, &Error{Status: http.StatusOK, Message: fmt.Sprintf("the answer is %q, not an event stream", kind)}
 	}
@@ -134,8 +157,7 @@ func (h heard) Read(p []byte) (int, error) {
 }
 
 // frames reads an event stream.
-func frames(body io.Reader) func() (Frame, error) {
-	scanner := event.NewScanner(body, maxFrame)
+func frames(scanner *event.Scanner) func() (Frame, error) {
 	return func() (Frame, error) {
 		if !scanner.Scan() {
 			return Frame{}, cmp.Or(scanner.Err(), io.EOF)
@@ -162,7 +184,7 @@ func lines(body io.Reader, lastID string) func() (Frame, error) {
 			return Frame{}, cmp.Or(scanner.Err(), io.ErrUnexpectedEOF) // the connection cut the line off
 		}
 		lastID = cmp.Or(line.ID, lastID)
-		f := Frame{Frame: event.Frame{ID: lastID, Type: cmp.Or(line.Type, "message")}, Topic: line.Topic, Time: line.Time}
+		f := Frame{Frame: event.Frame{ID: lastID, HasID: line.ID != "", Type: cmp.Or(line.Type, "message")}, Topic: line.Topic, Time: line.Time}
 		if line.Data != nil {
 			f.Data, f.HasData = *line.Data, true
 		}

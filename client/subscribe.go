@@ -20,6 +20,7 @@ const (
 	defaultRetry     = time.Second // until the server says otherwise
 	minRetry         = 10 * time.Millisecond
 	maxRetryBackoff  = 30 * time.Second
+	manyFailures     = 10 // after so many the backoff is at its longest
 )
 
 // Subscription says what to read.
@@ -51,13 +52,19 @@ type Subscription struct {
 // Event is an event that was read.
 type Event struct {
 	ID    string // the last event ID: resume after it
+	OwnID bool   // ID is this event's, not that of an event before
 	Topic string // empty if the stream does not tell it, and for a gap
 	Type  string
 	Data  string
 	Time  time.Time // when it was stored; zero if the stream does not tell it
 	// Gap is set for an event of type gap: events are missing before the next one.
 	Gap *event.Gap
+	// TooLong is set for an event of [Follow] above its MaxEvent: it has no Data.
+	TooLong bool
 }
+
+// ErrEnded is the reason of Disconnected after a stream that ended in order.
+var ErrEnded = errors.New("freshet: the server ended the stream")
 
 var (
 	errLeft    = errors.New("the loop was left")
@@ -73,32 +80,51 @@ var (
 // error at status 204.
 func (c *Client) Subscribe(ctx context.Context, s Subscription) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		f := follower{client: c, sub: s, yield: yield, retry: defaultRetry}
-		if s.Ticket != nil {
-			f.sub.Ticket = func(ctx context.Context) (_ string, err error) {
-				if f.ticket == "" {
-					f.ticket, err = s.Ticket(ctx)
+		f := follower{
+			yield: yield, lastID: s.LastEventID, connected: s.Connected, disconnected: s.Disconnected,
+			counted: slices.Contains(s.Topics, event.TopicCounter.String()),
+		}
+		getTicket, ticket := s.Ticket, "" // cached
+		if getTicket != nil {
+			s.Ticket = func(ctx context.Context) (_ string, err error) {
+				if ticket == "" {
+					ticket, err = getTicket(ctx)
 				}
-				return f.ticket, err
+				return ticket, err
 			}
 		}
-		if err := f.run(ctx); err != nil {
-			yield(Event{}, err)
+		if getTicket != nil || c.cfg.TokenFunc != nil {
+			f.renew = func() { ticket = "" }
 		}
+		f.open = func(ctx context.Context, lastID string) (*Reader, error) {
+			s.LastEventID = lastID
+			return c.Open(ctx, s)
+		}
+		f.follow(ctx)
 	}
 }
 
 // follower is the state of one loop.
 type follower struct {
-	client *Client
-	sub    Subscription // its LastEventID moves on
-	yield  func(Event, error) bool
+	yield        func(Event, error) bool
+	open         func(ctx context.Context, lastID string) (*Reader, error)
+	renew        func() // forgets the credentials, which open gets again; nil: there are no others
+	connected    func()
+	disconnected func(err error, wait time.Duration)
+	counted      bool // the topic counter was asked for
 
-	ticket   string        // cached
+	lastID   string
 	renewed  bool          // credentials were refused since the last open stream, and fetched again
 	retry    time.Duration // the reconnection time
 	failures int           // attempts in a row without a word from the server
 	opened   time.Time     // the last stream
+}
+
+func (f *follower) follow(ctx context.Context) {
+	f.retry = defaultRetry
+	if err := f.run(ctx); err != nil {
+		f.yield(Event{}, err)
+	}
 }
 
 // run returns nil if the loop was left or the topics have ended.
@@ -114,14 +140,14 @@ func (f *follower) run(ctx context.Context) error {
 		case isRefused && refused.Status == http.StatusNoContent:
 			return nil
 		case errors.Is(err, io.EOF):
-			err = errors.New("freshet: the server ended the stream")
+			err = ErrEnded
 		}
 		wait, again := f.wait(err)
 		if !again {
 			return err
 		}
-		if f.sub.Disconnected != nil {
-			f.sub.Disconnected(err, wait)
+		if f.disconnected != nil {
+			f.disconnected(err, wait)
 		}
 		select {
 		case <-time.After(wait):
@@ -138,11 +164,12 @@ func (f *follower) wait(err error) (_ time.Duration, again bool) {
 		retryAfter = refused.RetryAfter
 		switch status := refused.Status; {
 		case status == http.StatusUnauthorized || status == http.StatusForbidden:
-			if f.renewed || f.sub.Ticket == nil && f.client.cfg.TokenFunc == nil {
+			if f.renewed || f.renew == nil {
 				return 0, false
 			}
 			expired := errors.Is(err, errExpired)
-			f.renewed, f.ticket = !expired, ""
+			f.renewed = !expired
+			f.renew()
 			if !expired || time.Since(f.opened) > f.retry { // else these credentials expire too fast
 				return 0, true
 			}
@@ -151,9 +178,12 @@ func (f *follower) wait(err error) (_ time.Duration, again bool) {
 		}
 	}
 	f.failures++
+	if errors.Is(err, event.ErrFrameTooLong) { // the next attempt would read as much in vain
+		f.failures = max(f.failures, manyFailures)
+	}
 	wait := max(f.retry, minRetry, retryAfter)
 	if f.failures > 1 {
-		backoff := min(wait<<min(f.failures-1, 10), maxRetryBackoff)
+		backoff := min(wait<<min(f.failures-1, manyFailures), maxRetryBackoff)
 		wait = max(wait, backoff/2+rand.N(backoff/2)) //nolint:gosec // spread, not secret
 	}
 	return wait + rand.N(wait/4), true //nolint:gosec // as above
@@ -161,7 +191,7 @@ func (f *follower) wait(err error) (_ time.Duration, again bool) {
 
 // read opens a stream and yields its events until it ends, which is always an error.
 func (f *follower) read(ctx context.Context) error {
-	r, err := f.client.Open(ctx, f.sub)
+	r, err := f.open(ctx, f.lastID)
 	if err != nil {
 		return err
 	}
@@ -170,8 +200,8 @@ func (f *follower) read(ctx context.Context) error {
 	for first := true; ; first = false {
 		frame, err := r.Next()
 		if err == nil {
-			if first && frame.Type != "busy" && f.sub.Connected != nil {
-				f.sub.Connected()
+			if first && frame.Type != "busy" && f.connected != nil {
+				f.connected()
 			}
 			err = f.handle(frame)
 		}
@@ -185,13 +215,13 @@ func (f *follower) handle(frame Frame) error {
 	if frame.HasRetry { // when to come back is the server's decision, also while it is full
 		f.retry, f.failures = frame.Retry, 0
 	}
-	if frame.ID != "" && frame.ID != f.sub.LastEventID {
-		f.sub.LastEventID, f.failures = frame.ID, 0
+	if frame.ID != "" && frame.ID != f.lastID {
+		f.lastID, f.failures = frame.ID, 0
 	}
 	if !frame.HasData {
 		return nil
 	}
-	e := Event{ID: f.sub.LastEventID, Topic: frame.Topic, Type: frame.Type, Data: frame.Data, Time: frame.Time}
+	e := Event{ID: f.lastID, Topic: frame.Topic, Type: frame.Type, Data: frame.Data, Time: frame.Time, TooLong: frame.TooLong, OwnID: frame.HasID}
 	if frame.Topic == "" { // it may be one of the stream's own events
 		switch frame.Type {
 		case "busy":
@@ -214,7 +244,7 @@ func (f *follower) handle(frame Frame) error {
 			}
 		}
 	}
-	if frame.Topic == event.TopicCounter.String() && !slices.Contains(f.sub.Topics, frame.Topic) {
+	if frame.Topic == event.TopicCounter.String() && !f.counted {
 		return nil // a stream without topics has it for browsers
 	}
 	f.failures = 0

@@ -276,11 +276,11 @@ func TestSubscribeTellsGapsAndTopics(t *testing.T) {
 		}
 		want := []client.Event{
 			{
-				ID: "e-9", Type: "gap", Data: `{"requested":"e-4","first":"e-10","resumed":"e-9","reason":"expired"}`,
+				ID: "e-9", OwnID: true, Type: "gap", Data: `{"requested":"e-4","first":"e-10","resumed":"e-9","reason":"expired"}`,
 				Gap: &event.Gap{Requested: "e-4", First: event.NewID(epoch.Epoch(), 10), Resumed: epoch, Reason: event.GapExpired},
 			},
-			{ID: "e-10", Topic: "a.x", Type: "t", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
-			{ID: "e-13", Topic: "b", Type: "drain", Data: "published"},
+			{ID: "e-10", OwnID: true, Topic: "a.x", Type: "t", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
+			{ID: "e-13", OwnID: true, Topic: "b", Type: "drain", Data: "published"},
 		}
 		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b event.ID) bool { return a == b })); diff != "" {
 			t.Error(diff)

@@ -23,6 +23,12 @@ type Retry struct {
 // Sync is the interval at which the embedded log is synced to disk, at least 1s. 0, with the text `always`: before a publish is answered.
 type Sync time.Duration
 
+// Relay is a topic, and the URL of the event stream whose events go into it. Its text is topic=URL.
+type Relay struct {
+	Topic event.Topic
+	URL   string
+}
+
 // Config holds all settings. The tags are the flags, their defaults and their help.
 type Config struct {
 	Listen         []string       `name:"listen" default:":8080" placeholder:"ADDRESS" group:"Serving:" help:"Address to serve on: host:port or :port. Repeatable."`
@@ -44,6 +50,9 @@ type Config struct {
 	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" group:"Log:" help:"NATS credentials file, as nsc writes it."`
 	NATSWait       time.Duration `name:"nats-wait" default:"30s" placeholder:"DURATION" group:"Log:" help:"How long the start waits for NATS at most: for a server that accepts the credentials, and for a leader of its cluster. 0 does not wait."`
 	Replicas       int           `name:"replicas" default:"1" placeholder:"N" group:"Log:" help:"Number of copies of the log in the NATS cluster: 1 to 5."`
+
+	Relays    []Relay `name:"relay" sep:"none" placeholder:"TOPIC=URL" group:"Relays:" help:"Event stream of another server to follow: its events go into the topic. Repeatable; the variable holds one. Of the nodes of a cluster, one follows it."`
+	RelayFile string  `name:"relay-file" placeholder:"FILE" group:"Relays:" help:"JSON file with more relays, which can have headers: a list of objects with topic, url and headers, where headers can contain environment variables."`
 
 	CounterInterval time.Duration `name:"counter-interval" default:"1s" placeholder:"DURATION" group:"Streams:" help:"Interval at which the topic counter counts. 0 turns it off."`
 	Heartbeat       time.Duration `name:"heartbeat" default:"15s" placeholder:"DURATION" group:"Streams:" help:"Time without an event ID after which a stream sends a heartbeat. 0 turns heartbeats off."`

@@ -50,6 +50,15 @@ func variable(flag string) string {
 	return "FRESHET_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+func topic(t *testing.T, name string) event.Topic {
+	t.Helper()
+	parsed, err := event.ParseTopic(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed
+}
+
 func patterns(t *testing.T, texts ...string) event.Patterns {
 	t.Helper()
 	var patterns event.Patterns
@@ -89,7 +98,7 @@ func TestDefaults(t *testing.T) {
 		CORSOrigins:              []string{"*"},
 		Log:                      "text",
 	}
-	if diff := cmp.Diff(want, parse(t, nil), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{})); diff != "" {
+	if diff := cmp.Diff(want, parse(t, nil), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{}, event.Topic{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -111,6 +120,8 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		"nats-creds":       "f.creds",
 		"nats-wait":        "1m",
 		"replicas":         "3",
+		"relay":            "wiki.edits=https://events.example/stream?a=b,c",
+		"relay-file":       "relays.json",
 		"counter-interval": "250ms",
 		"heartbeat":        "0",
 		"retry":            "2s",
@@ -147,6 +158,8 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		NATSCreds:                "f.creds",
 		NATSWait:                 time.Minute,
 		Replicas:                 3,
+		Relays:                   []config.Relay{{Topic: topic(t, "wiki.edits"), URL: "https://events.example/stream?a=b,c"}},
+		RelayFile:                "relays.json",
 		CounterInterval:          250 * time.Millisecond,
 		Retry:                    config.Retry{Min: 2 * time.Second, Max: 2 * time.Second},
 		WindowBytes:              3 << 20,
@@ -171,10 +184,10 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		args = append(args, "--"+name+"="+value)
 		env[variable(name)] = value
 	}
-	if diff := cmp.Diff(want, parse(t, nil, args...), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{})); diff != "" {
+	if diff := cmp.Diff(want, parse(t, nil, args...), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{}, event.Topic{})); diff != "" {
 		t.Errorf("by flags: %s", diff)
 	}
-	if diff := cmp.Diff(want, parse(t, env), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{})); diff != "" {
+	if diff := cmp.Diff(want, parse(t, env), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{}, event.Topic{})); diff != "" {
 		t.Errorf("by variables: %s", diff)
 	}
 }

@@ -51,6 +51,7 @@ func parse(command, opening string, flags interface{ validate() error }, args, e
 		kong.TypeMapper(reflect.TypeFor[netip.Prefix](), mapper(parseProxy)),
 		kong.TypeMapper(reflect.TypeFor[slog.Level](), mapper(parseLevel)),
 		kong.TypeMapper(reflect.TypeFor[event.Pattern](), mapper(parsePattern)),
+		kong.TypeMapper(reflect.TypeFor[Relay](), mapper(parseRelay)),
 		kong.KindMapper(reflect.Int, mapper(parseCount)),
 		kong.KindMapper(reflect.String, mapper(func(text string) (string, error) { return text, nil })),
 		// Kong's env tags would read the environment of the process.

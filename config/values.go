@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -78,6 +79,21 @@ func parsePattern(text string) (event.Pattern, error) {
 		return pattern, fmt.Errorf("%q is not allowed: want a topic pattern such as news, orders.* or public.>", text)
 	}
 	return pattern, nil
+}
+
+// parseRelay shows no URL in its errors: it may hold a secret.
+func parseRelay(text string) (Relay, error) {
+	const want = "want TOPIC=URL, such as wiki=https://events.example.com/stream"
+	name, address, _ := strings.Cut(text, "=")
+	topic, err := event.ParseTopic(name)
+	u, errURL := url.Parse(address)
+	switch {
+	case err != nil || topic.Reserved():
+		return Relay{}, fmt.Errorf("%q is no topic for a relay: %s", name, want)
+	case errURL != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return Relay{}, fmt.Errorf("what follows %s= is no URL: %s", name, want)
+	}
+	return Relay{Topic: topic, URL: address}, nil
 }
 
 func parseLevel(text string) (slog.Level, error) {

@@ -19,10 +19,16 @@ type Frame struct {
 	Data    string        // lines separated by LF
 	HasData bool          // false: the frame dispatches nothing
 	ID      string        // the last event ID after this frame, which may be an earlier frame's
+	HasID   bool          // the frame has an ID of its own
 	Retry   time.Duration // the reconnection time that the frame sets
 	// HasRetry distinguishes a reconnection time of 0 from none.
 	HasRetry bool
+	// TooLong is set for a frame that the scanner has skipped: it has no Data. See [Scanner.SkipLongFrames].
+	TooLong bool
 }
+
+// maxOtherLine is the largest line, in bytes, that is read of a frame that is skipped: its ID must not be lost.
+const maxOtherLine = 4 << 10
 
 // Scanner reads an event stream frame by frame, by the rules of WHATWG HTML 9.2.6. It returns a frame as soon as it has
 // read its last line end, which may be a single CR. It never returns a frame that is incomplete at the stream's end.
@@ -36,6 +42,8 @@ type Scanner struct {
 	line    []byte // a line that is longer than the buffered part
 	started bool   // the first line, which may have a byte order mark, was read
 	skipLF  bool   // the last line ended with CR, so a LF after it belongs to it
+	maxSkip int    // bytes of a frame that is skipped; 0: none is
+	skipped int    // bytes that were dropped of this frame
 	err     error
 }
 
@@ -43,6 +51,10 @@ type Scanner struct {
 func NewScanner(r io.Reader, maxFrame int) *Scanner {
 	return &Scanner{r: bufio.NewReader(r), max: maxFrame}
 }
+
+// SkipLongFrames makes the scanner skip a frame that is too long, instead of failing: it returns the frame's type and ID with TooLong.
+// It still fails at a frame of more than limit bytes.
+func (s *Scanner) SkipLongFrames(limit int) { s.maxSkip = limit }
 
 // Scan reads the next frame that has a data, id or retry field. It returns false at the stream's end and on an error.
 func (s *Scanner) Scan() bool {
@@ -55,17 +67,26 @@ func (s *Scanner) Scan() bool {
 		fields bool
 		size   int
 	)
-	s.data = s.data[:0]
+	s.data, s.skipped = s.data[:0], 0
 	for {
-		text, err := s.readLine(s.max - size)
+		limit := s.max - size
+		if s.skipped > 0 {
+			limit = maxOtherLine
+		}
+		text, cut, err := s.readLine(limit)
 		if err != nil {
 			s.err = err
 			return false
 		}
+		if cut {
+			frame.TooLong, frame.HasData, fields = true, true, true
+			s.data = s.data[:0]
+			continue
+		}
 		if len(text) == 0 {
 			s.lastID = id
 			if !fields {
-				frame, size = Frame{Type: "message"}, 0
+				frame, size, s.skipped = Frame{Type: "message"}, 0, 0
 				continue
 			}
 			frame.ID = id
@@ -83,12 +104,16 @@ func (s *Scanner) Scan() bool {
 			}
 			frame.Type = cmp.Or(s.typ, "message")
 		case "data":
+			frame.HasData, fields = true, true
+			if frame.TooLong {
+				s.skipped += len(text)
+				continue
+			}
 			s.data = append(s.data, value...)
 			s.data = append(s.data, '\n')
-			frame.HasData, fields = true, true
 		case "id":
 			if bytes.IndexByte(value, 0) < 0 {
-				id, fields = string(value), true
+				id, frame.HasID, fields = string(value), true, true
 			}
 		case "retry":
 			if ms, err := strconv.ParseUint(string(value), 10, 31); err == nil {
@@ -109,13 +134,13 @@ func (s *Scanner) Err() error {
 	return s.err
 }
 
-// readLine reads a line of at most limit bytes, and returns it without its end. It is valid until the next call. The
-// error is io.EOF if the stream ends within the line.
-func (s *Scanner) readLine(limit int) ([]byte, error) {
+// readLine reads a line of at most limit bytes, and returns it without its end. It is valid until the next call. A longer line fails, or is
+// dropped and cut is true. The error is io.EOF if the stream ends within the line.
+func (s *Scanner) readLine(limit int) (line []byte, cut bool, err error) {
 	s.line = s.line[:0]
 	for {
 		if _, err := s.r.Peek(1); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		text, _ := s.r.Peek(s.r.Buffered()) // all that is buffered
 		if s.skipLF {
@@ -132,10 +157,12 @@ func (s *Scanner) readLine(limit int) ([]byte, error) {
 		if cr := bytes.IndexByte(text, '\r'); cr >= 0 {
 			text, end, s.skipLF = text[:cr], cr, true
 		}
-		if len(s.line)+len(text) > limit {
-			return nil, ErrFrameTooLong
-		}
-		if end < 0 || len(s.line) > 0 {
+		if cut || len(s.line)+len(text) > limit {
+			if s.skipped += len(s.line) + len(text); s.skipped > s.maxSkip {
+				return nil, false, ErrFrameTooLong
+			}
+			cut, s.line = true, s.line[:0]
+		} else if end < 0 || len(s.line) > 0 {
 			s.line = append(s.line, text...)
 		}
 		if end < 0 {
@@ -150,6 +177,6 @@ func (s *Scanner) readLine(limit int) ([]byte, error) {
 			s.started = true
 			text = bytes.TrimPrefix(text, []byte("\ufeff"))
 		}
-		return text, nil
+		return text, cut, nil
 	}
 }

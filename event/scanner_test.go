@@ -24,7 +24,7 @@ func TestScannerKeepsToTheStandard(t *testing.T) {
 		"no space, no colon":   {"data:a\ndata\n\n", []event.Frame{{Type: "message", Data: "a\n", HasData: true}}},
 		"one space is cut":     {"data:  a\n\n", []event.Frame{{Type: "message", Data: " a", HasData: true}}},
 		"comments and unknown": {": hi\n\nfoo: bar\ndata: a\n\n", []event.Frame{{Type: "message", Data: "a", HasData: true}}},
-		"id lasts":             {"id: 7\n\ndata: a\n\n", []event.Frame{{Type: "message", ID: "7"}, {Type: "message", Data: "a", HasData: true, ID: "7"}}},
+		"id lasts":             {"id: 7\n\ndata: a\n\n", []event.Frame{{Type: "message", ID: "7", HasID: true}, {Type: "message", Data: "a", HasData: true, ID: "7"}}},
 		"id with NUL":          {"id: 7\x00\ndata: a\n\n", []event.Frame{{Type: "message", Data: "a", HasData: true}}},
 		"retry":                {"retry: 1500\nretry: x\nretry: +1\n\n", []event.Frame{{Type: "message", Retry: 1500 * time.Millisecond, HasRetry: true}}},
 		"type without data":    {"event: a\n\ndata: b\n\n", []event.Frame{{Type: "message", Data: "b", HasData: true}}},
@@ -48,6 +48,44 @@ func TestScannerReturnsAFrameAtItsLastLineEnd(t *testing.T) {
 	s := event.NewScanner(r, 100)
 	if !s.Scan() || s.Frame().Data != "a" {
 		t.Errorf("frame %+v, error %v", s.Frame(), s.Err())
+	}
+}
+
+// A frame that is skipped keeps its ID, so that a reader can go on behind it.
+func TestScannerSkipsLongFrames(t *testing.T) {
+	long := strings.Repeat("x", 200)
+	want := []event.Frame{
+		{Type: "message", Data: "a", HasData: true, ID: "1", HasID: true},
+		{Type: "big", HasData: true, ID: "2", HasID: true, TooLong: true},
+		{Type: "message", Data: "b", HasData: true, ID: "3", HasID: true},
+	}
+	for name, frame := range map[string]string{
+		"one line":      "event: big\ndata: " + long + "\nid: 2\n\n",
+		"many lines":    "event: big\n" + strings.Repeat("data: x\n", 50) + "id: 2\n\n",
+		"id first, CR":  "id: 2\revent: big\rdata: " + long + "\r\r",
+		"lines after":   "event: big\ndata: " + long + "\ndata: more\ndata: " + long + "\nid: 2\n\n",
+		"a long field":  long + "\nevent: big\nid: 2\n\n",
+		"a long ID too": "event: big\ndata: " + long + "\nid: 2\nid: " + strings.Repeat("9", 5000) + "\n\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := "id: 1\ndata: a\n\n" + frame + "id: 3\ndata: b\n\n"
+			for _, r := range []io.Reader{strings.NewReader(in), iotest.OneByteReader(strings.NewReader(in))} {
+				s := event.NewScanner(r, 100)
+				s.SkipLongFrames(10_000)
+				var have []event.Frame
+				for s.Scan() {
+					have = append(have, s.Frame())
+				}
+				if diff := cmp.Diff(want, have); diff != "" || s.Err() != nil {
+					t.Error(s.Err(), diff)
+				}
+			}
+		})
+	}
+	s := event.NewScanner(strings.NewReader("data: "+strings.Repeat(long, 100)+"\n\n"), 100)
+	s.SkipLongFrames(10_000)
+	if s.Scan() || !errors.Is(s.Err(), event.ErrFrameTooLong) {
+		t.Errorf("beyond the limit: %v", s.Err())
 	}
 }
 
@@ -92,8 +130,8 @@ func FuzzFrameRoundTrip(f *testing.F) {
 		}
 		lines := strings.ReplaceAll(strings.ReplaceAll(data, "\r\n", "\n"), "\r", "\n")
 		want := []event.Frame{
-			{Type: "message", ID: cursor.String(), Retry: time.Second, HasRetry: true},
-			{Type: typ.String(), Data: lines, HasData: true, ID: lastID},
+			{Type: "message", ID: cursor.String(), HasID: true, Retry: time.Second, HasRetry: true},
+			{Type: typ.String(), Data: lines, HasData: true, ID: lastID, HasID: e.ID().String() != ""},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("wire %q:\n%s", wire, diff)

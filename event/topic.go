@@ -37,6 +37,9 @@ func ParseStoredTopic(s string) (Topic, error) {
 // String returns the topic's name.
 func (t Topic) String() string { return t.name }
 
+// Pattern returns the pattern that selects the topic alone.
+func (t Topic) Pattern() Pattern { return Pattern{t.name} }
+
 // Reserved reports whether only the server may publish to the topic.
 func (t Topic) Reserved() bool { return t == TopicCounter || t == TopicStats }
 

@@ -29,6 +29,8 @@ type Entry struct {
 	// Key makes a retry harmless: a second append of the same key and topic within two
 	// minutes stores nothing and returns the ID of the first. Empty: no key.
 	Key string
+	// Origin is stored with an event of another server's stream. Zero: none.
+	Origin Origin
 }
 
 // Receipt is the log's answer to one [Entry].
@@ -206,6 +208,9 @@ func encode(entry Entry) *nats.Msg {
 	m.Data = []byte(e.Data())
 	if e.Type() != event.TypeOf(e.Topic()) {
 		m.Header.Set(typeHeader, e.Type().String())
+	}
+	if entry.Origin != (Origin{}) {
+		m.Header.Set(originHeader, entry.Origin.header())
 	}
 	if entry.Key != "" {
 		// JetStream compares keys within the stream; ours are per topic.

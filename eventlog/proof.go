@@ -27,8 +27,9 @@ type messageRequest struct {
 
 // message is what the log needs to know of a stored message.
 type message struct {
-	Seq  uint64    `json:"seq"`
-	Time time.Time `json:"time"`
+	Seq    uint64    `json:"seq"`
+	Time   time.Time `json:"time"`
+	Header []byte    `json:"hdrs"` // as NATS encodes it
 }
 
 // getMessage returns nil if the stream's leader finds no such message. It also finds none if

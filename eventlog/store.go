@@ -72,6 +72,42 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	return ack.Sequence, nil
 }
 
+// ErrHeld is the error of [Store.Hold] if another holder has the lease.
+var ErrHeld = errors.New("another holder has the lease")
+
+// Hold takes a lease, with revision 0, or renews one, with the revision that Hold returned last. The lease ends after the TTL, in whole seconds.
+// The error is [ErrHeld], [ErrFull] or [ErrUnavailable].
+func (s *Store) Hold(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	if err := s.log.writeError(); err != nil {
+		return 0, err
+	}
+	ctx, cancel := s.log.withTimeout(ctx, s.log.retryAfter)
+	defer cancel()
+	ttl = ttl.Truncate(time.Second)
+	if revision == 0 {
+		revision, err := s.kv.Create(ctx, key, value, jetstream.KeyTTL(ttl))
+		if errors.Is(err, jetstream.ErrKeyExists) {
+			return 0, ErrHeld
+		}
+		return revision, wrapError(err)
+	}
+	ack, err := s.log.js.Publish(ctx, storeSubject+key, value, jetstream.WithMsgTTL(ttl), jetstream.WithExpectLastSequencePerSubject(revision))
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return 0, ErrHeld
+	}
+	if err != nil {
+		return 0, wrapError(err)
+	}
+	return ack.Sequence, nil
+}
+
+// Release ends a lease at once.
+func (s *Store) Release(ctx context.Context, key string, revision uint64) error {
+	ctx, cancel := s.log.withTimeout(ctx, s.log.retryAfter)
+	defer cancel()
+	return wrapError(s.kv.Purge(ctx, key, jetstream.LastRevision(revision), jetstream.PurgeTTL(time.Second)))
+}
+
 // Watch calls change with all that the store holds, then loaded, then change with each write, in the order of revisions, until ctx is
 // done. Deleted keys are not reported. After a lost connection it starts over. Both functions are called by one goroutine, and may block.
 func (s *Store) Watch(ctx context.Context, change func(key string, value []byte, revision uint64), loaded func()) error {

@@ -70,9 +70,9 @@ func TestNamedEventsArriveAtOnce(t *testing.T) {
 		s.log.Publish(t, "news", " d")
 		synctest.Wait() // no time has passed
 		want := []event.Frame{
-			{Type: "orders.new", Data: "a\nb", HasData: true, ID: "10-1"},
-			{Type: "sport", Data: "c", HasData: true, ID: "10-2"},
-			{Type: "news", Data: " d", HasData: true, ID: "10-3"},
+			{Type: "orders.new", Data: "a\nb", HasData: true, ID: "10-1", HasID: true},
+			{Type: "sport", Data: "c", HasData: true, ID: "10-2", HasID: true},
+			{Type: "news", Data: " d", HasData: true, ID: "10-3", HasID: true},
 		}
 		for _, w := range want {
 			if diff := cmp.Diff(w, all.NextEvent()); diff != "" {

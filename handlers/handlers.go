@@ -15,6 +15,7 @@ import (
 	"freshet/eventlog"
 	"freshet/hub"
 	"freshet/limit"
+	"freshet/relay"
 	"freshet/stream"
 	"freshet/stream/park"
 	"freshet/ticket"
@@ -79,6 +80,9 @@ type Config struct {
 
 	// Nodes exchanges stats with the other nodes; nil: this node stays alone.
 	Nodes Nodes
+
+	// Relays returns the states of this node's relays, for stats; nil: there are none.
+	Relays func() []relay.State
 
 	Node    string       // this server's name in stats
 	Version string       // shown on the page

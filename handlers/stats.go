@@ -13,6 +13,7 @@ import (
 	"freshet/event"
 	"freshet/eventlog"
 	"freshet/hub"
+	"freshet/relay"
 	"freshet/stream"
 )
 
@@ -37,6 +38,8 @@ type nodeStats struct {
 	Parked     int      `json:"parked"`          // connections without a goroutine
 	Goroutines int      `json:"goroutines"`      //
 	Stalled    uint64   `json:"stalled"`         // streams closed since the start because their clients read nothing
+
+	Relays []relay.State `json:"relays,omitempty"` // of this node
 }
 
 // stats has the newest event of the topic stats.
@@ -64,6 +67,9 @@ func (h *Handlers) runStats(ctx context.Context) error {
 			Parked:     h.Parked(),
 			Goroutines: runtime.NumGoroutine(),
 			Stalled:    h.streams.Closed(stream.Stalled),
+		}
+		if h.cfg.Relays != nil {
+			f.Relays = h.cfg.Relays()
 		}
 		if elapsed > 0 {
 			f.PublishedR = float64(now.Published-before.Published) / elapsed

@@ -1,0 +1,107 @@
+package relay
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"freshet/client"
+)
+
+// States of a relay on a node.
+const (
+	Standby    = "standby"    // another node follows the source
+	Connecting = "connecting" // no answer of the source yet
+	Live       = "live"
+	Waiting    = "waiting" // for the next attempt
+	Stopped    = "stopped" // until the server restarts
+)
+
+// State describes a relay on this node. Counts begin with the process.
+type State struct {
+	Topic   string    `json:"topic"`
+	Source  string    `json:"source"` // host and path
+	State   string    `json:"state"`
+	Reason  string    `json:"reason,omitempty"` // of waiting or stopped
+	Since   time.Time `json:"since"`            // when the state began
+	Next    time.Time `json:"next,omitzero"`    // the next attempt, while waiting
+	Events  int64     `json:"events"`           // stored
+	Skipped int64     `json:"skipped"`          // events that the log cannot store
+	Last    time.Time `json:"last,omitzero"`    // when the last event was stored
+}
+
+// sayPause is the least time between two lines of the log about skipped events, or about a lost source.
+const sayPause = time.Minute
+
+type relay struct {
+	cfg    Config
+	source Source
+	origin string // names the source in the log
+	lease  string
+	logger *slog.Logger
+
+	mu       sync.Mutex
+	state    State
+	failing  bool // the log says so
+	lostSaid time.Time
+	skipSaid time.Time
+}
+
+func (r *relay) current() State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+// set changes the state; next is the time until the next attempt.
+func (r *relay) set(state, reason string, next time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.State != state || r.state.Reason != reason {
+		r.state.State, r.state.Reason, r.state.Since = state, reason, time.Now()
+	}
+	r.state.Next = time.Time{}
+	if next > 0 {
+		r.state.Next = time.Now().Add(next)
+	}
+}
+
+func (r *relay) connected() {
+	r.set(Live, "", 0)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failing {
+		r.logger.Info("the relay is live again")
+	}
+	r.failing = false
+}
+
+// disconnected says once, and at most once a minute, that the source is away. A source that ends its stream in order is not.
+func (r *relay) disconnected(err error, wait time.Duration) {
+	r.set(Waiting, err.Error(), wait)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.failing && !errors.Is(err, client.ErrEnded) && time.Since(r.lostSaid) >= sayPause {
+		r.failing, r.lostSaid = true, time.Now()
+		r.logger.Warn("the relay has lost its source, and tries again", "error", err)
+	}
+}
+
+func (r *relay) stored() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.Events++
+	r.state.Last = time.Now()
+}
+
+// skip counts an event that is not stored. The log says so once a minute.
+func (r *relay) skip(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.Skipped++
+	if time.Since(r.skipSaid) >= sayPause {
+		r.skipSaid = time.Now()
+		r.logger.Warn("the relay skips an event", "why", why, "skipped", r.state.Skipped)
+	}
+}
