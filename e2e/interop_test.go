@@ -216,9 +216,12 @@ func (a *arrivals) until(what string, done func() bool) {
 }
 
 func readLaunchDarkly(t *testing.T, url string, _ []string) <-chan arrival {
-	stream, err := eventsource.SubscribeWithURL(url,
-		eventsource.StreamOptionErrorHandler(func(error) (result eventsource.StreamErrorHandlerResult) {
-			return result // go on
+	ctx, cancel := context.WithCancel(context.Background())
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	must(t, err)
+	stream, err := eventsource.SubscribeWithRequestAndOptions(r,
+		eventsource.StreamOptionErrorHandler(func(error) eventsource.StreamErrorHandlerResult {
+			return eventsource.StreamErrorHandlerResult{CloseNow: ctx.Err() != nil}
 		}))
 	must(t, err)
 	out, done := make(chan arrival, unread), make(chan struct{})
@@ -232,8 +235,9 @@ func readLaunchDarkly(t *testing.T, url string, _ []string) <-chan arrival {
 		}
 	}()
 	t.Cleanup(func() {
-		stream.Close()
+		cancel() // Close alone waits forever if an event arrives meanwhile
 		<-done
+		stream.Close()
 	})
 	return out
 }
