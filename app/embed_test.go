@@ -81,9 +81,9 @@ func TestAnEmbeddedServer(t *testing.T) {
 	for name, server := range servers {
 		t.Run(name, func(t *testing.T) {
 			base := server.URL + "/live"
-			id, err := live.Publish(t.Context(), "orders.paid", map[string]int{"id": 17}, app.WithType("order"), app.WithKey(name))
+			id, err := live.PublishMessage(t.Context(), app.Message{Topic: "orders.paid", Type: "order", Data: map[string]int{"id": 17}, Key: name})
 			must(t, err)
-			if again, err := live.Publish(t.Context(), "orders.paid", "other", app.WithKey(name)); err != nil || again != id {
+			if again, err := live.PublishMessage(t.Context(), app.Message{Topic: "orders.paid", Data: "other", Key: name}); err != nil || again != id {
 				t.Errorf("a repeat is %v, %v, not %v", again, err, id)
 			}
 			status, text := ask(t, http.MethodGet, base+"/history?topic=orders.paid&limit=1", "")
@@ -132,7 +132,7 @@ func TestPublishingInTheProcessIsRefused(t *testing.T) {
 		{"a", func() {}, "a", &event.InvalidError{}},
 		{"a", strings.Repeat("x", 1<<20+1), "a", eventlog.ErrTooLarge},
 	} {
-		_, err := live.Publish(t.Context(), c.topic, c.data, app.WithType(c.typ))
+		_, err := live.PublishMessage(t.Context(), app.Message{Topic: c.topic, Type: c.typ, Data: c.data})
 		var invalid *event.InvalidError
 		if errors.As(c.want, &invalid) != errors.As(err, &invalid) || !errors.As(err, &invalid) && !errors.Is(err, c.want) {
 			t.Errorf("%s %.20v %s: %v", c.topic, c.data, c.typ, err)

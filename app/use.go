@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,28 +28,27 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.router.ServeHTTP(w, r)
 }
 
-// PublishOption says more about an event that is published.
-type PublishOption func(*published)
+// Message is an event to publish.
+type Message struct {
+	Topic string
+	Type  string // empty: the topic
+	// Data is the data as it is, if it is a string or []byte, which must be UTF-8. Any other value becomes JSON.
+	Data any
+	// Key makes a retry harmless: the topic stores a message with the same key only once in two minutes, and the retry gets its ID.
+	Key string
+}
 
-type published struct{ typ, key string }
+// Publish is [App.PublishMessage] without a type and a key.
+func (a *App) Publish(ctx context.Context, topic string, data any) (event.ID, error) {
+	return a.PublishMessage(ctx, Message{Topic: topic, Data: data})
+}
 
-// WithType sets the type of the event, which is the topic otherwise.
-func WithType(typ string) PublishOption { return func(p *published) { p.typ = typ } }
-
-// WithKey makes a retry harmless: the topic stores an event with the same key only once in two minutes, and the retry returns its ID.
-func WithKey(key string) PublishOption { return func(p *published) { p.key = key } }
-
-// Publish stores an event and returns its ID. A string or []byte is the data as it is, which is UTF-8; any other value becomes JSON. Access rules and
-// publish rates do not apply.
+// PublishMessage stores an event and returns its ID. Access rules and publish rates do not apply.
 //
 // The error is an [*event.InvalidError] for a bad topic, type or data, [eventlog.ErrTooLarge] above --max-body, [eventlog.ErrFull] without space on
 // the disk, [ErrClosed], or [eventlog.ErrUnavailable]: then the event may be stored, and a retry needs a key.
-func (a *App) Publish(ctx context.Context, topic string, data any, options ...PublishOption) (event.ID, error) {
-	p := published{typ: topic}
-	for _, option := range options {
-		option(&p)
-	}
-	e, err := newEvent(topic, p.typ, data)
+func (a *App) PublishMessage(ctx context.Context, m Message) (event.ID, error) {
+	e, err := newEvent(m)
 	if err != nil {
 		return event.ID{}, err
 	}
@@ -60,21 +60,21 @@ func (a *App) Publish(ctx context.Context, topic string, data any, options ...Pu
 	if a.closed {
 		return event.ID{}, ErrClosed
 	}
-	receipt := a.log.Append(ctx, eventlog.Entry{Event: e, Key: p.key})
+	receipt := a.log.Append(ctx, eventlog.Entry{Event: e, Key: m.Key})
 	return receipt.ID, receipt.Err
 }
 
-func newEvent(topicName, typeName string, data any) (event.Event, error) {
-	topic, err := event.ParseTopic(topicName)
+func newEvent(m Message) (event.Event, error) {
+	topic, err := event.ParseTopic(m.Topic)
 	if err != nil {
 		return event.Event{}, err
 	}
-	typ, err := event.ParseType(typeName)
+	typ, err := event.ParseType(cmp.Or(m.Type, m.Topic))
 	if err != nil {
 		return event.Event{}, err
 	}
 	var text string
-	switch data := data.(type) {
+	switch data := m.Data.(type) {
 	case string:
 		text = data
 	case []byte:
