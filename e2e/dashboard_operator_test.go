@@ -100,10 +100,11 @@ func TestDashboardConnections(t *testing.T) {
 	eventually(tab, t, words("#connections-note", "2 streams, and that of this page"))
 }
 
-// Nodes and streams keep their rows with 25 streams.
+// Nodes, relays and streams keep their rows with 25 streams.
 func TestDashboardManyConnections(t *testing.T) {
 	t.Parallel()
-	s := apptest.Start(t, t.TempDir(), "")
+	source := apptest.Start(t, t.TempDir(), "")
+	s := apptest.Start(t, t.TempDir(), "", "--relay", "copy="+source.URL+"/event/news")
 	tab := openBrowser(t)
 	for range 25 {
 		r, err := http.NewRequestWithContext(tab, http.MethodGet, s.URL+"/event?topic=news", nil)
@@ -116,6 +117,7 @@ func TestDashboardManyConnections(t *testing.T) {
 	click(tab, t, "#tab-connections")
 	eventually(tab, t, words("#connections-note", "25 streams, and that of this page"))
 	eventually(tab, t, `document.querySelector('#nodes tbody tr')`) // a node tells its figures every two seconds
+	eventually(tab, t, `document.querySelector('#relays tbody tr')?.textContent.includes('live')`)
 	if small := evaluate[[]string](tab, t, `[...document.querySelectorAll('#connections tr')].filter((row) => row.getBoundingClientRect().height < 20).map((row) => row.textContent)`); len(small) > 0 {
 		t.Errorf("%d rows have no room: %q", len(small), small)
 	}

@@ -136,6 +136,7 @@ freshet() {
   esac
   servers=$((${servers-0} + 1))
   local log=$tmp/server-$servers
+  : >"$log"
   exec=exec program "$@" >"$log" 2>&1 3>&- & # so that $! is the server
   until grep -q '^freshet is ready' "$log"; do
     kill -0 $! 2>/dev/null || { cat "$log" >&2; return 1; }

@@ -29,10 +29,20 @@ const nodeColumns = [
 	{ name: 'up', text: (n) => age(n.uptime_s), value: (n) => n.uptime_s, isNumber: true },
 ];
 
+const relayColumns = [
+	{ name: 'topic', text: (r) => r.topic, title: (r) => r.topic },
+	{ name: 'source', text: (r) => r.source, title: (r) => r.source },
+	{ name: 'node', text: (r) => r.node },
+	{ name: 'state', text: (r) => r.state, title: (r) => r.reason ?? '' },
+	{ name: 'stored', text: (r) => group(r.events), value: (r) => r.events, isNumber: true },
+	{ name: 'skipped', text: (r) => group(r.skipped), value: (r) => r.skipped, isNumber: true },
+];
+
 /** Connections fills the view while that is visible. own returns the IDs of the page's streams, and their node. */
 export class Connections {
 	#own;
 	#nodes = new Table($('nodes'), nodeColumns, 'node');
+	#relays = new Table($('relays'), relayColumns, 'topic');
 	#streams = new Table($('streams'), [...streamColumns, { make: (c, cell) => this.#offerEnd(c, cell) }], 'sent');
 	#isVisible = false;
 	#timer = 0;
@@ -61,6 +71,10 @@ export class Connections {
 		$('streams').hidden = !list.length;
 		// Nodes may have one name, so their order is part of the key.
 		this.#nodes.draw(nodes.map((n, i) => ({ ...n, key: `${n.node} ${i}`, readers: n.connections - (n.node === own.node ? own.ids.length : 0) })));
+		// Where another node follows the source, this one stands by.
+		const relays = nodes.flatMap(({ node, relays = [] }) => relays.filter((r) => r.state !== 'standby').map((r) => ({ ...r, node, key: `${node} ${r.topic}` })));
+		$('relays').hidden = !relays.length;
+		this.#relays.draw(relays);
 		const rows = this.#streams.draw(list.map((c) => ({ ...c, key: c.id })));
 		for (const c of list) rows.get(c.id).dataset.state = c.state;
 		clearTimeout(this.#timer);
