@@ -1,7 +1,7 @@
 // Package config turns flags and FRESHET_* environment variables into one Config.
 //
 // A Config from Parse is valid as a whole, so its users check nothing again. No number is negative. 0 turns an interval or a limit off
-// where that makes sense. A flag beats its variable, and a variable beats the default. An empty variable counts as not set, except
+// where that makes sense. A flag overrides its variable, and a variable overrides the default. An empty variable counts as not set, except
 // FRESHET_ANONYMOUS: empty could mean that anyone may read, or that nobody may, so it is an error. So is an unknown variable, and an
 // empty value of a flag. Each error is one line that names the flag or variable and says what is allowed. Parse does not read or
 // change anything of the process.
@@ -32,9 +32,9 @@ type Relay struct {
 // Config holds all settings. The tags are the flags, their defaults and their help.
 type Config struct {
 	Listen         []string       `name:"listen" default:":8080" placeholder:"ADDRESS" group:"Serving:" help:"Address to serve on: host:port or :port. Repeatable."`
-	Hosts          []string       `name:"host" placeholder:"NAME" group:"Serving:" help:"Host name by which clients reach this server, such as events.example.org; behind a proxy, the proxy's name. *.example.org stands for its subdomains, * for all names. Repeatable. Without TLS, requests for other names get 421, except for localhost, names without a dot, IP addresses and this machine's name."`
+	Hosts          []string       `name:"host" placeholder:"NAME" group:"Serving:" help:"Host name that clients use for this server, such as events.example.org. Behind a proxy, it is the proxy's name. *.example.org stands for its subdomains, * for all names. Repeatable. Without TLS, requests for other names get 421, except for localhost, names without a dot, IP addresses and this machine's name."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxy" placeholder:"ADDRESS" group:"Serving:" help:"Proxy whose X-Forwarded-For is trusted to name the client: an IP address, or a range such as 10.0.0.0/8 that holds only proxies. Repeatable. Without it, the client address is that of the connection."`
-	Drain          time.Duration  `name:"drain" default:"10s" placeholder:"DURATION" group:"Serving:" help:"Time over which a server that stops (SIGTERM) closes its streams, a few at a time. 0 closes all at once."`
+	Drain          time.Duration  `name:"drain" default:"10s" placeholder:"DURATION" group:"Serving:" help:"Time over which a stopping server (SIGTERM) closes its streams, a few at a time. 0 closes all at once."`
 
 	TLSCert       string   `name:"tls-cert" placeholder:"FILE" group:"TLS:" help:"PEM file with the certificate, followed by its chain. All addresses then use TLS, with HTTP/2. A changed file takes effect without a restart."`
 	TLSKey        string   `name:"tls-key" placeholder:"FILE" group:"TLS:" help:"PEM file with the certificate's private key."`
@@ -46,13 +46,13 @@ type Config struct {
 	RetainBytes    Bytes         `name:"retain-bytes" default:"1GiB" placeholder:"BYTES" group:"Log:" help:"Size of the log above which the oldest events are deleted. 0 sets no limit."`
 	RetainPerTopic int           `name:"retain-per-topic" default:"0" placeholder:"N" group:"Log:" help:"Number of events to keep per topic. Older ones are deleted, and readers get no gap for them. 0 keeps all."`
 	Sync           Sync          `name:"sync" default:"always" placeholder:"WHEN" group:"Log:" help:"When the embedded log is synced to disk: always (before a publish is answered), or at an interval of at least 1s. A power cut can lose the events of the last interval."`
-	NATS           Secret        `name:"nats" placeholder:"URL[,URL]" group:"Log:" help:"External NATS servers that keep the log, instead of the embedded one: host[:port], or a URL with the scheme nats, tls, ws or wss."`
+	NATS           Secret        `name:"nats" placeholder:"URL[,URL]" group:"Log:" help:"External NATS servers that keep the log, instead of the embedded one. Each is host[:port], or a URL with the scheme nats, tls, ws or wss."`
 	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" group:"Log:" help:"NATS credentials file, as nsc writes it."`
-	NATSWait       time.Duration `name:"nats-wait" default:"30s" placeholder:"DURATION" group:"Log:" help:"How long the start waits for NATS at most: for a server that accepts the credentials, and for a leader of its cluster. 0 does not wait."`
+	NATSWait       time.Duration `name:"nats-wait" default:"30s" placeholder:"DURATION" group:"Log:" help:"Maximum time that the start waits for NATS: for a server that accepts the credentials, and for a leader of its cluster. 0 does not wait."`
 	Replicas       int           `name:"replicas" default:"1" placeholder:"N" group:"Log:" help:"Number of copies of the log in the NATS cluster: 1 to 5."`
 
-	Relays    []Relay `name:"relay" sep:"none" placeholder:"TOPIC=URL" group:"Relays:" help:"Event stream of another server to follow: its events go into the topic. Repeatable; the variable holds one. Of the nodes of a cluster, one follows it."`
-	RelayFile string  `name:"relay-file" placeholder:"FILE" group:"Relays:" help:"JSON file with more relays, which can have headers: a list of objects with topic, url and headers, where headers can contain environment variables."`
+	Relays    []Relay `name:"relay" sep:"none" placeholder:"TOPIC=URL" group:"Relays:" help:"Event stream of another server to follow: its events go into the topic. Repeatable; the variable holds one. One node of a cluster follows it."`
+	RelayFile string  `name:"relay-file" placeholder:"FILE" group:"Relays:" help:"JSON file with more relays: a list of objects with topic, url and headers. Headers can contain environment variables."`
 
 	CounterInterval time.Duration `name:"counter-interval" default:"1s" placeholder:"DURATION" group:"Streams:" help:"Interval at which the topic counter counts. 0 turns it off."`
 	Heartbeat       time.Duration `name:"heartbeat" default:"15s" placeholder:"DURATION" group:"Streams:" help:"Time without an event ID after which a stream sends a heartbeat. 0 turns heartbeats off."`
@@ -72,7 +72,7 @@ type Config struct {
 	JWKSURL      string         `name:"jwks-url" placeholder:"URL" group:"Access:" help:"URL of the key set for JSON web tokens that are signed with RS256, ES256 or EdDSA: http:// or https://."`
 	JWTAudience  string         `name:"jwt-audience" placeholder:"AUDIENCE" group:"Access:" help:"Value that the claim aud of JSON web tokens must contain."`
 	JWTIssuer    string         `name:"jwt-issuer" placeholder:"ISSUER" group:"Access:" help:"Value that the claim iss of JSON web tokens must have."`
-	Anonymous    event.Patterns `name:"anonymous" default:">" placeholder:"PATTERN" group:"Access:" help:"Pattern of topics that anyone may read without a token: * stands for one segment, a final > for all that follow. Repeatable. Write none if reading needs a token."`
+	Anonymous    event.Patterns `name:"anonymous" default:">" placeholder:"PATTERN" group:"Access:" help:"Pattern of topics that anyone may read without a token: * stands for one segment, a final > for one or more. Repeatable. Write none if reading needs a token."`
 	CORSOrigins  []string       `name:"cors-origin" default:"*" placeholder:"ORIGIN" group:"Access:" help:"Origin whose pages may read and publish: scheme://host[:port]. With *, the pages of all origins may read. Repeatable."`
 
 	Log      string     `name:"log" default:"text" placeholder:"FORMAT" group:"Logging:" help:"Format of the server's own log on standard error: text or json."`

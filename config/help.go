@@ -30,7 +30,7 @@ Examples:
     --nats nats1:4222,nats2:4222,nats3:4222 --replicas 3
 
 Each flag has a variable: FRESHET_RETAIN_AGE stands for --retain-age. A flag
-beats its variable. An empty variable counts as not set, except
+overrides its variable. An empty variable counts as not set, except
 FRESHET_ANONYMOUS. Commas separate the values of a flag that is repeatable.
 Durations look like 500ms, 15s, 90m, 36h, 7d, 2w or 1d12h, and sizes like
 500KB, 64MiB or 1GiB.
