@@ -42,7 +42,7 @@ func figureKinds() []figureKind {
 		{"storm", "all readers back, 100 events behind", "s", 2, false,
 			"How long after a network outage the last page is up to date."},
 		{"acks_1", "publishes, one after the other", "a second", 0, true,
-			"The rate of one backend that waits for each answer. Freshet answers when the event is on disk; no rival here keeps anything on disk."},
+			"The rate of one backend that waits for each answer. Freshet answers when the event is on disk; the other servers here keep nothing on disk."},
 		{"acks_64", "publishes, 64 at a time", "a second", 0, true,
 			"The rate of many backends together: events that come at the same time share the wait for the disk."},
 		{"acks_bulk", "publishes, 4000 in a request", "a second", 0, true,
