@@ -51,14 +51,14 @@ func TestDashboardConnections(t *testing.T) {
 	publish("stock")
 
 	click(tab, t, "#tab-connections")
-	eventually(tab, t, words("#connections-note", "Only operators see the open streams"))
+	eventually(tab, t, words("#connections-note", "Only operators can see and end open streams"))
 	enter(tab, t, "#token-form [name=token]", "not-the-token-of-this-server")
 	click(tab, t, "#token-form button")
 	eventually(tab, t, words("#connections-note", "The server does not accept this token"))
 	click(tab, t, "#forget")
 	enter(tab, t, "#token-form [name=token]", s.Token)
 	click(tab, t, "#token-form button")
-	eventually(tab, t, words("#connections-note", "3 streams, and that of this page"))
+	eventually(tab, t, words("#connections-note", "3 streams, plus this page"))
 
 	column := func(n int, want ...string) {
 		t.Helper()
@@ -97,7 +97,7 @@ func TestDashboardConnections(t *testing.T) {
 	click(tab, t, `#streams tbody tr button`) // yes
 	eventually(tab, t, words("#ended", "Ended: news orders.new of 192.0.2.10."))
 	column(5, "192.0.2.9", "192.0.2.1", "127.0.0.1")
-	eventually(tab, t, words("#connections-note", "2 streams, and that of this page"))
+	eventually(tab, t, words("#connections-note", "2 streams, plus this page"))
 }
 
 // Nodes, relays and streams keep their rows with 25 streams.
@@ -115,7 +115,7 @@ func TestDashboardManyConnections(t *testing.T) {
 	}
 	openDashboard(tab, t, s.URL+"/#token="+s.Token)
 	click(tab, t, "#tab-connections")
-	eventually(tab, t, words("#connections-note", "25 streams, and that of this page"))
+	eventually(tab, t, words("#connections-note", "25 streams, plus this page"))
 	eventually(tab, t, `document.querySelector('#nodes tbody tr')`) // a node tells its figures every two seconds
 	eventually(tab, t, `document.querySelector('#relays tbody tr')?.textContent.includes('live')`)
 	if small := evaluate[[]string](tab, t, `[...document.querySelectorAll('#connections tr')].filter((row) => row.getBoundingClientRect().height < 20).map((row) => row.textContent)`); len(small) > 0 {
@@ -171,7 +171,7 @@ func TestDashboardRights(t *testing.T) {
 	eventually(tab, t, words("#feed-empty-text", "No event yet of the topics that this page may read."))
 	eventually(tab, t, words("#log .total", "2 events"))
 	click(tab, t, "#tab-connections")
-	eventually(tab, t, words("#connections-note", "0 streams, and that of this page"))
+	eventually(tab, t, words("#connections-note", "0 streams, plus this page"))
 	click(tab, t, "#tab-feed")
 	click(tab, t, "#forget")
 	eventually(tab, t, words("#reason", "reading needs a token here"))
@@ -188,13 +188,13 @@ func TestDashboardRights(t *testing.T) {
 		t.Errorf("shown are %q", got)
 	}
 	click(tab, t, "#tab-connections")
-	eventually(tab, t, words("#connections-note", "Only operators see the open streams, and can end them. This token is not an operator's: "))
+	eventually(tab, t, words("#connections-note", "Only operators can see and end open streams. This token is not an operator's: "))
 
 	// The publish token shows everything, without a reload.
 	click(tab, t, "#forget")
 	enter(tab, t, "#token-form [name=token]", publisher)
 	click(tab, t, "#token-form button")
-	eventually(tab, t, words("#connections-note", "0 streams, and that of this page"))
+	eventually(tab, t, words("#connections-note", "0 streams, plus this page"))
 	publish("secret", "five")
 	eventually(tab, t, rowsHave("five"))
 }

@@ -101,9 +101,9 @@ func TestDashboardStates(t *testing.T) {
 	publish(3)
 	eventually(tab, t, `[...told].some((words) => /^reconnecting in \d+ s$/.test(words))`)
 	offline(false)
-	eventually(tab, t, words("#state", "resumed, 3 events caught up"))
+	eventually(tab, t, words("#state", "resumed, 3 missed events received"))
 	eventually(tab, t, words("#state", "live"))
-	eventually(tab, t, rowsHave("Resumed, 3 events caught up."))
+	eventually(tab, t, rowsHave("Resumed, 3 missed events received."))
 
 	// The server restarts.
 	s.Stop()
@@ -115,7 +115,7 @@ func TestDashboardStates(t *testing.T) {
 	// The server starts with another log.
 	s.Stop()
 	s = apptest.Start(t, t.TempDir(), s.Addr)
-	eventually(tab, t, rowsHave("The server has a new log: events of the one before it are gone."))
+	eventually(tab, t, rowsHave("The server has a new log: events of the old log are gone."))
 	publish(1)
 	eventually(tab, t, `document.querySelectorAll('#rows .line').length === 5`)
 
@@ -199,7 +199,7 @@ func TestDashboardFeed(t *testing.T) {
 		t.Errorf("the row is %s", got)
 	}
 	for pattern, problem := range map[string]string{
-		"orders.*x": "* stands for a whole segment", "orders.>.x": "> stands at the end", "orders..x": "no segment between", "a b": "a topic has no space", "a/b": "a topic has no /",
+		"orders.*x": "* stands for a whole segment", "orders.>.x": "> stands at the end", "orders..x": "a segment is empty", "a b": "a topic has no space", "a/b": "a topic has no /",
 	} {
 		enter(tab, t, "#pattern", pattern)
 		eventually(tab, t, words("#problem:not([hidden])", problem))

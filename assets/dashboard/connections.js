@@ -129,18 +129,18 @@ export class Connections {
 }
 
 async function fetchConnections() {
-	if (!token()) return ['Only operators see the open streams, and can end them. Enter the token of an operator under publish.', null];
+	if (!token()) return ['Only operators can see and end open streams. Enter the token of an operator under publish.', null];
 	const answer = await request(`connections?limit=${maxRows}`);
 	if (answer?.ok) return ['', await answer.json()];
 	const reason = await explain(answer);
 	if (answer?.status === 401) return [`The server does not accept this token: ${reason}`, null];
 	if (answer?.status !== 403) return [`No list: ${reason}.`, null];
-	return [`Only operators see the open streams, and can end them. This token is not an operator's: ${reason}. To enter another one, forget it under publish.`, null];
+	return [`Only operators can see and end open streams. This token is not an operator's: ${reason}. To enter another one, forget it under publish.`, null];
 }
 
 // readers are the streams that are not ours.
 function describe(list, nodes, readers, ours) {
 	const newest = readers + ours > list.length ? `The newest ${group(list.length)} of ` : '';
 	const where = nodes.length > 1 && list.length ? ` on node ${list[0].node}` : '';
-	return `${newest}${plural(readers, 'stream')}${where}${ours ? ', and that of this page' : ''}`;
+	return `${newest}${plural(readers, 'stream')}${where}${ours ? ', plus this page' : ''}`;
 }

@@ -11,7 +11,7 @@ const maxDepth = 5000; // of a match that the row shows
 export function problemOf(pattern) {
 	const segments = pattern.split('.'), last = segments.length - 1;
 	for (const [i, segment] of segments.entries()) {
-		if (!segment) return pattern && 'no segment between two dots, or at an end';
+		if (!segment) return pattern && 'a segment is empty: remove a dot';
 		if (segment === '*' || segment === '>' && i === last) continue;
 		if (segment === '>') return '> stands at the end only: it matches all further segments';
 		if (/[*>]/.test(segment)) return `${segment.includes('*') ? '*' : '>'} stands for a whole segment, not for a part as in ${segment}`;

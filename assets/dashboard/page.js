@@ -60,7 +60,7 @@ function open() {
 		}
 		if (change.state === 'resumed') missed = change.events;
 		if (change.state === 'live' && missed) {
-			feed.add({ note: `Resumed, ${plural(missed, 'event')} caught up.`, time: new Date() });
+			feed.add({ note: `Resumed, ${plural(missed, 'missed event')} received.`, time: new Date() });
 			missed = 0;
 		}
 		status.show(stream, feed);
@@ -115,11 +115,11 @@ function showFeedState() {
 function describeEmptyFeed(isRefused) {
 	if (isRefused && stream.detail.status === 403) return 'This token does not allow reading events. Enter another one to see them.';
 	if (isRefused && token()) return 'The server refuses the token that this page has. Enter another one.';
-	if (isRefused) return 'Enter a token to see events. Or open this page with #token= and the token at the end of its address: browsers do not send that part.';
+	if (isRefused) return 'Enter a token to see events. Or add #token= and the token to the address of this page: browsers do not send that part.';
 	if (stream.state === 'connecting') return 'Waiting for the server.';
 	const line = `To send one from a terminal${token() ? '' : ', with the publish token for TOKEN'}:`;
 	if (feed.empty) return `${isLimited ? 'No event yet of the topics that this page may read.' : 'Nothing published yet.'} ${line}`;
-	return feed.replaying ? 'No event from there on matches.' : 'No event here matches. New ones that do will appear.';
+	return feed.replaying ? 'No event of this replay matches.' : 'No event here matches. New events that match will appear.';
 }
 
 function choosePattern(pattern) {
@@ -167,7 +167,7 @@ setInterval(() => {
 	write($('last-id'), stream.lastEventId || '–');
 	const count = stats?.topics ?? topics.size;
 	write($('topic-count'), count ? plural(count, 'topic') : '');
-	write($('topics-note'), stream.state === 'closed' ? '' : isLimited ? 'that this page may read' : count > topics.size ? `${group(topics.size)} of ${group(count)}: those with events since the page opened` : '');
+	write($('topics-note'), stream.state === 'closed' ? '' : isLimited ? 'that this page may read' : count > topics.size ? `${group(topics.size)} of ${group(count)}, with events since the page opened` : '');
 	drawPlots();
 	showFeedState();
 }, 250);

@@ -57,7 +57,7 @@ function check(text) {
 
 async function send(topic, type, data) {
 	// The browser would remove a path of dots from the URL.
-	if (/^\.*$/.test(topic)) return ['topic: dots separate names, as in orders.new', false];
+	if (/^\.*$/.test(topic)) return ['topic: dots separate segments, as in orders.new', false];
 	const url = here(`event/${encodeURIComponent(topic)}${type ? `?type=${encodeURIComponent(type)}` : ''}`);
 	const headers = { 'Content-Type': 'text/plain; charset=utf-8', Authorization: `Bearer ${token()}` };
 	let answer, body;
@@ -65,7 +65,7 @@ async function send(topic, type, data) {
 		answer = await fetch(url, { method: 'POST', headers, body: data, signal: AbortSignal.timeout(timeout) });
 		body = await answer.json();
 	} catch (error) {
-		if (error.name === 'TimeoutError') return ['no answer: perhaps this browser has no connection left; it opens six to a server', false];
+		if (error.name === 'TimeoutError') return ['no answer: perhaps other tabs use all six connections of this browser to the server', false];
 		if (!answer) return ['not sent: the server cannot be reached', false];
 	}
 	if (answer.ok) return [`published, id ${body?.id}`, true];

@@ -63,7 +63,7 @@ export function details(item, actions) {
 
 /** gapSentence says which events are missing, as exactly as the gap does. */
 export function gapSentence(gap) {
-	if (gap.reason === 'epoch') return 'The server has a new log: events of the one before it are gone.';
+	if (gap.reason === 'epoch') return 'The server has a new log: events of the old log are gone.';
 	if (gap.reason === 'unknown') return 'The place to resume from is unknown: events may be missing here.';
 	const [from, to] = [gap.requested, gap.first].map((id) => /^([a-z0-9]+)-(\d+)$/.exec(id ?? ''));
 	const lost = from && to && from[1] === to[1] ? Number(to[2]) - Number(from[2]) - 1 : 0;

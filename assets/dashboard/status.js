@@ -18,12 +18,12 @@ export function describe({ state, detail }, feed, hasToken) {
 		kind: 'waiting', words: wait > 0 ? `reconnecting in ${wait} s` : 'reconnecting…', act: wait > 0 ? 'retry now' : '',
 		reason: reasonOf(detail) + (held ? '; the feed is paused' : ''),
 	};
-	case 'auth-expired': return { kind: 'refused', words: 'the token has expired', reason: 'Enter another one to go on.' };
+	case 'auth-expired': return { kind: 'refused', words: 'the token has expired', reason: 'Enter another token to continue.' };
 	case 'closed': return { kind: 'refused', words: 'not allowed to read', reason: hasToken ? plain(detail.reason) : 'reading needs a token here' };
 	}
 	if (held) return { kind: 'paused', words: 'paused', reason: held, act: feed.replaying ? 'back to live' : 'resume' };
 	if (state !== 'resumed') return { kind: 'live', words: 'live' };
-	return { kind: 'live', words: detail.events ? `resumed, ${plural(detail.events, 'event')} caught up` : 'resumed, nothing missed' };
+	return { kind: 'live', words: detail.events ? `resumed, ${plural(detail.events, 'missed event')} received` : 'resumed, nothing missed' };
 }
 
 // The client module passes on the browser's own words, which differ.
