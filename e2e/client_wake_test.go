@@ -47,15 +47,25 @@ func TestClientComesToTheFront(t *testing.T) {
 				}
 				f.hold(true)
 			}
-			// One heartbeat is missing, and more must be missing until a page takes the silence for an end.
+			// One heartbeat is missing, and more must be missing until a page takes the silence for an end. First the page reads what was on its way
+			// when the network stopped.
 			for _, tab := range tabs {
-				evaluate[chromedp.Void](tab, t, `(() => { const now = Date.now; Date.now = () => now() + 20_000; setTimeout(() => { ticked = true; }, 1001); })()`)
+				evaluate[chromedp.Void](tab, t, `setTimeout(() => {
+					const now = Date.now;
+					Date.now = () => now() + 20_000;
+					setTimeout(() => { ticked = true; }, 1001);
+				}, 1001)`)
 			}
 			for _, tab := range tabs { // once timers are late no more, only an event can wake the page
 				eventually(tab, t, `window.ticked`)
 			}
 			show(tabs[front], t, window.WindowStateNormal, "visible")
 			for role, tab := range tabs {
+				t.Cleanup(func() {
+					if t.Failed() {
+						t.Log(role, evaluate[string](tab, t, `JSON.stringify([seen, states, s.state, s.role, document.visibilityState, window.ticked])`))
+					}
+				})
 				eventually(tab, t, `seen.length >= 3 && states.some((s) => s.startsWith('resumed'))`)
 				why := evaluate[string](tab, t, `states.filter((s) => s.startsWith('reconnecting')).join()`)
 				if why != "reconnecting the page may have slept, and the server sent no heartbeat" {
