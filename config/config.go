@@ -48,7 +48,7 @@ type Config struct {
 	Sync           Sync          `name:"sync" default:"always" placeholder:"WHEN" group:"Log:" help:"When the embedded log is synced to disk: always (before a publish is answered), or at an interval of at least 1s. A power cut can lose the events of the last interval."`
 	NATS           Secret        `name:"nats" placeholder:"URL[,URL]" group:"Log:" help:"External NATS servers that keep the log, instead of the embedded one. Each is host[:port], or a URL with the scheme nats, tls, ws or wss."`
 	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" group:"Log:" help:"NATS credentials file, as nsc writes it."`
-	NATSWait       time.Duration `name:"nats-wait" default:"30s" placeholder:"DURATION" group:"Log:" help:"Maximum time that the start waits for NATS: for a server that accepts the credentials, and for a leader of its cluster. 0 does not wait."`
+	NATSWait       time.Duration `name:"nats-wait" default:"30s" placeholder:"DURATION" group:"Log:" help:"Maximum time that the start waits for NATS to accept the credentials, and for its cluster to have a leader. 0 does not wait."`
 	Replicas       int           `name:"replicas" default:"1" placeholder:"N" group:"Log:" help:"Number of copies of the log in the NATS cluster: 1 to 5."`
 
 	Relays    []Relay `name:"relay" sep:"none" placeholder:"TOPIC=URL" group:"Relays:" help:"Event stream of another server to follow: its events go into the topic. Repeatable; the variable holds one. One node of a cluster follows it."`

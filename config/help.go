@@ -13,7 +13,7 @@ const opening = `Usage: freshet [flags]
        freshet COMMAND [flags]
 
 Freshet is an event server for browsers. Publish with one HTTP POST, and every
-browser that holds new EventSource('/event') gets the event.
+page with new EventSource('/event') gets the event.
 
 Commands:
   serve    Run the server, as without a command.
