@@ -12,8 +12,8 @@ import (
 // Token holds the settings of the command that signs a JSON web token. The tags are the flags, their defaults and their help.
 type Token struct {
 	Publish   event.Patterns `name:"publish" placeholder:"PATTERN" group:"The token:" help:"Pattern of topics that the token may publish to. Repeatable."`
-	Subscribe event.Patterns `name:"subscribe" placeholder:"PATTERN" group:"The token:" help:"Pattern of topics that the token may read, besides those that anyone may read. Repeatable."`
-	Operator  bool           `name:"operator" group:"The token:" help:"Let the token see and end connections, and revoke every ticket (claim freshet.operator)."`
+	Subscribe event.Patterns `name:"subscribe" placeholder:"PATTERN" group:"The token:" help:"Pattern of topics that the token may read, in addition to the topics that anyone may read. Repeatable."`
+	Operator  bool           `name:"operator" group:"The token:" help:"Allow the token to see and end connections, and to revoke every ticket (claim freshet.operator)."`
 	Subject   string         `name:"subject" placeholder:"NAME" group:"The token:" help:"Name of the user or program that gets the token (claim sub)."`
 	Expires   time.Duration  `name:"expires" default:"1h" placeholder:"DURATION" group:"The token:" help:"Time until the token expires, at least 1s."`
 
