@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,12 +39,14 @@ type App struct {
 
 	descriptors descriptors
 
-	end   func()        // ends what runs behind the routes
-	ended chan struct{} // closed when that has ended, and the log is closed
-	err   error         // why, once ended is closed
+	end    func()        // ends what runs behind the routes
+	ended  chan struct{} // closed when that has ended
+	runErr error         // why, once ended is closed
 
-	using  sync.RWMutex // held by requests and publishes: the log must not be closed under them
-	closed bool
+	using     sync.RWMutex // held by requests and publishes: the log must not be closed under them
+	closed    bool
+	closeOnce sync.Once
+	closeErr  error
 }
 
 // publishToken is the configured token, or the one made at the first start. Its text is
@@ -68,7 +71,7 @@ func Open(ctx context.Context, cfg config.Config, logger *slog.Logger) (*App, er
 	case <-a.hub.CaughtUp(): // before, "now" would be in the past
 		return a, nil
 	case <-a.ended:
-		return nil, a.err
+		return nil, cmp.Or(a.Close(), ErrClosed)
 	case <-ctx.Done():
 		return nil, errors.Join(ctx.Err(), a.Close())
 	}
@@ -121,7 +124,7 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App
 // tokens may publish.
 func (a *App) PublishToken() string { return a.token.text }
 
-// run starts everything behind the routes. When that has ended, it closes the log.
+// run starts everything behind the routes.
 func (a *App) run() {
 	ctx, end := context.WithCancel(context.Background())
 	a.end = end
@@ -133,11 +136,7 @@ func (a *App) run() {
 	g.Go(func() error { return a.relays.Run(ctx) })
 	go func() {
 		defer close(a.ended)
-		a.err = g.Wait()
-		a.using.Lock()
-		defer a.using.Unlock()
-		a.closed = true
-		a.err = errors.Join(a.err, a.log.Close())
+		a.runErr = g.Wait()
 	}()
 }
 

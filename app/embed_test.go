@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"freshet/app"
 	"freshet/config"
@@ -17,6 +18,9 @@ import (
 	"freshet/eventlog"
 
 	"github.com/gin-gonic/gin"
+	"github.com/nats-io/nats-server/v2/server"
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // embed returns a server with Freshet under /live, on Gin's default router and on one of net/http.
@@ -144,5 +148,41 @@ func TestPublishingInTheProcessIsRefused(t *testing.T) {
 	}
 	if status, _ := ask(t, http.MethodGet, servers["gin"].URL+"/live/history", ""); status != http.StatusServiceUnavailable {
 		t.Errorf("a request after Close: %d", status)
+	}
+}
+
+// A log that is replaced under the server ends it, also while a stream with a goroutine of its own is open.
+func TestALogThatIsReplaced(t *testing.T) {
+	t.Parallel()
+	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	must(t, err)
+	nats.Start()
+	t.Cleanup(func() { nats.Shutdown(); nats.WaitForShutdown() })
+	cfg := config.Default()
+	cfg.Data, cfg.NATS, cfg.Park = t.TempDir(), config.Secret(nats.ClientURL()), "off"
+	live, err := app.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	must(t, err)
+	t.Cleanup(func() { _ = live.Close() })
+	web := httptest.NewServer(live)
+	t.Cleanup(web.Close)
+	stream, err := http.Get(web.URL + "/event") //nolint:noctx // the test closes it
+	must(t, err)
+	defer func() { _ = stream.Body.Close() }()
+
+	nc, err := natsgo.Connect(nats.ClientURL())
+	must(t, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	must(t, err)
+	must(t, js.DeleteStream(t.Context(), "freshet"))
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "freshet", Subjects: []string{"event.>"}})
+	must(t, err)
+	select {
+	case <-live.Done():
+	case <-time.After(30 * time.Second):
+		t.Fatal("the app goes on without its log")
+	}
+	if err := live.Close(); !errors.Is(err, eventlog.ErrRenewed) {
+		t.Errorf("Close: %v", err)
 	}
 }

@@ -43,7 +43,6 @@ func serve(ctx context.Context, dir, address string) error {
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return errors.Join(err, live.Close())
 	}
-	<-live.Done()
 	return live.Close()
 }
 

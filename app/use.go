@@ -111,17 +111,20 @@ func (a *App) drain(span time.Duration) {
 	}
 }
 
-// Done is closed when the application has ended: after Close, or because its log was replaced by another one. [App.Close] says why.
+// Done is closed when nothing runs behind the routes any more: because of Close, or because the log was replaced by another one. Then call Close,
+// which says why.
 func (a *App) Done() <-chan struct{} { return a.ended }
 
-// Close ends the open streams at once, waits for requests and publishes in progress and closes the log. A second call does nothing more.
+// Close ends the open streams at once, waits for requests and publishes in progress and closes the log. Later calls return the same error.
 func (a *App) Close() error {
-	select {
-	case <-a.ended:
-	default:
+	a.closeOnce.Do(func() {
 		a.drain(0)
 		a.end()
 		<-a.ended
-	}
-	return a.err
+		a.using.Lock()
+		defer a.using.Unlock()
+		a.closed = true
+		a.closeErr = errors.Join(a.runErr, a.log.Close())
+	})
+	return a.closeErr
 }
