@@ -165,7 +165,7 @@ func TestALogThatIsReplaced(t *testing.T) {
 	t.Cleanup(func() { _ = live.Close() })
 	web := httptest.NewServer(live)
 	t.Cleanup(web.Close)
-	stream, err := http.Get(web.URL + "/event") //nolint:noctx // the test closes it
+	stream, err := http.Get(web.URL + "/event")
 	must(t, err)
 	defer func() { _ = stream.Body.Close() }()
 
