@@ -19,11 +19,14 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// commands are what the program does. Its first argument names one; without a name it serves. The help of config names them too.
+// commands are what the program does. Its first argument names one; without a name it serves. [config.Commands] has their help.
 var commands = map[string]func(args, environ []string, stdout, stderr io.Writer) error{
-	"serve":   serve,
-	"token":   token,
-	"version": version,
+	"serve":      serve,
+	"publish":    publish,
+	"tail":       tail,
+	"token":      token,
+	"completion": completion,
+	"version":    version,
 }
 
 // Main runs the program with its arguments, without the program's name, and its environment, which is [os.Environ]. It returns the
@@ -34,11 +37,46 @@ func Main(args []string, environ []string, stdout, stderr io.Writer) int {
 		name, args = args[0], args[1:]
 	}
 	err := run(name, args, environ, stdout, stderr)
-	if err != nil && !errors.Is(err, config.ErrPrinted) {
-		fmt.Fprintln(stderr, "freshet:", err)
-		return 1
+	if err == nil || errors.Is(err, config.ErrPrinted) {
+		return 0
 	}
-	return 0
+	failed, ok := errors.AsType[*failure](err)
+	if !ok {
+		failed = &failure{1, err}
+	}
+	if failed.err != nil {
+		fmt.Fprintln(stderr, "freshet:", failed.err)
+	}
+	return failed.code
+}
+
+// failure is an error with an exit code. Without err, the user knows the reason.
+type failure struct {
+	code int
+	err  error
+}
+
+func (f *failure) Error() string { return fmt.Sprintf("exit code %d: %v", f.code, f.err) }
+
+// The exit codes besides 0 and 1.
+const (
+	exitUsage       = 2
+	exitInterrupted = 130 // as a shell reports SIGINT
+)
+
+// usage gives wrong usage its exit code.
+func usage(err error) error {
+	if errors.Is(err, config.ErrPrinted) {
+		return err
+	}
+	return &failure{exitUsage, err}
+}
+
+func completion(args, _ []string, stdout, _ io.Writer) error {
+	if err := config.Completion(args, stdout); err != nil {
+		return usage(err)
+	}
+	return nil
 }
 
 func run(name string, args, environ []string, stdout, stderr io.Writer) error {

@@ -29,6 +29,8 @@ type Config struct {
 	HTTP *http.Client
 	// Attempts limits how often a publish is sent; 0: until the context ends.
 	Attempts int
+	// Retrying is called when a publish has failed and is sent again after wait. It may be nil.
+	Retrying func(err error, wait time.Duration)
 	// MaxBody is the largest request of PublishAll in bytes; 0: 1 MiB, the server's default.
 	MaxBody int
 }

@@ -113,10 +113,26 @@ func (c *Client) publishLines(ctx context.Context, body []byte, sent []int, resu
 	if answered {
 		return nil // the results have the rest
 	}
-	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusRequestEntityTooLarge && len(sent) == 1 {
-		results[sent[0]].Err, err = e, nil
+	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusRequestEntityTooLarge {
+		return c.publishHalves(ctx, body, sent, results, e)
 	}
 	return err
+}
+
+// publishHalves sends the messages of a request that was too large for the server in two requests. One message alone is refused.
+func (c *Client) publishHalves(ctx context.Context, body []byte, sent []int, results []Result, tooLarge error) error {
+	if len(sent) == 1 {
+		results[sent[0]].Err = tooLarge
+		return nil
+	}
+	first, half := 0, len(sent)/2
+	for range half {
+		first += bytes.IndexByte(body[first:], '\n') + 1
+	}
+	if err := c.publishLines(ctx, body[:first], sent[:half], results); err != nil {
+		return err
+	}
+	return c.publishLines(ctx, body[first:], sent[half:], results)
 }
 
 // check returns an error for a message that the server would refuse.
@@ -169,6 +185,9 @@ func (c *Client) post(ctx context.Context, target, contentType, key string, body
 		wait := backoff/2 + mathrand.N(backoff/2) //nolint:gosec // spread, not secret
 		if e, ok := errors.AsType[*Error](err); ok {
 			wait += e.RetryAfter
+		}
+		if c.cfg.Retrying != nil {
+			c.cfg.Retrying(err, wait)
 		}
 		select {
 		case <-time.After(wait):

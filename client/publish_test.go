@@ -276,3 +276,44 @@ func TestPublishAllThatFails(t *testing.T) {
 		t.Errorf("%+v, %v", results, err)
 	}
 }
+
+// A server with a smaller limit gets the messages in smaller requests. Only a message that is too large alone is refused.
+func TestPublishAllMakesRequestsSmaller(t *testing.T) {
+	var received []string
+	c, closeAll := connect(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || len(body) > 300 {
+			refuse(w, http.StatusRequestEntityTooLarge, "too_large", "")
+			return
+		}
+		for line := range bytes.Lines(body) {
+			var m struct{ Data string }
+			if err := json.Unmarshal(line, &m); err != nil {
+				t.Error(err)
+			}
+			received = append(received, m.Data)
+			stored(w, len(received))
+		}
+	}, client.Config{})
+	defer closeAll()
+	var messages []client.Message
+	var want []string
+	for i := range 30 {
+		m := client.Message{Topic: "a", Data: fmt.Sprint(i)}
+		if i == 17 {
+			m.Data = strings.Repeat("x", 400)
+		} else {
+			want = append(want, m.Data)
+		}
+		messages = append(messages, m)
+	}
+	results, err := c.PublishAll(t.Context(), messages)
+	if diff := cmp.Diff(want, received); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	for i, r := range results {
+		if (r.Err != nil) != (i == 17) {
+			t.Errorf("message %d: %+v", i, r)
+		}
+	}
+}

@@ -14,16 +14,24 @@ import (
 // errHelp and errVersion say that the arguments ask for them.
 var errHelp, errVersion = errors.New("help"), errors.New("version")
 
-// arguments returns each flag and its value as one argument, --name=value. It refuses the arguments that are no flags, and flags
-// without a value, before kong does so in its own words. An error shows an unknown flag without its value, because the value of a
-// misspelt --publish-token is a secret.
-func arguments(command string, args []string, flags []*kong.Flag) (joined []string, err error) {
+// arguments returns each flag and its value as one argument, --name=value, and then the arguments without a flag. It refuses those
+// that the command has no place for, and flags without a value, before kong does so in its own words. An error shows an unknown flag
+// without its value, because the value of a misspelt --publish-token is a secret.
+func arguments(command string, args []string, model *kong.Node) (joined []string, err error) {
 	known, names := map[string]*kong.Flag{}, []string{"help", "version"}
-	for _, flag := range flags {
+	for _, flag := range model.Flags {
 		known["--"+flag.Name] = flag
 		names = append(names, flag.Name)
 	}
+	var plain []string
 	for len(args) > 0 {
+		if args[0] == "" && places(model) != "" {
+			return nil, fmt.Errorf("an empty %s is not allowed", strings.ToUpper(places(model)))
+		}
+		if isPlain := !strings.HasPrefix(args[0], "-"); isPlain && (len(plain) < len(model.Positional) || len(plain) > 0 && model.Positional[0].IsCumulative()) {
+			plain, args = append(plain, args[0]), args[1:]
+			continue
+		}
 		name, value, hasValue := strings.Cut(args[0], "=")
 		args = args[1:]
 		flag := known[name]
@@ -49,7 +57,15 @@ func arguments(command string, args []string, flags []*kong.Flag) (joined []stri
 		}
 		joined = append(joined, name+"="+value)
 	}
-	return joined, nil
+	return append(append(joined, "--"), plain...), nil
+}
+
+// places is the name of the argument without a flag that the command takes; empty if it takes none.
+func places(model *kong.Node) string {
+	if len(model.Positional) == 0 {
+		return ""
+	}
+	return model.Positional[0].Name
 }
 
 // unknown is the error for an argument that is no flag of the command, with a suggestion if one is near.
@@ -82,11 +98,15 @@ var synonyms = map[string]string{
 	"dir": "data", "data-dir": "data", "folder": "data", "retention": "retain-age", "max-age": "retain-age",
 	"creds": "nats-creds", "nats-url": "nats", "token": "publish-token", "secret": "jwt-secret", "jwks": "jwks-url",
 	"cors": "cors-origin", "origin": "cors-origin", "public": "anonymous",
+	"server": "url", "publish-token": "token", "n": "exit-after", "count": "exit-after",
 	"verbose": "log-level", "debug": "log-level", "v": "version",
 }
 
 // suggestion returns the flag that a user most likely means by the name, if there is one.
 func suggestion(name string, flags []string) (string, bool) {
+	if name = strings.ToLower(name); slices.Contains(flags, name) {
+		return name, true
+	}
 	if flag := synonyms[strings.ToLower(name)]; slices.Contains(flags, flag) {
 		return flag, true
 	}

@@ -9,17 +9,13 @@ import (
 )
 
 // opening is the first part of the server's help.
-const opening = `Usage: freshet [flags]
+var opening = `Usage: freshet [flags]
        freshet COMMAND [flags]
 
 Freshet is an event server for browsers. Publish with one HTTP POST, and every
 page with new EventSource('/event') gets the event.
 
-Commands:
-  serve    Run the server, as without a command.
-  token    Sign a JSON web token, to try things out; see freshet token --help.
-  version  Print the versions of Freshet and Go.
-
+` + commandList() + `
 Examples:
   # With your own publish token. Events are kept for a week:
   export FRESHET_PUBLISH_TOKEN=$(openssl rand -hex 32)

@@ -42,32 +42,20 @@ func Default() Config {
 // parse sets the fields of flags, which are the flags of the command, and validates them. Their help begins with the opening.
 func parse(command, opening string, flags interface{ validate() error }, args, environ []string, stdout io.Writer) error {
 	settings, fromVariable := settings(environ), map[string]bool{}
-	parser, err := kong.New(flags,
-		kong.NoDefaultHelp(),
-		kong.TypeMapper(reflect.TypeFor[time.Duration](), mapper(parseDuration)),
-		kong.TypeMapper(reflect.TypeFor[Bytes](), mapper(parseBytes)),
-		kong.TypeMapper(reflect.TypeFor[Retry](), mapper(parseRetry)),
-		kong.TypeMapper(reflect.TypeFor[Sync](), mapper(parseSync)),
-		kong.TypeMapper(reflect.TypeFor[netip.Prefix](), mapper(parseProxy)),
-		kong.TypeMapper(reflect.TypeFor[slog.Level](), mapper(parseLevel)),
-		kong.TypeMapper(reflect.TypeFor[event.Pattern](), mapper(parsePattern)),
-		kong.TypeMapper(reflect.TypeFor[Relay](), mapper(parseRelay)),
-		kong.KindMapper(reflect.Int, mapper(parseCount)),
-		kong.KindMapper(reflect.String, mapper(func(text string) (string, error) { return text, nil })),
+	parser, err := parserOf(flags, kong.Resolvers(
 		// Kong's env tags would read the environment of the process.
-		kong.Resolvers(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 			text, set := settings[variable(flag.Name)]
 			if !set || flag.IsBool() || text == "" && flag.Name != "anonymous" {
 				return nil, nil
 			}
 			fromVariable[flag.Name] = true
 			return text, refuseEmpty(flag, text)
-		})),
-	)
+		})))
 	if err != nil {
 		return err
 	}
-	args, err = arguments(command, args, parser.Model.Flags)
+	args, err = arguments(command, args, parser.Model.Node)
 	switch {
 	case errors.Is(err, errHelp):
 		printHelp(stdout, opening, parser.Model.Flags)
@@ -86,7 +74,7 @@ func parse(command, opening string, flags interface{ validate() error }, args, e
 	}
 	if err != nil {
 		// Only the text is kept: kong's error holds all values, secrets included.
-		text := err.Error()
+		text := strings.TrimPrefix(err.Error(), "<"+places(parser.Model.Node)+">: ")
 		name, _, _ := strings.Cut(strings.TrimPrefix(text, "--"), ":")
 		if fromVariable[name] {
 			text += " (from " + variable(name) + ")"
@@ -94,6 +82,23 @@ func parse(command, opening string, flags interface{ validate() error }, args, e
 		return errors.New(text)
 	}
 	return nil
+}
+
+// parserOf returns a parser of the flags, which are a pointer to a struct.
+func parserOf(flags any, resolvers ...kong.Option) (*kong.Kong, error) {
+	return kong.New(flags, append(resolvers,
+		kong.NoDefaultHelp(),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), mapper(parseDuration)),
+		kong.TypeMapper(reflect.TypeFor[Bytes](), mapper(parseBytes)),
+		kong.TypeMapper(reflect.TypeFor[Retry](), mapper(parseRetry)),
+		kong.TypeMapper(reflect.TypeFor[Sync](), mapper(parseSync)),
+		kong.TypeMapper(reflect.TypeFor[netip.Prefix](), mapper(parseProxy)),
+		kong.TypeMapper(reflect.TypeFor[slog.Level](), mapper(parseLevel)),
+		kong.TypeMapper(reflect.TypeFor[event.Pattern](), mapper(parsePattern)),
+		kong.TypeMapper(reflect.TypeFor[Relay](), mapper(parseRelay)),
+		kong.KindMapper(reflect.Int, mapper(parseCount)),
+		kong.KindMapper(reflect.String, mapper(func(text string) (string, error) { return text, nil })),
+	)...)
 }
 
 // Version returns the version of the module that the Go toolchain stamped into the binary.

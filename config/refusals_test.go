@@ -175,7 +175,6 @@ func TestUnknownVariables(t *testing.T) {
 		"FRESHET_PUBLISH-TOKEN": "unknown environment variable FRESHET_PUBLISH-TOKEN; did you mean FRESHET_PUBLISH_TOKEN?",
 		"FRESHET_listen":        "unknown environment variable FRESHET_listen; did you mean FRESHET_LISTEN?",
 		"FRESHET_PORT":          "unknown environment variable FRESHET_PORT; did you mean FRESHET_LISTEN?",
-		"FRESHET_TOKEN":         "unknown environment variable FRESHET_TOKEN; did you mean FRESHET_PUBLISH_TOKEN?",
 		"FRESHET_COLOR":         "unknown environment variable FRESHET_COLOR; unset it, or see freshet --help",
 		"FRESHET_":              "unknown environment variable FRESHET_; unset it, or see freshet --help",
 		// Flags without a variable.

@@ -50,11 +50,13 @@ func settings(environ []string) map[string]string {
 var ofKubernetes = regexp.MustCompile(`^(FRESHET(?:_[A-Z0-9]+)*)_(?:SERVICE_HOST=.*|SERVICE_PORT(?:_[A-Z0-9_]+)?=[0-9]+|` +
 	`PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?=[a-z]+://.*|PORT_[0-9]+_(?:TCP|UDP|SCTP)_(?:PROTO|PORT|ADDR)=.*)$`)
 
-// checkVariables refuses variables that are no settings of the server. Otherwise a misspelt one would have no effect, silently.
+// checkVariables refuses variables that are no settings of the server or of its clients. Otherwise a misspelt one would have no effect, silently.
 func checkVariables(settings map[string]string) error {
 	var flags []string
-	for field := range reflect.TypeFor[Config]().Fields() {
-		flags = append(flags, field.Tag.Get("name"))
+	for _, known := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Server]()} {
+		for field := range known.Fields() {
+			flags = append(flags, field.Tag.Get("name"))
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		flag := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, prefix), "_", "-"))

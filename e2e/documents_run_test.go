@@ -202,7 +202,7 @@ func openShell(t *testing.T) *shell {
 	cmd := exec.CommandContext(ctx, "bash", "-s")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts
 	cmd.Dir = dir
-	cmd.Env = append(apptest.Env(), "FRESHET_LISTEN=127.0.0.1:"+s.port(t, "8080"), "FRESHET_DRAIN=0s")
+	cmd.Env = append(apptest.Env(), "FRESHET_LISTEN=127.0.0.1:"+s.port(t, "8080"), "FRESHET_DRAIN=0s", "FRESHET_URL=http://127.0.0.1:"+s.port(t, "8080"))
 	var output apptest.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	stdin, in, errIn := os.Pipe()

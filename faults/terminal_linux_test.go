@@ -109,3 +109,36 @@ func openTerminal(t *testing.T) (screen, terminal *os.File) {
 	t.Cleanup(func() { _ = terminal.Close() })
 	return screen, terminal
 }
+
+// tail on a terminal prints in colour, and an event cannot control the terminal.
+func TestTailOnATerminal(t *testing.T) {
+	t.Parallel()
+	ctx := begin(t)
+	s := start(ctx, t, t.TempDir())
+	publish(ctx, t, s, "news", "first line\nsecond\x1b[2Jline")
+	for _, c := range []struct{ variable, want string }{
+		{"TERM=xterm", "\x1b[36mnews\x1b[0m first line\n    second"},
+		{"NO_COLOR=1", " news first line\n    second"},
+	} {
+		cmd := command(ctx, t, "tail", "--url", s.URL, "--since", "all", "--exit-after", "1")
+		cmd.Env = append(cmd.Env, c.variable)
+		said := runOnTerminal(t, cmd, "line\n")
+		if !strings.Contains(said, c.want) || strings.Contains(said, "\x1b[2J") {
+			t.Errorf("%s: tail printed %q, want %q", c.variable, said, c.want)
+		}
+	}
+}
+
+// publish on a terminal says how far it is, in one line, and what it has done at the end.
+func TestPublishOnATerminal(t *testing.T) {
+	t.Parallel()
+	ctx := begin(t)
+	s := start(ctx, t, t.TempDir())
+	cmd := command(ctx, t, "publish", "news", "--url", s.URL)
+	cmd.Env = append(cmd.Env, "FRESHET_TOKEN="+s.Token)
+	var printed bytes.Buffer
+	cmd.Stdin, cmd.Stdout = strings.NewReader(strings.Repeat("x\n", 1200)), &printed
+	if said := runOnTerminal(t, cmd, "in "); !strings.Contains(said, "\x1b[K1,200 events published") || !strings.Contains(said, "freshet: 1,200 events published, in ") {
+		t.Errorf("publish printed %q", said)
+	}
+}

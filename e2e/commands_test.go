@@ -1,0 +1,190 @@
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"freshet/app/apptest"
+)
+
+// result is what a command of the program printed, and its exit code.
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+// program is the program as a command in an empty folder, with these variables.
+func program(ctx context.Context, t *testing.T, variables []string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd, err := apptest.Command(ctx, args...)
+	must(t, err)
+	cmd.Env = append(cmd.Env, variables...)
+	cmd.Dir = t.TempDir()
+	return cmd
+}
+
+func runProgram(t *testing.T, variables []string, stdin string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := program(ctx, t, variables, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// printed are the data of the lines that tail printed.
+func printed(t *testing.T, stdout string) (data []string) {
+	t.Helper()
+	for line := range strings.Lines(stdout) {
+		var e struct{ ID, Topic, Type, Data string }
+		if err := json.Unmarshal([]byte(line), &e); err != nil || e.ID == "" || e.Topic == "" {
+			t.Errorf("tail printed %q: %v", line, err)
+		}
+		data = append(data, e.Topic+" "+e.Type+" "+e.Data)
+	}
+	return data
+}
+
+func TestPublishAndTailCommands(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, t.TempDir(), "")
+	variables := []string{"FRESHET_URL=" + s.URL, "FRESHET_TOKEN=" + s.Token}
+	r := runProgram(t, variables, "one\n\ntwo\r\n \"three\"", "publish", "news")
+	if r.code != 0 || !strings.HasPrefix(r.stderr, "freshet: 3 events published, in ") {
+		t.Errorf("publish: %+v", r)
+	}
+	r = runProgram(t, variables, strings.Join([]string{
+		`{"topic":"orders","type":"order","data":{"id": 17}}`, `{"data":"to the topic of the command"}`,
+		`{"topic":"counter","data":"x"}`, `not JSON`, `{"topic":"a","dat":"x"}`, `{"topic":"orders","data":"last"}`}, "\n"), "publish", "news", "--json")
+	if r.code != 1 || strings.Count(r.stderr, "\n") != 4 || !strings.Contains(r.stderr, "freshet: line 3: ") || !strings.Contains(r.stderr, "freshet: line 4: ") ||
+		!strings.Contains(r.stderr, "freshet: line 5: ") || !strings.Contains(r.stderr, "3 events published, 3 refused") {
+		t.Errorf("publish --json: %+v", r)
+	}
+	want := "news news one,news news two,news news  \"three\",orders order {\"id\":17},news news to the topic of the command,orders orders last"
+	r = runProgram(t, variables, "", "tail", "--since", "all", "--exit-after", "6")
+	if have := strings.Join(printed(t, r.stdout), ","); r.code != 0 || have != want || r.stderr != "" {
+		t.Errorf("tail: %s, %+v", have, r)
+	}
+	r = runProgram(t, variables, "", "tail", "order?", "orders", "--since", "-1", "--exit-after", "1")
+	if have := strings.Join(printed(t, r.stdout), ","); r.code != 0 || have != "orders orders last" {
+		t.Errorf("tail of one topic: %s, %+v", have, r)
+	}
+}
+
+func TestErrorsOfCommands(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, t.TempDir(), "", "--anonymous", "none")
+	away := "http://" + apptest.FreeAddress(t)
+	for name, c := range map[string]struct {
+		variables []string
+		args      []string
+		code      int
+		want      string
+	}{
+		"server away":       {nil, []string{"publish", "news", "--url", away}, 1, away + " cannot be reached: "},
+		"tail, server away": {nil, []string{"tail", "--url", away}, 1, away + " cannot be reached: "},
+		"no token":          {nil, []string{"publish", "news", "--url", s.URL}, 1, "wants a token: set FRESHET_TOKEN, --token or --token-file"},
+		"a wrong token":     {[]string{"FRESHET_TOKEN=wrong"}, []string{"publish", "news", "--url", s.URL}, 1, "refuses the token: "},
+		"tail, no token":    {nil, []string{"tail", "--url", s.URL}, 1, "wants a token: "},
+		"no token file":     {nil, []string{"tail", "--url", s.URL, "--token-file", "gone"}, 1, "--token-file: open gone: "},
+		"no topic":          {nil, []string{"publish"}, 2, "no topic: want freshet publish TOPIC, or --json"},
+		"two topics":        {nil, []string{"publish", "a", "b"}, 2, `unexpected argument "b"`},
+		"a pattern":         {nil, []string{"publish", "news.*"}, 2, `"news.*" is not allowed: want a topic`},
+		"a bad URL":         {nil, []string{"tail", "--url", "localhost:8080"}, 2, `--url: "localhost:8080" is not allowed`},
+		"a bad start":       {nil, []string{"tail", "--since", "soon"}, 2, `--since: "soon" is not allowed`},
+		"an unknown shell":  {nil, []string{"completion", "csh"}, 2, "want freshet completion bash, or zsh, or fish"},
+	} {
+		r := runProgram(t, c.variables, "x\n", c.args...)
+		lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
+		if r.code != c.code || !strings.Contains(lines[len(lines)-1], c.want) || strings.Contains(r.stderr, "wrong\n") || r.stdout != "" {
+			t.Errorf("%s: %+v, want code %d and %q", name, r, c.code, c.want)
+		}
+	}
+}
+
+// tail goes on over a restart of the server, and ends when the pipe is closed.
+func TestTailResumes(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	dir, address := t.TempDir(), apptest.FreeAddress(t)
+	s := apptest.Start(t, dir, address)
+	cmd := program(ctx, t, []string{"FRESHET_URL=" + s.URL}, "tail", "--since", "all")
+	out, in, err := os.Pipe()
+	must(t, err)
+	cmd.Stdout = in
+	must(t, errors.Join(cmd.Start(), in.Close()))
+	lines := bufio.NewScanner(out)
+	for i := range 3 {
+		_, err := s.Publish(ctx, "news", "", fmt.Sprint(i), "")
+		must(t, err)
+		if !lines.Scan() || !strings.Contains(lines.Text(), fmt.Sprintf(`"data":"%d"`, i)) {
+			t.Fatalf("event %d: %q, %v", i, lines.Text(), lines.Err())
+		}
+		if i == 1 {
+			s.Stop()
+			s = apptest.Start(t, dir, address)
+		}
+	}
+	must(t, out.Close())
+	_, err = s.Publish(ctx, "news", "", "into a closed pipe", "")
+	must(t, err)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the end: %v", err)
+	}
+}
+
+func TestCompletionInBash(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip("no bash in PATH")
+	}
+	script := runProgram(t, nil, "", "completion", "bash").stdout
+	for words, want := range map[string]string{
+		"freshet pu":                  "publish",
+		"freshet --retain-a":          "--retain-age",
+		"freshet serve --retain-b":    "--retain-bytes",
+		"freshet tail --exit":         "--exit-after",
+		"freshet completion f":        "fish",
+		"freshet publish --type ":     "",
+		"freshet version --":          "--help",
+		"freshet token --jwt-secret ": "",
+	} {
+		cmd := exec.CommandContext(t.Context(), "bash", "--norc", "-c", script+`
+COMP_WORDS=($1)
+[[ $1 == *' ' ]] && COMP_WORDS+=('')
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_freshet
+printf '%s\n' "${COMPREPLY[@]}"`, "bash", words)
+		out, err := cmd.CombinedOutput()
+		if have := strings.TrimSpace(string(out)); err != nil || have != want {
+			t.Errorf("%q completes to %q, %v, want %q", words, have, err, want)
+		}
+	}
+	for _, shell := range []string{"zsh", "fish"} {
+		if r := runProgram(t, nil, "", "completion", shell); r.code != 0 || !strings.Contains(r.stdout, "retain-age") {
+			t.Errorf("%s: %+v", shell, r)
+		}
+		if path, err := exec.LookPath(shell); err == nil { // its syntax, where there is one
+			cmd := exec.CommandContext(t.Context(), path, "-n", "/dev/stdin")
+			cmd.Stdin = strings.NewReader(runProgram(t, nil, "", "completion", shell).stdout)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s -n: %v: %s", shell, err, out)
+			}
+		}
+	}
+}
