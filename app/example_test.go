@@ -26,7 +26,8 @@ func serve(ctx context.Context, dir, address string) error {
 	if err != nil {
 		return err
 	}
-	router := gin.Default()
+	router := gin.New()
+	router.Use(gin.LoggerWithConfig(gin.LoggerConfig{SkipQueryString: true}), gin.Recovery()) // query strings can have tickets
 	router.Any("/live/*path", gin.WrapH(http.StripPrefix("/live", live)))
 	router.POST("/orders/:id/pay", func(c *gin.Context) {
 		id, err := live.Publish(c, "orders.eu.paid", gin.H{"id": c.Param("id")})
