@@ -47,13 +47,13 @@ type Scanner struct {
 	err     error
 }
 
-// NewScanner returns a scanner of r. It fails at a frame of more than maxFrame bytes.
+// NewScanner returns a scanner of r. It fails at a frame of more than maxFrame bytes, without its comments.
 func NewScanner(r io.Reader, maxFrame int) *Scanner {
 	return &Scanner{r: bufio.NewReader(r), max: maxFrame}
 }
 
 // SkipLongFrames makes the scanner skip a frame that is too long, instead of failing: it returns the frame's type and ID with TooLong.
-// It still fails at a frame of more than limit bytes.
+// It still fails at a frame of which it has dropped more than limit bytes.
 func (s *Scanner) SkipLongFrames(limit int) { s.maxSkip = limit }
 
 // Scan reads the next frame that has a data, id or retry field. It returns false at the stream's end and on an error.
@@ -94,7 +94,14 @@ func (s *Scanner) Scan() bool {
 			s.frame = frame
 			return true
 		}
-		size += len(text)
+		if frame.TooLong {
+			if s.skipped += len(text); s.skipped > s.maxSkip {
+				s.err = ErrFrameTooLong
+				return false
+			}
+		} else if text[0] != ':' { // comments are not kept, and some servers send nothing else for days
+			size += len(text)
+		}
 		name, value, _ := bytes.Cut(text, []byte(":"))
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch string(name) {
@@ -105,12 +112,10 @@ func (s *Scanner) Scan() bool {
 			frame.Type = cmp.Or(s.typ, "message")
 		case "data":
 			frame.HasData, fields = true, true
-			if frame.TooLong {
-				s.skipped += len(text)
-				continue
+			if !frame.TooLong {
+				s.data = append(s.data, value...)
+				s.data = append(s.data, '\n')
 			}
-			s.data = append(s.data, value...)
-			s.data = append(s.data, '\n')
 		case "id":
 			if bytes.IndexByte(value, 0) < 0 {
 				id, frame.HasID, fields = string(value), true, true

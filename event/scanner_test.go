@@ -82,10 +82,20 @@ func TestScannerSkipsLongFrames(t *testing.T) {
 			}
 		})
 	}
-	s := event.NewScanner(strings.NewReader("data: "+strings.Repeat(long, 100)+"\n\n"), 100)
-	s.SkipLongFrames(10_000)
-	if s.Scan() || !errors.Is(s.Err(), event.ErrFrameTooLong) {
-		t.Errorf("beyond the limit: %v", s.Err())
+	for name, line := range map[string]string{"one line": "data: " + strings.Repeat(long, 100) + "\n", "data": "data: x\n", "comments": ": x\n", "unknown fields": "x: x\n"} {
+		s := event.NewScanner(strings.NewReader("data: "+long+"\n"+strings.Repeat(line, 5000)+"\n"), 100)
+		s.SkipLongFrames(10_000)
+		if s.Scan() || !errors.Is(s.Err(), event.ErrFrameTooLong) {
+			t.Errorf("%s beyond the limit: %v", name, s.Err())
+		}
+	}
+}
+
+// Some servers end the comments that keep a connection open with one line end, so that they belong to the next frame.
+func TestScannerDoesNotCountComments(t *testing.T) {
+	have := scanAll(t, strings.NewReader(strings.Repeat(": keep-alive\n", 100_000)+"data: a\n\n"))
+	if diff := cmp.Diff([]event.Frame{{Type: "message", Data: "a", HasData: true}}, have); diff != "" {
+		t.Error(diff)
 	}
 }
 
