@@ -32,6 +32,11 @@ func TestFollow(t *testing.T) {
 			events:  []client.Event{{ID: "7", OwnID: true, Type: "edit", Data: "a"}, {ID: "7", Type: "message", Data: "b"}},
 			asked:   []string{"0s last=[{\"offset\":1}]", "10s last=7", "20s last=7"},
 		},
+		"an empty ID is no event's": {
+			answers: []func(http.ResponseWriter, *http.Request){stream("retry: 1000\nid: 7\ndata: a\n\nid:\ndata: b\n\nid\ndata: c\n\n")},
+			events:  []client.Event{{ID: "7", OwnID: true, Type: "message", Data: "a"}, {ID: "7", Type: "message", Data: "b"}, {ID: "7", Type: "message", Data: "c"}},
+			asked:   []string{"0s", "1s last=7"},
+		},
 		"skips what is too long": {
 			source:  client.Source{MaxEvent: 50},
 			answers: []func(http.ResponseWriter, *http.Request){stream("retry: 1000\n\nid: 1\ndata: " + strings.Repeat("x", 60) + "\n\nid: 2\ndata: b\n\n")},

@@ -221,7 +221,7 @@ func (f *follower) handle(frame Frame) error {
 	if !frame.HasData {
 		return nil
 	}
-	e := Event{ID: f.lastID, Topic: frame.Topic, Type: frame.Type, Data: frame.Data, Time: frame.Time, TooLong: frame.TooLong, OwnID: frame.HasID}
+	e := Event{ID: f.lastID, Topic: frame.Topic, Type: frame.Type, Data: frame.Data, Time: frame.Time, TooLong: frame.TooLong, OwnID: frame.HasID && frame.ID != ""}
 	if frame.Topic == "" { // it may be one of the stream's own events
 		switch frame.Type {
 		case "busy":
