@@ -26,7 +26,7 @@ func (r *relay) entry(e client.Event, lastID string) (*eventlog.Entry, error) {
 		r.skip("it is larger than --max-body")
 		return nil, nil
 	case e.Gap != nil:
-		r.logger.Warn("the source reports missing events", "reason", string(e.Gap.Reason), "requested", e.Gap.Requested)
+		r.gap(e.Gap)
 		return nil, nil
 	}
 	typ, err := event.ParseType(strings.ToValidUTF8(e.Type, "\ufffd"))

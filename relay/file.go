@@ -11,6 +11,8 @@ import (
 	"regexp"
 
 	"freshet/event"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
@@ -47,6 +49,9 @@ func ReadFile(name string, lookup func(string) (string, bool)) ([]Source, error)
 			return nil, fmt.Errorf("%s: relay %d: %w", name, i+1, err)
 		}
 		for header, value := range r.Headers {
+			if !httpguts.ValidHeaderFieldName(header) {
+				return nil, fmt.Errorf("%s: relay %d: %q is not a header's name", name, i+1, header)
+			}
 			var missing string
 			s.Header.Set(header, variable.ReplaceAllStringFunc(value, func(m string) string {
 				text, ok := lookup(m[2 : len(m)-1])
@@ -57,6 +62,9 @@ func ReadFile(name string, lookup func(string) (string, bool)) ([]Source, error)
 			}))
 			if missing != "" {
 				return nil, fmt.Errorf("%s: relay %d, header %s: the environment variable %s is not set", name, i+1, header, missing)
+			}
+			if !httpguts.ValidHeaderFieldValue(s.Header.Get(header)) { // the error must not show a secret
+				return nil, fmt.Errorf("%s: relay %d, header %s: the value has a line end or another control character", name, i+1, header)
 			}
 		}
 		sources = append(sources, s)

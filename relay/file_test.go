@@ -15,7 +15,7 @@ import (
 
 func TestReadFile(t *testing.T) {
 	lookup := func(name string) (string, bool) {
-		value, ok := map[string]string{"TOKEN": "secret", "EMPTY": ""}[name]
+		value, ok := map[string]string{"TOKEN": "secret", "EMPTY": "", "LINES": "secret\n"}[name]
 		return value, ok
 	}
 	for name, c := range map[string]struct {
@@ -30,13 +30,15 @@ func TestReadFile(t *testing.T) {
 				{Topic: topic(t, "b.c"), URL: "http://b.example/", Header: http.Header{}},
 			},
 		},
-		"no relays":           {text: "[]"},
-		"an unset variable":   {text: `[{"topic":"a","url":"http://a.example/","headers":{"A":"${OTHER}"}}]`, problem: "relay 1, header A: the environment variable OTHER is not set"},
-		"a bad topic":         {text: `[{"topic":"a..b","url":"http://a.example/"}]`, problem: "relay 1: topic"},
-		"a misspelt field":    {text: `[{"topic":"a","uri":"http://a.example/"}]`, problem: `unknown field "uri"`},
-		"no list":             {text: `{"topic":"a"}`, problem: "want a JSON list"},
-		"nothing":             {text: " ", problem: "it is empty"},
-		"more than one value": {text: "[] []", problem: "data follows"},
+		"a line end in a variable": {text: `[{"topic":"a","url":"http://a.example/","headers":{"Authorization":"Bearer ${LINES}"}}]`, problem: "relay 1, header Authorization: the value has a line end"},
+		"a bad header":             {text: `[{"topic":"a","url":"http://a.example/","headers":{"a b":"x"}}]`, problem: `relay 1: "a b" is not a header's name`},
+		"no relays":                {text: "[]"},
+		"an unset variable":        {text: `[{"topic":"a","url":"http://a.example/","headers":{"A":"${OTHER}"}}]`, problem: "relay 1, header A: the environment variable OTHER is not set"},
+		"a bad topic":              {text: `[{"topic":"a..b","url":"http://a.example/"}]`, problem: "relay 1: topic"},
+		"a misspelt field":         {text: `[{"topic":"a","uri":"http://a.example/"}]`, problem: `unknown field "uri"`},
+		"no list":                  {text: `{"topic":"a"}`, problem: "want a JSON list"},
+		"nothing":                  {text: " ", problem: "it is empty"},
+		"more than one value":      {text: "[] []", problem: "data follows"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "relays.json")
@@ -45,7 +47,7 @@ func TestReadFile(t *testing.T) {
 			if diff := cmp.Diff(c.want, have, cmp.Comparer(func(a, b event.Topic) bool { return a == b })); diff != "" {
 				t.Error(diff)
 			}
-			if (err == nil) != (c.problem == "") || err != nil && (!strings.Contains(err.Error(), c.problem) || !strings.HasPrefix(err.Error(), file)) {
+			if (err == nil) != (c.problem == "") || err != nil && (!strings.Contains(err.Error(), c.problem) || !strings.HasPrefix(err.Error(), file) || strings.Contains(err.Error(), "secret")) {
 				t.Errorf("error %v, want %q", err, c.problem)
 			}
 		})

@@ -182,7 +182,7 @@ func (r *relay) work(ctx context.Context) {
 			if ok {
 				reason = refused.Error()
 			}
-			r.logger.Error("the relay has stopped, until the server restarts", "reason", reason)
+			r.logger.Error("the relay has stopped, until the server restarts", "reason", shorten(reason))
 			r.set(Stopped, reason, 0)
 			<-ctx.Done()
 			return

@@ -305,6 +305,57 @@ func TestAHostileSource(t *testing.T) {
 	}
 }
 
+// An event with an empty ID, as some servers send it, is an event without one.
+func TestEmptyIDs(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = fmt.Fprint(w, "id:\ndata: a\n\nid:\ndata: b\n\nid: 1\ndata: c\n\nid:\ndata: d\n\nid:\ndata: e\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(server.Close)
+	n := start(t, openLog(t, t.TempDir()), "a", relay.Source{Topic: topic(t, "wiki"), URL: server.URL})
+	n.waitEvents(t, "message a", "message b", "message c", "message d", "message e")
+}
+
+// What a source says of itself is public in the stats, and is in the log of the server: it fills neither.
+func TestASourceThatTalksTooMuch(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 50_000)
+	gaps := newSource()
+	for range 1000 {
+		gaps.add("", "gap", `{"reason":"`+long[:1000]+`"}`)
+	}
+	gaps.add("1", "edit", "a")
+	var sources []relay.Source
+	for name, handler := range map[string]http.Handler{
+		"gaps": gaps,
+		"refusal": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = fmt.Fprintf(w, `{"error":{"code":"no","message":"%s"}}`, long)
+		}),
+		"kind": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/"+long) }),
+	} {
+		server := httptest.NewServer(handler)
+		t.Cleanup(server.Close)
+		sources = append(sources, relay.Source{Topic: topic(t, name), URL: server.URL})
+	}
+	n := start(t, openLog(t, t.TempDir()), "a", sources...)
+	n.waitEvents(t, "edit a")
+	n.wait(t, "each source has an answer", func() bool {
+		return !slices.ContainsFunc(n.relays.States(), func(s relay.State) bool { return s.Topic != "gaps" && s.Reason == "" })
+	})
+	for _, s := range n.relays.States() {
+		if len(s.Reason) > 1000 {
+			t.Errorf("the reason of %s has %d bytes", s.Topic, len(s.Reason))
+		}
+	}
+	if logged := n.logged.String(); strings.Count(logged, "missing events") != 1 || len(logged) > 10_000 {
+		t.Errorf("%d lines about gaps, and %d bytes", strings.Count(logged, "missing events"), len(logged))
+	}
+}
+
 func TestAnIDThatIsTooLong(t *testing.T) {
 	t.Parallel()
 	s := newSource()

@@ -3,10 +3,12 @@ package relay
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"freshet/client"
+	"freshet/event"
 )
 
 // States of a relay on a node.
@@ -31,7 +33,7 @@ type State struct {
 	Last    time.Time `json:"last,omitzero"`    // when the last event was stored
 }
 
-// sayPause is the least time between two lines of the log about skipped events, or about a lost source.
+// sayPause is the least time between two lines of the log about skipped events, about gaps, or about a lost source.
 const sayPause = time.Minute
 
 type relay struct {
@@ -46,6 +48,17 @@ type relay struct {
 	failing  bool // the log says so
 	lostSaid time.Time
 	skipSaid time.Time
+	gapSaid  time.Time
+}
+
+// maxText is how many bytes of a text, which may be the source's, go into the state and the log.
+const maxText = 300
+
+func shorten(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
 }
 
 func (r *relay) current() State {
@@ -56,6 +69,7 @@ func (r *relay) current() State {
 
 // set changes the state; next is the time until the next attempt.
 func (r *relay) set(state, reason string, next time.Duration) {
+	reason = shorten(reason)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state.State != state || r.state.Reason != reason {
@@ -84,7 +98,7 @@ func (r *relay) disconnected(err error, wait time.Duration) {
 	defer r.mu.Unlock()
 	if !r.failing && !errors.Is(err, client.ErrEnded) && time.Since(r.lostSaid) >= sayPause {
 		r.failing, r.lostSaid = true, time.Now()
-		r.logger.Warn("the relay has lost its source, and tries again", "error", err)
+		r.logger.Warn("the relay has lost its source, and tries again", "error", shorten(err.Error()))
 	}
 }
 
@@ -93,6 +107,16 @@ func (r *relay) stored() {
 	defer r.mu.Unlock()
 	r.state.Events++
 	r.state.Last = time.Now()
+}
+
+// gap says at most once a minute that the source reports missing events.
+func (r *relay) gap(g *event.Gap) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.gapSaid) >= sayPause {
+		r.gapSaid = time.Now()
+		r.logger.Warn("the source reports missing events", "reason", shorten(string(g.Reason)), "requested", shorten(g.Requested))
+	}
 }
 
 // skip counts an event that is not stored. The log says so once a minute.
