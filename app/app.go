@@ -43,8 +43,9 @@ type App struct {
 	ended  chan struct{} // closed when that has ended
 	runErr error         // why, once ended is closed
 
-	using     sync.RWMutex // held by requests and publishes: the log must not be closed under them
-	closed    bool
+	mu        sync.Mutex
+	closed    bool           // guarded by mu
+	using     sync.WaitGroup // requests and publishes: the log must not be closed under them
 	closeOnce sync.Once
 	closeErr  error
 }

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -149,6 +150,54 @@ func TestPublishingInTheProcessIsRefused(t *testing.T) {
 	if status, _ := ask(t, http.MethodGet, servers["gin"].URL+"/live/history", ""); status != http.StatusServiceUnavailable {
 		t.Errorf("a request after Close: %d", status)
 	}
+}
+
+// While Close waits for a request, others are refused at once.
+func TestClosingRefusesAtOnce(t *testing.T) {
+	t.Parallel()
+	live, servers := embed(t)
+	body, rest := io.Pipe()
+	slow := make(chan error, 1)
+	go func() {
+		r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, servers["net/http"].URL+"/live/event/news", body)
+		if err == nil {
+			r.Header.Set("Authorization", "Bearer "+live.PublishToken())
+			var response *http.Response
+			if response, err = http.DefaultClient.Do(r); err == nil {
+				err = response.Body.Close()
+			}
+		}
+		slow <- err
+	}()
+	_, err := rest.Write(make([]byte, 512<<10)) // more than buffers hold: the request is in progress
+	must(t, err)
+	closed := make(chan error, 1)
+	go func() { closed <- live.Close() }()
+	refused := make(chan error, 1)
+	go func() {
+		<-live.Done()
+		var err error
+		for err == nil {
+			_, err = live.Publish(context.Background(), "a", "x")
+		}
+		refused <- err
+	}()
+	select {
+	case err := <-refused:
+		if !errors.Is(err, app.ErrClosed) {
+			t.Errorf("publish: %v", err)
+		}
+		if status, _ := ask(t, http.MethodGet, servers["gin"].URL+"/live/history", ""); status != http.StatusServiceUnavailable {
+			t.Errorf("a request: %d", status)
+		}
+	case err := <-closed:
+		t.Errorf("Close has not waited for the request: %v", err)
+	case <-time.After(10 * time.Second):
+		t.Error("a publish waits for Close, which waits for a request")
+	}
+	must(t, rest.Close())
+	must(t, <-slow)
+	must(t, <-closed)
 }
 
 // A log that is replaced under the server ends it, also while a stream with a goroutine of its own is open.

@@ -18,14 +18,23 @@ var ErrClosed = errors.New("freshet is closed")
 
 // ServeHTTP serves all routes. Under another path than /, take the prefix away first: http.StripPrefix("/live", app).
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.using.RLock()
-	defer a.using.RUnlock()
-	if a.closed {
+	if !a.use() {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, ErrClosed.Error(), http.StatusServiceUnavailable)
 		return
 	}
+	defer a.using.Done()
 	a.router.ServeHTTP(w, r)
+}
+
+// use counts a request or publish, until using.Done, unless the application is closed.
+func (a *App) use() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		a.using.Add(1)
+	}
+	return !a.closed
 }
 
 // Message is an event to publish.
@@ -55,11 +64,10 @@ func (a *App) PublishMessage(ctx context.Context, m Message) (event.ID, error) {
 	if limit := int(a.cfg.MaxBody); len(e.Data()) > limit {
 		return event.ID{}, fmt.Errorf("%w: %d bytes, and the limit is %d", eventlog.ErrTooLarge, len(e.Data()), limit)
 	}
-	a.using.RLock()
-	defer a.using.RUnlock()
-	if a.closed {
+	if !a.use() {
 		return event.ID{}, ErrClosed
 	}
+	defer a.using.Done()
 	receipt := a.log.Append(ctx, eventlog.Entry{Event: e, Key: m.Key})
 	return receipt.ID, receipt.Err
 }
@@ -115,15 +123,17 @@ func (a *App) drain(span time.Duration) {
 // which says why.
 func (a *App) Done() <-chan struct{} { return a.ended }
 
-// Close ends the open streams at once, waits for requests and publishes in progress and closes the log. Later calls return the same error.
+// Close ends the open streams at once, waits for requests and publishes in progress and closes the log. Meanwhile new ones are refused. Later calls
+// return the same error.
 func (a *App) Close() error {
 	a.closeOnce.Do(func() {
 		a.drain(0)
 		a.end()
 		<-a.ended
-		a.using.Lock()
-		defer a.using.Unlock()
+		a.mu.Lock()
 		a.closed = true
+		a.mu.Unlock()
+		a.using.Wait()
 		a.closeErr = errors.Join(a.runErr, a.log.Close())
 	})
 	return a.closeErr
