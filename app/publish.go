@@ -85,11 +85,11 @@ func (p *publisher) run(interrupted context.Context, stdin io.Reader) error {
 	go func() { failed <- readLines(stdin, lines) }() // a read of a terminal cannot be interrupted, so it may outlive the command
 	for {
 		batch, more := nextBatch(interrupted, lines)
-		if err := p.send(ctx, c, batch); err != nil {
+		if number, err := p.send(ctx, c, batch); err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause
 			}
-			return fmt.Errorf("stopped at line %d: %w", p.published+p.refused+1, p.server.explain(err))
+			return fmt.Errorf("stopped at line %d: %w", number, p.server.explain(err))
 		}
 		if !more {
 			break
@@ -121,8 +121,8 @@ func nextBatch(interrupted context.Context, lines <-chan []line) (batch []line, 
 	return batch, more
 }
 
-// send publishes the lines and tells which ones are refused.
-func (p *publisher) send(ctx context.Context, c *client.Client, lines []line) error {
+// send publishes the lines and tells which ones are refused. With an error it returns the number of the first line without a result.
+func (p *publisher) send(ctx context.Context, c *client.Client, lines []line) (number int, err error) {
 	messages, numbers := make([]client.Message, 0, len(lines)), make([]int, 0, len(lines))
 	for _, l := range lines {
 		m, err := p.message(l)
@@ -143,7 +143,10 @@ func (p *publisher) send(ctx context.Context, c *client.Client, lines []line) er
 	if p.away = p.away && err != nil; p.progress {
 		fmt.Fprintf(p.stderr, "\r\x1b[K%s events published", grouped(p.published))
 	}
-	return err
+	if err != nil {
+		number = numbers[len(results)]
+	}
+	return number, err
 }
 
 // message makes an event of a line.

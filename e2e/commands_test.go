@@ -116,6 +116,16 @@ func TestErrorsOfCommands(t *testing.T) {
 	}
 }
 
+// The line at which publish stops is the input's, also after empty lines and lines that are refused.
+func TestPublishStopsAtALine(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, t.TempDir(), "", "--anonymous", "none")
+	r := runProgram(t, []string{"FRESHET_URL=" + s.URL, "FRESHET_TOKEN=wrong"}, "\n\nnot JSON\n\n{\"data\":1}\n", "publish", "news", "--json")
+	if r.code != 1 || !strings.Contains(r.stderr, "freshet: line 3: ") || !strings.Contains(r.stderr, "freshet: stopped at line 5: ") {
+		t.Errorf("publish: %+v", r)
+	}
+}
+
 // tail goes on over a restart of the server, and ends when the pipe is closed.
 func TestTailResumes(t *testing.T) {
 	t.Parallel()
