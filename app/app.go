@@ -34,8 +34,11 @@ type App struct {
 	keys     *auth.Keys
 	handlers *handlers.Handlers
 	relays   *relay.Relays
+	metrics  http.Handler
 	router   http.Handler
 	token    publishToken
+
+	certificates certificates // nil: no TLS, or the embedding program's
 
 	descriptors descriptors
 
@@ -117,6 +120,7 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App
 	if a.handlers, err = a.openHandlers(ctx, cfg, store, logger); err != nil {
 		return nil, err
 	}
+	a.metrics = a.newMetrics(cfg)
 	a.router, err = NewRouter(a.handlers, a.keys, cfg, logger)
 	return a, err
 }
@@ -232,6 +236,10 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventl
 	if err != nil {
 		return nil, err
 	}
+	var forOperators http.Handler
+	if cfg.MetricsListen == "" {
+		forOperators = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.metrics.ServeHTTP(w, r) })
+	}
 	return handlers.New(handlers.Config{
 		Log:                      a.log,
 		Hub:                      a.hub,
@@ -250,6 +258,7 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventl
 		Tickets:                  tickets,
 		Nodes:                    a.log.Nodes(),
 		Relays:                   a.relays.States,
+		Metrics:                  forOperators,
 		NoPark:                   cfg.Park == "off",
 		Node:                     node,
 		Version:                  config.Version(),

@@ -9,4 +9,4 @@ type Certificates = certificates
 func BaseURL(addr net.Addr, certs Certificates) string { return baseURL(addr, certs) }
 
 // ListenError is the error of Serve for an address that cannot be used.
-func ListenError(address string, err error) error { return listenError(address, err) }
+func ListenError(address string, err error) error { return listenError("--listen", address, err) }

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// listenError says in one line why the address of --listen cannot be used, and what to do.
-func listenError(address string, err error) error {
+// listenError says in one line why the address of the flag cannot be used, and what to do.
+func listenError(flag, address string, err error) error {
 	host, port, _ := net.SplitHostPort(address) // config has checked it
 	var lookup *net.DNSError
 	var reason, advice string
@@ -18,7 +18,7 @@ func listenError(address string, err error) error {
 	case errors.As(err, &lookup):
 		reason, advice = "the name "+host+" cannot be resolved: "+lookup.Err, "want an address of this machine, or :"+port+" for all of them"
 	case errors.Is(err, syscall.EADDRINUSE):
-		reason, advice = "the port is in use", "stop the program that uses it, or choose another port with --listen"
+		reason, advice = "the port is in use", "stop the program that uses it, or choose another port with "+flag
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		reason, advice = "this machine does not have the address "+host, "want one of its addresses, or :"+port+" for all of them"
 	case errors.Is(err, syscall.EACCES):
@@ -30,7 +30,7 @@ func listenError(address string, err error) error {
 		if operation := (*net.OpError)(nil); errors.As(err, &operation) {
 			err = operation.Err
 		}
-		reason, advice = err.Error(), "choose another address with --listen"
+		reason, advice = err.Error(), "choose another address with "+flag
 	}
 	return fmt.Errorf("cannot listen on %s: %s; %s", address, reason, advice)
 }

@@ -40,6 +40,7 @@ func NewRouter(h *handlers.Handlers, keys *auth.Keys, cfg config.Config, logger 
 		middleware.RequestID(),
 		middleware.Log(logger, handlers.PublicParameters()),
 		middleware.Recover(logger),
+		h.CountErrors,
 		middleware.Secure(),
 		middleware.Hosts(append([]string{machine, machine + ".local"}, cfg.Hosts...)),
 		cors,

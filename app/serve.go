@@ -29,10 +29,17 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	for _, address := range cfg.Listen {
 		l, err := listenConfig().Listen(ctx, "tcp", address)
 		if err != nil {
-			return listenError(address, err)
+			return listenError("--listen", address, err)
 		}
 		defer func() { _ = l.Close() }() // the server has closed it, if there was one
 		listeners = append(listeners, l)
+	}
+	metricsListener, err := listenForMetrics(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if metricsListener != nil {
+		defer func() { _ = metricsListener.Close() }()
 	}
 	certs, err := openCertificates(cfg, logger)
 	if err != nil {
@@ -46,6 +53,7 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	if err != nil {
 		return err
 	}
+	a.certificates = certs // before the first request
 	server := NewServer(a, logger)
 	serveOn := server.Serve
 	if certs != nil {
@@ -57,15 +65,14 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range listeners {
-		g.Go(func() error {
-			if err := serveOn(a.descriptors.guard(l, logger)); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
+		g.Go(func() error { return unlessClosed(serveOn(a.descriptors.guard(l, logger))) })
 	}
 	if certs != nil {
 		g.Go(func() error { return certs.Run(ctx) })
+	}
+	metricsServer := a.newMetricsServer()
+	if metricsListener != nil {
+		g.Go(func() error { return unlessClosed(metricsServer.Serve(metricsListener)) })
 	}
 	printReady(stdout, baseURL(listeners[0].Addr(), certs), a.token, len(cfg.Anonymous) > 0)
 	select {
@@ -74,11 +81,19 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	}
 	stop()
 	stopping := time.Now()
-	err = a.Shutdown(server)
+	err = errors.Join(a.Shutdown(server), metricsServer.Close())
 	cancel()
 	if err := errors.Join(err, g.Wait()); err != nil {
 		return err
 	}
 	logger.Info("stopped", "after", time.Since(stopping).Round(time.Millisecond).String())
 	return nil
+}
+
+// unlessClosed is the error of a server that has ended, unless it was closed.
+func unlessClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"freshet/certificate"
 	"freshet/config"
@@ -18,6 +19,7 @@ import (
 type certificates interface {
 	TLS() *tls.Config
 	Names() []string
+	Expires() time.Time
 	Run(ctx context.Context) error
 }
 

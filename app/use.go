@@ -17,14 +17,16 @@ import (
 var ErrClosed = errors.New("freshet is closed")
 
 // ServeHTTP serves all routes. Under another path than /, take the prefix away first: http.StripPrefix("/live", app).
-func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.serve(a.router, w, r) }
+
+func (a *App) serve(handler http.Handler, w http.ResponseWriter, r *http.Request) {
 	if !a.use() {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, ErrClosed.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	defer a.using.Done()
-	a.router.ServeHTTP(w, r)
+	handler.ServeHTTP(w, r)
 }
 
 // use counts a request or publish, until using.Done, unless the application is closed.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/acme"
@@ -40,6 +41,9 @@ type ACME struct {
 	domains []string
 	logger  *slog.Logger
 	warn    map[string]*rate.Sometimes // by domain
+
+	mu      sync.Mutex
+	expires map[string]time.Time // by domain, once it has a certificate
 }
 
 // NewACME creates the folder. It does not contact the authority.
@@ -72,6 +76,7 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 		domains: cfg.Domains,
 		logger:  cfg.Logger,
 		warn:    warn,
+		expires: map[string]time.Time{},
 	}, nil
 }
 
@@ -82,6 +87,22 @@ func (a *ACME) TLS() *tls.Config {
 
 // Names returns the domains.
 func (a *ACME) Names() []string { return a.domains }
+
+// Expires returns when the first of the domains' certificates expires. It is the zero time while a domain has none.
+func (a *ACME) Expires() (first time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, domain := range a.domains {
+		expires := a.expires[domain]
+		if expires.IsZero() {
+			return expires
+		}
+		if first.IsZero() || expires.Before(first) {
+			first = expires
+		}
+	}
+	return first
+}
 
 // Run gets the missing certificates, so that the first visitor does not wait and the operator
 // sees problems at once. The server must be running: the authority connects to it.
@@ -129,7 +150,14 @@ func (a *ACME) obtain(ctx context.Context, domain string) bool {
 func (a *ACME) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	certificate, err := a.manager.GetCertificate(hello)
 	challenge := slices.Contains(hello.SupportedProtos, acme.ALPNProto) // anybody can send one
-	if warn := a.warn[hello.ServerName]; err != nil && !challenge && warn != nil {
+	warn := a.warn[hello.ServerName]
+	switch {
+	case challenge || warn == nil:
+	case err == nil: // of the renewed certificate too, because autocert renews in the background
+		a.mu.Lock()
+		a.expires[hello.ServerName] = certificate.Leaf.NotAfter
+		a.mu.Unlock()
+	default:
 		warn.Do(func() {
 			a.logger.Warn("no certificate: check that port 443 of the domain reaches this server", "domain", hello.ServerName, "error", fmt.Sprintf("%.500s", err))
 		})

@@ -191,6 +191,9 @@ func TestACMEGetsACertificate(t *testing.T) {
 		cfg.Logger = slog.New(slog.NewTextHandler(logged, nil))
 		source, err := certificate.NewACME(cfg)
 		must(t, err)
+		if expires := source.Expires(); !expires.IsZero() {
+			t.Errorf("without a certificate, it expires on %v", expires)
+		}
 		address = serveTLS(t, source.TLS())
 		a.target = address
 		ctx, cancel := context.WithCancel(t.Context())
@@ -199,6 +202,9 @@ func TestACMEGetsACertificate(t *testing.T) {
 		t.Cleanup(func() { cancel(); must(t, <-ended) })
 		if text := <-logged; !strings.Contains(text, "domain="+domain) || strings.Contains(text, "WARN") {
 			t.Fatalf("logged: %s", text)
+		}
+		if expires := source.Expires(); time.Until(expires).Round(24*time.Hour) != time.Until(time.Now().AddDate(0, 3, 0)).Round(24*time.Hour) {
+			t.Errorf("the certificate expires on %v, want in three months", expires)
 		}
 		return address
 	}

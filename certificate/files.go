@@ -61,6 +61,9 @@ func (f *Files) TLS() *tls.Config {
 // Names returns the host names of the certificate; there may be none.
 func (f *Files) Names() []string { return f.pair.Load().Leaf.DNSNames }
 
+// Expires returns when the certificate expires.
+func (f *Files) Expires() time.Time { return f.pair.Load().Leaf.NotAfter }
+
 // Run checks the files every few seconds until ctx is done.
 func (f *Files) Run(ctx context.Context) error {
 	tick := time.NewTicker(checkInterval)

@@ -108,9 +108,10 @@ func TestRenewedFilesAreServed(t *testing.T) {
 			if f.Check(); served(t, config) != "old.example" {
 				t.Fatalf("served: %s", served(t, config))
 			}
-			cert, key := identity(t, "new.example", time.Now().AddDate(0, 1, 0))
+			before := f.Expires()
+			cert, key := identity(t, "new.example", time.Now().AddDate(0, 2, 0))
 			replace(t, p, cert, key)
-			if f.Check(); served(t, config) != "new.example" || f.Names()[0] != "new.example" {
+			if f.Check(); served(t, config) != "new.example" || f.Names()[0] != "new.example" || !f.Expires().After(before) {
 				t.Errorf("served: %s", served(t, config))
 			}
 			f.Check()

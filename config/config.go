@@ -35,6 +35,7 @@ type Config struct {
 	Hosts          []string       `name:"host" placeholder:"NAME" group:"Serving:" help:"Host name that clients use for this server, such as events.example.org. Behind a proxy, it is the proxy's name. *.example.org stands for its subdomains, * for all names. Repeatable. Without TLS, requests for other names get 421, except for localhost, names without a dot, IP addresses and this machine's name."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxy" placeholder:"ADDRESS" group:"Serving:" help:"Proxy whose X-Forwarded-For is trusted to name the client: an IP address, or a range such as 10.0.0.0/8 that holds only proxies. Repeatable. Without it, the client address is that of the connection."`
 	Drain          time.Duration  `name:"drain" default:"10s" placeholder:"DURATION" group:"Serving:" help:"Time over which a stopping server (SIGTERM) closes its streams, a few at a time. 0 closes all at once."`
+	MetricsListen  string         `name:"metrics-listen" placeholder:"ADDRESS" group:"Serving:" help:"Address for GET /metrics, without TLS and without credentials: keep it private. Without this flag, GET /metrics is on the addresses of --listen, for operators."`
 
 	TLSCert       string   `name:"tls-cert" placeholder:"FILE" group:"TLS:" help:"PEM file with the certificate, followed by its chain. All addresses then use TLS, with HTTP/2. A changed file takes effect without a restart."`
 	TLSKey        string   `name:"tls-key" placeholder:"FILE" group:"TLS:" help:"PEM file with the certificate's private key."`

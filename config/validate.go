@@ -23,7 +23,12 @@ const maxBody Bytes = 31 << 20
 // validate checks what the parsers of single values cannot: bounds of flags, and flags that exclude or need each other.
 func (c *Config) validate() error {
 	for _, address := range c.Listen {
-		if err := checkListen(address); err != nil {
+		if err := checkListen("--listen", address); err != nil {
+			return err
+		}
+	}
+	if c.MetricsListen != "" {
+		if err := checkListen("--metrics-listen", c.MetricsListen); err != nil {
 			return err
 		}
 	}
@@ -121,17 +126,17 @@ func parseHost(text string) (string, error) {
 	return name, nil
 }
 
-func checkListen(address string) error {
+func checkListen(flag, address string) error {
 	_, text, err := net.SplitHostPort(address)
 	if isPort(address) {
-		return fmt.Errorf("--listen: %q is not allowed: want host:port or :port, here :%s", address, address)
+		return fmt.Errorf("%s: %q is not allowed: want host:port or :port, here :%s", flag, address, address)
 	}
 	_, errPort := strconv.ParseUint(text, 10, 16)
 	switch {
 	case errors.Is(errPort, strconv.ErrRange) || strings.HasPrefix(text, "-"):
-		return fmt.Errorf("--listen: port %s is out of range: want 0 to 65535", text)
+		return fmt.Errorf("%s: port %s is out of range: want 0 to 65535", flag, text)
 	case err != nil || errPort != nil:
-		return fmt.Errorf("--listen: %q is not allowed: want host:port or :port, such as :8080, 127.0.0.1:8080 or [::1]:8080", address)
+		return fmt.Errorf("%s: %q is not allowed: want host:port or :port, such as :8080, 127.0.0.1:8080 or [::1]:8080", flag, address)
 	}
 	return nil
 }

@@ -251,7 +251,8 @@ var otherFlags = map[string]bool{"--json": true} // of bench
 
 // testVariables are variables of the tests.
 var testVariables = map[string]bool{
-	"FRESHET_REQUIRE_BROWSER": true, "FRESHET_REQUIRE_FAULTS": true, "FRESHET_REQUIRE_NODE": true, "FRESHET_TEST_PARK": true,
+	"FRESHET_REQUIRE_BROWSER": true, "FRESHET_REQUIRE_FAULTS": true, "FRESHET_REQUIRE_NODE": true, "FRESHET_REQUIRE_PROMTOOL": true,
+	"FRESHET_TEST_PARK": true,
 }
 
 var flagOfLine = regexp.MustCompile(`(?:^|\s)(--[a-z][a-z0-9-]*)`)

@@ -22,6 +22,8 @@ const ours = "freshet"
 var (
 	ginPackages  = []string{"github.com/gin-gonic", "github.com/gin-contrib"}
 	natsPackages = []string{"github.com/nats-io"}
+	// The parts count for themselves, and metrics reads their counts.
+	prometheusPackages = []string{"github.com/prometheus"}
 )
 
 // neverImports has, for each top-level folder with Go code, the import paths that its packages keep out of their non-test files,
@@ -36,24 +38,25 @@ var neverImports = map[string][]string{
 	"client":      slices.Concat(ginPackages, natsPackages, everyRoomBut("event")),
 	"config":      ginPackages,
 	"e2e":         {}, // only tests
-	"event":       slices.Concat(ginPackages, natsPackages, []string{"net/http", ours}),
-	"eventlog":    slices.Concat(ginPackages, []string{ours + "/hub", ours + "/handlers"}),
+	"event":       slices.Concat(ginPackages, natsPackages, prometheusPackages, []string{"net/http", ours}),
+	"eventlog":    slices.Concat(ginPackages, prometheusPackages, []string{ours + "/hub", ours + "/handlers"}),
 	"faults":      {}, // only tests
-	"handlers":    slices.Concat(natsPackages, []string{ours + "/middleware"}),
-	"hub":         slices.Concat(ginPackages, []string{"net/http", ours + "/eventlog"}),
+	"handlers":    slices.Concat(natsPackages, prometheusPackages, []string{ours + "/middleware"}),
+	"hub":         slices.Concat(ginPackages, prometheusPackages, []string{"net/http", ours + "/eventlog"}),
 	"limit":       slices.Concat(ginPackages, natsPackages, []string{ours}),
+	"metrics":     ginPackages,
 	"middleware":  {ours + "/hub", ours + "/eventlog", ours + "/handlers"},
 	"nearest":     slices.Concat(ginPackages, natsPackages, []string{"net/http", ours}),
 	"relay":       slices.Concat(ginPackages, []string{ours + "/hub"}),
 	"ssetest":     slices.Concat(natsPackages, []string{ours + "/hub"}),
-	"stream":      slices.Concat(ginPackages, []string{ours + "/eventlog"}),
+	"stream":      slices.Concat(ginPackages, prometheusPackages, []string{ours + "/eventlog"}),
 	"templates":   {ours},
 	"ticket":      slices.Concat(ginPackages, natsPackages, []string{ours + "/hub", ours + "/eventlog"}),
 }
 
 // everyRoomBut returns the import paths of all folders of neverImports but one.
 func everyRoomBut(allowed string) (paths []string) {
-	for _, folder := range []string{"app", "assets", "auth", "certificate", "config", "eventlog", "handlers", "hub", "limit", "middleware", "nearest",
+	for _, folder := range []string{"app", "assets", "auth", "certificate", "config", "eventlog", "handlers", "hub", "limit", "metrics", "middleware", "nearest",
 		"relay", "ssetest", "stream", "templates", "ticket"} {
 		if folder != allowed {
 			paths = append(paths, ours+"/"+folder)

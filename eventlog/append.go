@@ -44,6 +44,13 @@ type Receipt struct {
 // nothing was stored, and [ErrUnavailable] if that is not known. Appends that arrive while
 // many are in flight are committed together.
 func (l *Log) Append(ctx context.Context, entry Entry) Receipt {
+	began := time.Now()
+	receipt := l.appendOne(ctx, entry)
+	l.counters.count(began, receipt)
+	return receipt
+}
+
+func (l *Log) appendOne(ctx context.Context, entry Entry) Receipt {
 	if !l.grouped || len(entry.Event.Data()) > maxGroupedBytes {
 		return l.appendDirect(ctx, entry)
 	}
@@ -106,7 +113,7 @@ func (l *Log) withAppendTimeout(ctx context.Context, timeout time.Duration) (con
 //   - After an event that may not have been stored nothing more is tried, so that the order
 //     holds. The remaining events get the same error.
 func (l *Log) AppendAll(ctx context.Context, entries []Entry) []Receipt {
-	receipts := make([]Receipt, 0, len(entries))
+	began, receipts := time.Now(), make([]Receipt, 0, len(entries))
 	for len(receipts) < len(entries) {
 		if n := len(receipts); n > 0 && isLogFailure(receipts[n-1].Err) {
 			receipts = append(receipts, receipts[n-1])
@@ -120,6 +127,7 @@ func (l *Log) AppendAll(ctx context.Context, entries []Entry) []Receipt {
 		}
 		receipts = append(receipts, l.appendBatch(ctx, remaining[:n])...)
 	}
+	l.counters.count(began, receipts...)
 	return receipts
 }
 

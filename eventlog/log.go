@@ -92,6 +92,7 @@ type Log struct {
 	turn        chan struct{}       // holds a token during a request that takes JetStream long, and a pause
 	largeEvents int                 // how many events of the largest size are below maxLargeBytes
 	largePulls  *semaphore.Weighted // so many events may be requested without a limit of bytes
+	counters    counters
 }
 
 // Open opens the log, creating the data folder and the stream where they are missing. It

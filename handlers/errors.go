@@ -132,6 +132,7 @@ func fail(c *gin.Context, err error) {
 	}
 	_ = c.Error(err) // for the request log
 	closeIfDraining(c, err)
+	countError(c, p.Code)
 	c.Abort()
 	c.PureJSON(status, problemBody{p})
 }

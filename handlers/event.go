@@ -51,7 +51,8 @@ func (h *Handlers) openStream(c *gin.Context) (*stream.Stream, error) {
 	if err := h.authenticateTicket(c); err != nil {
 		return nil, err
 	}
-	q := stream.Request{Format: formatOf(c), Caller: auth.FromContext(c.Request.Context()), Address: networkOf(c)}
+	q := stream.Request{Format: formatOf(c), Caller: auth.FromContext(c.Request.Context()), Address: networkOf(c),
+		Transport: stream.TransportOf(c.Request.ProtoMajor, c.Request.ProtoMinor)}
 	var err error
 	if q.Patterns, q.Counter, q.Stats, err = h.parseTopics(c); err != nil {
 		return nil, err
@@ -109,6 +110,7 @@ func (h *Handlers) refuse(c *gin.Context, err error) {
 		return
 	}
 	_ = c.Error(err) // for the request log
+	countError(c, p.Code)
 	closeIfDraining(c, err)
 	wait := stream.Jitter(5*time.Second, 30*time.Second)
 	if errors.Is(err, stream.ErrDraining) { // after the drain, the client finds the next server

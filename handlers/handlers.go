@@ -81,6 +81,9 @@ type Config struct {
 	// Nodes exchanges stats with the other nodes; nil: this node stays alone.
 	Nodes Nodes
 
+	// Metrics serves GET /metrics, to operators; nil: there is none.
+	Metrics http.Handler
+
 	// Relays returns the states of this node's relays, for stats; nil: there are none.
 	Relays func() []relay.State
 
@@ -98,6 +101,9 @@ type Handlers struct {
 	streams     *stream.Registry
 	park        *park.Park // nil: streams stay with their goroutines
 	stats       stats
+	publishes   publishes
+	errors      errorCounts
+	countError  func(code string)
 	nodes       nodes
 	page        file // GET /
 	assets      map[string]file
@@ -127,10 +133,11 @@ func New(cfg Config) (*Handlers, error) {
 		return nil, errors.New("handlers: MaxBody is negative")
 	}
 	h := &Handlers{
-		cfg: cfg, log: cfg.Log, hub: cfg.Hub, logger: cfg.Logger,
+		cfg: cfg, log: cfg.Log, hub: cfg.Hub, logger: cfg.Logger, errors: newErrorCounts(),
 		publishRate:  newPublishRate(cfg.PublishRate),
 		addressPages: limit.NewConcurrency[netip.Prefix](maxAddressPages),
 	}
+	h.countError = h.errors.add
 	var err error
 	if h.streams, err = stream.New(stream.Config{
 		Hub:             cfg.Hub,
@@ -186,6 +193,9 @@ func (h *Handlers) Register(r gin.IRouter) {
 	r.DELETE("/connections/:id", takes(), orFail(h.endConnection))
 	r.Match(reads, "/livez", h.livez)
 	r.Match(reads, "/readyz", orFail(h.readyz))
+	if h.cfg.Metrics != nil {
+		r.Match(reads, "/metrics", takes(), orFail(h.serveMetrics))
+	}
 	if h.cfg.Page != nil {
 		r.Match(reads, "/", h.servePage)
 	}

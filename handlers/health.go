@@ -18,19 +18,28 @@ func (h *Handlers) livez(c *gin.Context) {
 	c.PureJSON(http.StatusOK, gin.H{"status": "live"})
 }
 
-// readyz serves GET /readyz: streams and publishing work. It fails during a drain, and while the log does not respond
-// or cannot be written.
+// readyz serves GET /readyz.
 func (h *Handlers) readyz(c *gin.Context) error {
+	if err := h.Ready(c.Request.Context()); err != nil {
+		return err
+	}
+	c.PureJSON(http.StatusOK, gin.H{"status": "ready"})
+	return nil
+}
+
+// Ready returns nil if streams and publishing work. It fails during a drain, and while the log does not respond within two seconds or cannot be
+// written.
+func (h *Handlers) Ready(ctx context.Context) error {
 	if h.streams.Draining() {
 		return stream.ErrDraining
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if err := h.log.Ready(ctx); errors.Is(err, eventlog.ErrRefused) {
+	switch err := h.log.Ready(ctx); {
+	case errors.Is(err, eventlog.ErrRefused):
 		return err
-	} else if err != nil {
+	case err != nil:
 		return fmt.Errorf("%w: %v", errNotReady, err) //nolint:errorlint // the response is that of errNotReady
 	}
-	c.PureJSON(http.StatusOK, gin.H{"status": "ready"})
 	return nil
 }

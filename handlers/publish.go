@@ -81,10 +81,12 @@ func (h *Handlers) publishOne(c *gin.Context, entry eventlog.Entry, err error) e
 		err = h.allowPublish(c, 1)
 	}
 	if err != nil {
+		h.publishes.countErrors(1, err)
 		return err
 	}
 	// The append goes on if the publisher disconnects.
 	receipt := h.log.Append(context.WithoutCancel(c.Request.Context()), entry)
+	h.publishes.count(receipt.Repeat, receipt.Err)
 	if receipt.Err != nil {
 		return uncertain(receipt.Err)
 	}
@@ -129,6 +131,7 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) error {
 		entries = append(entries, entry)
 	}
 	if err := h.allowPublish(c, len(entries)); err != nil {
+		h.publishes.countErrors(len(entries), err)
 		return err
 	}
 	receipts := h.log.AppendAll(context.WithoutCancel(c.Request.Context()), entries)
@@ -138,11 +141,14 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) error {
 	lines.SetEscapeHTML(false)
 	for _, err := range errs {
 		var result any
+		repeat := false
 		if err == nil {
 			receipt, entry := receipts[0], entries[0]
 			receipts, entries = receipts[1:], entries[1:]
 			result, err = published{receipt.ID, entry.Event.Topic().String()}, uncertain(receipt.Err)
+			repeat = receipt.Repeat
 		}
+		h.publishes.count(repeat, err)
 		if err != nil {
 			status, p := problemOf(err)
 			if status >= http.StatusInternalServerError {

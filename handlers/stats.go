@@ -13,6 +13,7 @@ import (
 	"freshet/event"
 	"freshet/eventlog"
 	"freshet/hub"
+	"freshet/metrics/latency"
 	"freshet/relay"
 	"freshet/stream"
 )
@@ -52,7 +53,7 @@ func (h *Handlers) runStats(ctx context.Context) error {
 	defer ticker.Stop()
 	for last := started; ; {
 		now := h.hub.Stats()
-		latency := now.Latency.Since(before.Latency)
+		took := now.Latency.Since(before.Latency)
 		elapsed := time.Since(last).Seconds()
 		f := nodeStats{
 			Node:      h.cfg.Node,
@@ -60,8 +61,8 @@ func (h *Handlers) runStats(ctx context.Context) error {
 			Streams:   h.streams.Len(),
 			Published: now.Published,
 			Delivered: now.Delivered,
-			P50:       percentile(latency, 50),
-			P99:       percentile(latency, 99),
+			P50:       percentile(took, 50),
+			P99:       percentile(took, 99),
 			Memory:    memory(),
 
 			Parked:     h.Parked(),
@@ -100,7 +101,7 @@ func (h *Handlers) runStats(ctx context.Context) error {
 	}
 }
 
-func percentile(l hub.Latency, p uint64) *float64 {
+func percentile(l latency.Snapshot, p uint64) *float64 {
 	d, ok := l.Percentile(p)
 	if !ok {
 		return nil

@@ -3,8 +3,10 @@ package hub_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"freshet/eventlog/eventlogtest"
 	"freshet/hub"
@@ -123,4 +125,42 @@ func BenchmarkDrain(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*due), "ns/delivery")
 		})
 	}
+}
+
+// Streams on all processors count their writes of one event.
+func BenchmarkDelivered(b *testing.B) {
+	log := eventlogtest.NewMemory()
+	h := start(b, log, hub.Config{})
+	ready := make(chan struct{}, 1)
+	subscribe := func(wake func()) *hub.Subscriber {
+		s, err := h.Subscribe(context.Background(), hub.Request{Patterns: eventlogtest.Patterns(b, ">"), Wake: wake})
+		must(b, err)
+		b.Cleanup(s.Close)
+		return s
+	}
+	reader := subscribe(func() {
+		select {
+		case ready <- struct{}{}:
+		default:
+		}
+	})
+	streams := make(chan *hub.Subscriber, runtime.GOMAXPROCS(0))
+	for range cap(streams) {
+		streams <- subscribe(func() {})
+	}
+	log.Publish(b, "orders.new", "x")
+	var entries []*hub.Entry
+	for len(entries) == 0 {
+		<-ready
+		var err error
+		entries, err = reader.Next(entries)
+		must(b, err)
+	}
+	now := entries[0].Event.Time().Add(300 * time.Microsecond)
+	b.RunParallel(func(pb *testing.PB) {
+		s := <-streams
+		for pb.Next() {
+			s.Delivered(entries, now)
+		}
+	})
 }

@@ -165,6 +165,7 @@ func (h *Hub) add(ctx context.Context, e event.Event) {
 	h.matched.Store(seq)
 	if seq > h.startSeq {
 		h.counters.published.Add(1)
+		h.counters.publishedBytes.Add(uint64(len(e.Data())))
 	}
 }
 

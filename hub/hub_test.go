@@ -16,6 +16,7 @@ import (
 	"freshet/event"
 	"freshet/eventlog/eventlogtest"
 	"freshet/hub"
+	"freshet/metrics/latency"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -195,7 +196,7 @@ func TestRetentionFasterThanTheTailMakesAGap(t *testing.T) {
 	if got[0].Event.Type() != event.TypeGap || got[0].Event.ID().Seq() != 7 || got[1].Event.Data() != "8" || got[3].Event.Data() != "10" {
 		t.Errorf("handed %v, %v", got[0].Event, got[1].Event)
 	}
-	if r.Delivered(got[:1], time.Now()); h.Stats().Latency != (hub.Latency{}) {
+	if r.Delivered(got[:1], time.Now()); h.Stats().Latency != (latency.Snapshot{}) {
 		t.Error("a gap was counted as a delivery with a latency")
 	}
 	if gap := drain(t, quiet.Subscriber); len(gap) != 1 || !strings.Contains(gap[0], "expired") || quiet.Cursor().Seq() != 10 {
@@ -353,7 +354,7 @@ func TestStats(t *testing.T) {
 		}
 		return h.Stats()
 	}
-	percentilesAre := func(l hub.Latency, want time.Duration) {
+	percentilesAre := func(l latency.Snapshot, want time.Duration) {
 		t.Helper()
 		for _, p := range []uint64{50, 99} {
 			if got, ok := l.Percentile(p); !ok || got < want*7/8 || got > want*9/8 {

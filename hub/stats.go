@@ -1,34 +1,61 @@
 package hub
 
 import (
-	"math/bits"
 	"sync/atomic"
 	"time"
+
+	"freshet/event"
+	"freshet/metrics/latency"
 )
 
 type counters struct {
-	subscribers atomic.Int64
-	published   atomic.Uint64
-	delivered   atomic.Uint64
-	latency     [latencyBuckets]atomic.Uint64
+	subscribers    atomic.Int64
+	published      atomic.Uint64
+	publishedBytes atomic.Uint64
+	delivered      atomic.Uint64 // from the window
+	replayed       atomic.Uint64 // from the log
+	gaps           [len(gapReasons)]atomic.Uint64
+	latency        latency.Histogram
+	replays        latency.Histogram
 }
 
-// Stats is a snapshot of the hub's counters. All but Subscribers count since the hub was made and never fall.
+var gapReasons = [...]event.GapReason{event.GapEpoch, event.GapExpired, event.GapUnknown}
+
+// Stats is a snapshot of the hub's counters. All but Subscribers, Head and Replaying count since the hub was made and never fall.
 type Stats struct {
-	Subscribers int64  // now
-	Published   uint64 // events that the log stored
-	Delivered   uint64 // events written to subscribers
-	Latency     Latency
+	Subscribers    int64  // now
+	Head           uint64 // the newest sequence that the tail has read
+	Published      uint64 // events that the log stored
+	PublishedBytes uint64 // of their data
+	Delivered      uint64 // events written to subscribers
+	Replayed       uint64 // of these, the ones that had left the window
+	Replaying      int    // subscribers that read the log now
+	Gaps           map[event.GapReason]uint64
+	Latency        latency.Snapshot // of deliveries: from the log's append to the write
+	Replays        latency.Snapshot // of calls of [Subscriber.Replay], with their waits
 }
 
 // Stats returns a snapshot of the counters.
 func (h *Hub) Stats() Stats {
 	c := &h.counters
-	s := Stats{Subscribers: c.subscribers.Load(), Published: c.published.Load(), Delivered: c.delivered.Load()}
-	for i := range c.latency {
-		s.Latency[i] = c.latency[i].Load()
+	s := Stats{
+		Subscribers: c.subscribers.Load(), Head: h.window.head.Load(), Published: c.published.Load(), PublishedBytes: c.publishedBytes.Load(),
+		Replayed: c.replayed.Load(), Replaying: len(h.replays), Gaps: map[event.GapReason]uint64{},
+		Latency: c.latency.Snapshot(), Replays: c.replays.Snapshot(),
+	}
+	s.Delivered = s.Replayed + c.delivered.Load()
+	for i, reason := range gapReasons {
+		s.Gaps[reason] = c.gaps[i].Load()
 	}
 	return s
+}
+
+func (c *counters) gap(reason event.GapReason) {
+	for i := range gapReasons {
+		if gapReasons[i] == reason {
+			c.gaps[i].Add(1)
+		}
+	}
 }
 
 // Delivered counts entries that were written to the subscriber's connection at the time now. The latency counted is
@@ -38,53 +65,13 @@ func (s *Subscriber) Delivered(entries []*Entry, now time.Time) {
 		return
 	}
 	s.sent.Add(uint64(len(entries)))
-	s.hub.counters.delivered.Add(uint64(len(entries)))
+	c := &s.hub.counters
+	if s.unwritten.size > 0 { // the entries are those of the last Replay
+		c.replayed.Add(uint64(len(entries)))
+	} else {
+		c.delivered.Add(uint64(len(entries)))
+	}
 	if e := entries[0]; e.seq() > s.subscribedAt && !e.Event.Time().IsZero() { // a gap has no time
-		s.hub.counters.latency[bucketOf(now.Sub(e.Event.Time()))].Add(1)
+		c.latency.Observe(now.Sub(e.Event.Time()))
 	}
-}
-
-const latencyBuckets = 256
-
-// Latency counts deliveries by the time from the log's append to the write. It has eight buckets for each power of two
-// of microseconds, so a percentile is exact to an eighth.
-type Latency [latencyBuckets]uint64
-
-// Since returns the deliveries that were counted after the earlier snapshot.
-func (l Latency) Since(earlier Latency) Latency {
-	for i := range l {
-		l[i] -= earlier[i]
-	}
-	return l
-}
-
-// Percentile returns the time that p percent of the deliveries did not exceed; false without deliveries.
-func (l Latency) Percentile(p uint64) (d time.Duration, ok bool) {
-	var total, seen uint64
-	for _, n := range l {
-		total += n
-	}
-	for i, n := range l {
-		if seen += n; n > 0 && seen*100 >= total*p {
-			return bucketMiddle(i), true
-		}
-	}
-	return 0, false
-}
-
-func bucketOf(d time.Duration) int {
-	us := uint64(max(d.Microseconds(), 0))
-	if us < 8 {
-		return int(us)
-	}
-	shift := bits.Len64(us) - 4
-	return min(8*shift+int(us>>shift), latencyBuckets-1)
-}
-
-func bucketMiddle(i int) time.Duration {
-	if i < 16 {
-		return time.Duration(i) * time.Microsecond
-	}
-	shift := i/8 - 1
-	return time.Duration(8+i%8)<<shift*time.Microsecond + 1<<shift*time.Microsecond/2
 }

@@ -140,6 +140,7 @@ func (s *Subscriber) resume(ctx context.Context, requested string) error {
 }
 
 func (s *Subscriber) newGap(requested string, first, resumed uint64, reason event.GapReason) *Entry {
+	s.hub.counters.gap(reason)
 	g := event.Gap{Requested: requested, First: s.hub.id(first), Resumed: s.hub.id(resumed), Reason: reason}
 	return newEntry(g.Event(), s.format)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"freshet/event"
 )
@@ -136,6 +137,8 @@ func (s *Subscriber) Return(e *Entry) { s.setCursor(e.seq() - 1) }
 // for the log. It holds no place while its caller writes, so slow clients do not delay others. After Close it soon
 // returns none. The error is the log's, or ctx's.
 func (s *Subscriber) Replay(ctx context.Context) ([]*Entry, error) {
+	began := time.Now()
+	defer func() { s.hub.counters.replays.Observe(time.Since(began)) }()
 	if s.ahead != nil {
 		if err := s.awaitAhead(ctx); err != nil {
 			return nil, err

@@ -18,7 +18,7 @@ import (
 // how much there was. JSON web tokens are replaced in all texts.
 //
 // A 5xx is an error, except 503 and 507: their cause concerns many requests, and the part that finds it logs it once. Successful requests
-// for probes and assets are debug records, all others info.
+// for probes, metrics and assets are debug records, all others info.
 func Log(logger *slog.Logger, public map[string]func(value string) bool) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		a := &accessRecord{c: c, logger: logger, public: public, start: time.Now()}
@@ -59,7 +59,7 @@ func (a *accessRecord) fields() fields {
 
 func levelOf(c *gin.Context) slog.Level {
 	path, status := c.Request.URL.Path, c.Writer.Status()
-	quiet := path == "/livez" || path == "/readyz" || strings.HasPrefix(path, "/assets/")
+	quiet := path == "/livez" || path == "/readyz" || path == "/metrics" || strings.HasPrefix(path, "/assets/")
 	switch {
 	case status == http.StatusServiceUnavailable || status == http.StatusInsufficientStorage:
 		return slog.LevelInfo

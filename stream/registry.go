@@ -52,13 +52,16 @@ type Registry struct {
 	addresses *limit.Concurrency[netip.Prefix]
 	drainEnds atomic.Int64  // a time of the registry; 0 before the drain
 	empty     chan struct{} // closed when the last stream of a drain has ended
+	bytes     atomic.Uint64 // written to all streams
 
-	mu      sync.Mutex
-	newest  *Stream
-	lastID  uint64
-	open    int
-	closing bool
-	closed  [reasons]uint64 // how many streams have ended, by reason
+	mu       sync.Mutex
+	newest   *Stream
+	lastID   uint64
+	open     int
+	closing  bool
+	openBy   [transports]int
+	openedBy [transports]uint64
+	closed   [reasons]uint64 // how many streams have ended, by reason
 }
 
 // New returns a registry, or an error that says what is wrong with the configuration.
@@ -97,6 +100,7 @@ type Request struct {
 	Format      event.Format
 	Caller      auth.Caller  // the stream ends when the caller's credentials do
 	Address     netip.Prefix // the client's, as limit.Network has it
+	Transport   Transport
 }
 
 // Open opens a stream. The error is [ErrDraining], [ErrFull], [ErrAddressFull] or the log's.
@@ -104,7 +108,7 @@ type Request struct {
 func (r *Registry) Open(ctx context.Context, q Request) (*Stream, error) {
 	now := r.Now()
 	s := &Stream{
-		registry: r, caller: q.Caller, format: q.Format, counter: q.Counter, stats: q.Stats, opened: now, address: q.Address,
+		registry: r, caller: q.Caller, format: q.Format, counter: q.Counter, stats: q.Stats, opened: now, address: q.Address, transport: q.Transport,
 		places:    (max(1, q.Patterns.Segments()) + segmentsPerPlace - 1) / segmentsPerPlace,
 		counterAt: Never, statsAt: Never, heartbeatAt: Never, expiresAt: Never, drainAt: Never,
 	}
@@ -176,6 +180,8 @@ func (r *Registry) add(s *Stream) {
 		s.older.newer = s
 	}
 	r.newest = s
+	r.openBy[s.transport]++
+	r.openedBy[s.transport]++
 }
 
 func (r *Registry) remove(s *Stream, why Reason) {
@@ -190,6 +196,7 @@ func (r *Registry) remove(s *Stream, why Reason) {
 		s.older.newer = s.newer
 	}
 	s.older, s.newer = nil, nil
+	r.openBy[s.transport]--
 	r.closed[why]++
 	r.releaseLocked(s)
 }

@@ -70,6 +70,7 @@ type Stream struct {
 
 	// The driver's. Times are since the registry was made.
 	format      event.Format
+	transport   Transport
 	counter     bool
 	stats       bool
 	started     bool     // the opening is written
@@ -93,6 +94,9 @@ func (s *Stream) Step(now time.Duration, out Output, scratch *Scratch) Result {
 	reason, behind, err := s.step(now, out, scratch)
 	if reason == Open {
 		reason = ReasonOf(err)
+	}
+	if s.bytes != before {
+		s.registry.bytes.Add(uint64(s.bytes - before))
 	}
 	return Result{Ended: reason, Behind: behind, Wrote: s.bytes != before, Next: s.next(out)}
 }
