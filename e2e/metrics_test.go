@@ -1,13 +1,16 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"math"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -73,11 +76,12 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	flags := append(apptest.Certificate(t), "--metrics-listen", address) // TLS has a metric too
 	server := apptest.Start(t, t.TempDir(), "", flags...)
 	text := get(t, "http://"+address+"/metrics")
-	checkByPromtool(t, text)
+	promtool(t, text, "check", "metrics")
 
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	must(t, err)
+	checkDeployed(t, families)
 	var exported []string
 	for name, family := range families {
 		if !strings.HasPrefix(name, "freshet_") {
@@ -131,10 +135,65 @@ func documentedMetrics(t *testing.T) (rows []string) {
 	return rows
 }
 
-// checkByPromtool lints the names, types and help of metrics.
-func checkByPromtool(t *testing.T, text string) {
+// checkDeployed checks that each metric exists which the board and the alerts in deploy/ name.
+func checkDeployed(t *testing.T, families scraped) {
 	t.Helper()
-	promtool(t, text, "check", "metrics")
+	metric := regexp.MustCompile(`\b(?:freshet|go|process)_[a-z_]+`)
+	for _, file := range []string{"deploy/grafana/freshet.json", "deploy/prometheus/alerts.yaml", "deploy/prometheus/alerts_test.yaml"} {
+		names := metric.FindAllString(read(t, file), -1)
+		if len(names) < 10 {
+			t.Errorf("%s names only %d metrics", file, len(names))
+		}
+		for _, name := range names {
+			histogram := families[strings.TrimSuffix(name, "_bucket")]
+			if families[name] == nil && (!strings.HasSuffix(name, "_bucket") || histogram.GetType() != dto.MetricType_HISTOGRAM) {
+				t.Errorf("%s names %s, which does not exist", file, name)
+			}
+		}
+	}
+}
+
+// Prometheus accepts the files in deploy/, each alert fires in its test, and each panel of the board has a query that Prometheus can parse.
+func TestPrometheusAndGrafanaFiles(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(top, "deploy", "prometheus")
+	promtool(t, "", "check", "config", "--syntax-only", filepath.Join(folder, "prometheus.yaml"))
+	promtool(t, "", "check", "rules", filepath.Join(folder, "alerts.yaml"))
+	promtool(t, "", "test", "rules", filepath.Join(folder, "alerts_test.yaml"))
+	alerts := regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllStringSubmatch(read(t, "deploy/prometheus/alerts.yaml"), -1)
+	if len(alerts) < 10 {
+		t.Errorf("only %d alerts were found", len(alerts))
+	}
+	for _, alert := range alerts {
+		if !strings.Contains(read(t, "deploy/prometheus/alerts_test.yaml"), `{alertname="`+alert[1]+`", instance="a"}', value: 1}`) {
+			t.Errorf("alerts_test.yaml does not let %s fire", alert[1])
+		}
+	}
+
+	var board struct {
+		Panels []struct {
+			Type, Title string
+			Targets     []struct{ Expr string }
+		}
+	}
+	must(t, json.Unmarshal([]byte(read(t, "deploy/grafana/freshet.json")), &board))
+	variables := strings.NewReplacer("$job", ".*", "$instance", ".*", "$__rate_interval", "5m")
+	rules, queries := "groups:\n- name: board\n  rules:\n", 0
+	for _, panel := range board.Panels {
+		if panel.Title == "" || len(panel.Targets) == 0 && panel.Type != "row" {
+			t.Errorf("a panel has no title or no query: %+v", panel)
+		}
+		for _, target := range panel.Targets {
+			rules += fmt.Sprintf("  - {record: 'board:%d', expr: %q}\n", queries, variables.Replace(target.Expr))
+			queries++
+		}
+	}
+	if queries < 20 {
+		t.Errorf("the board has only %d queries", queries)
+	}
+	file := filepath.Join(t.TempDir(), "board.yaml")
+	must(t, os.WriteFile(file, []byte(rules), 0o600))
+	promtool(t, "", "check", "rules", file)
 }
 
 // promtool runs Prometheus's own tool, which must succeed and have nothing to say on standard error.
