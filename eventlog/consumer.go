@@ -257,8 +257,8 @@ func (c *consumer) accept(m *nats.Msg) (event.Event, error) {
 		}
 	}
 	e, invalid := c.log.decode(m.Subject, m.Header, m.Data, meta.Sequence.Stream, meta.Timestamp)
-	if invalid != nil && c.follow { // only the tail logs it: once, and not at each read
-		c.log.logger.Warn("a NATS client published an invalid event", "event", e, "error", invalid)
+	if invalid != nil && c.follow { // only the tail: once, and not at each read
+		c.log.skip(e, invalid)
 	}
 	return e, nil
 }

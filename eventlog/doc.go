@@ -8,7 +8,7 @@
 //   - [Log.Tail] follows the log; [Log.Read] reads a part. Both call back in order, once an event.
 //   - An event of topic a.b is a message on subject event.a.b, with its type in the header
 //     Event-Type: any NATS client can publish. Readers skip messages that are not valid
-//     events; the tail logs them.
+//     events. The tail counts them, and logs at most one line a minute.
 //
 // # Appending
 //

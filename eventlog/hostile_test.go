@@ -128,7 +128,51 @@ func garbled(t *testing.T, to, text, by string) string {
 	})
 }
 
-// Whatever a NATS client publishes, the tail continues, returns a valid event or one without a topic, and logs printable lines.
+// A NATS client that publishes only invalid events, fast, fills neither the log's lines nor the way of valid events.
+func TestManyInvalidEvents(t *testing.T) {
+	t.Parallel()
+	const many = 10_000
+	url := externalNATS(t)
+	var logged lockedBuffer
+	l := open(t, eventlog.Config{NATS: url, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+	nc, err := nats.Connect(url)
+	must(t, err)
+	defer nc.Close()
+	invalid := []*nats.Msg{
+		{Subject: "event.news", Data: []byte("\xff")},
+		{Subject: "event.news", Data: []byte("x"), Header: nats.Header{"Event-Type": {"gap"}}},
+		{Subject: "event.news", Data: []byte("x"), Header: nats.Header{"Event-Type": {"two\u2028lines"}}},
+		{Subject: "event.counter", Data: []byte("x")},
+		{Subject: "event.a/b", Data: []byte("x")},
+		{Subject: "event." + strings.Repeat("a.", 120) + "a", Data: []byte("x")},
+	}
+	for i := range many {
+		must(t, nc.PublishMsg(invalid[i%len(invalid)]))
+		if i%1000 == 0 {
+			must(t, nc.Publish("event.news", []byte("valid")))
+		}
+	}
+	_, err = nc.Request("event.news", []byte("last"), 30*time.Second)
+	must(t, err)
+	var valid []string
+	err = l.Tail(t.Context(), 0, func() {}, func(e event.Event) error {
+		if e.Topic().String() != "" {
+			valid = append(valid, e.Data())
+		}
+		if e.Data() == "last" {
+			return io.EOF
+		}
+		return nil
+	})
+	if !errors.Is(err, io.EOF) || len(valid) != many/1000+1 || l.Stats().Skipped != many {
+		t.Errorf("the tail ended with %v after %q; %d were skipped", err, valid, l.Stats().Skipped)
+	}
+	if log := logged.drain(); strings.Count(log, "\n") > 3 || !strings.Contains(log, `msg="NATS clients published invalid events; readers skip them" count=1`) {
+		t.Errorf("the log:\n%.2000s", log)
+	}
+}
+
+// Whatever a NATS client publishes, the tail continues, returns a valid event or one without a topic, counts it, and logs printable lines.
 func FuzzNATS(f *testing.F) {
 	f.Add("news", "note", []byte("hello"))
 	f.Add("a.b", "message", []byte("\xff"))
@@ -144,7 +188,7 @@ func FuzzNATS(f *testing.F) {
 	if !server.ReadyForConnections(10 * time.Second) {
 		f.Fatal("nats-server does not start")
 	}
-	l, err := eventlog.Open(f.Context(), eventlog.Config{NATS: server.ClientURL(), RetainBytes: 1 << 20, Logger: slog.New(slog.NewJSONHandler(&logged, nil))})
+	l, err := eventlog.Open(f.Context(), eventlog.Config{NATS: server.ClientURL(), RetainBytes: 1 << 20, Logger: slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	fatal(f, err)
 	f.Cleanup(func() { fatal(f, l.Close()) })
 	nc, err := nats.Connect(server.ClientURL())
@@ -161,6 +205,7 @@ func FuzzNATS(f *testing.F) {
 			f.Error(err)
 		}
 	})
+	var skipped uint64
 	f.Fuzz(func(t *testing.T, subject, typ string, data []byte) {
 		m := nats.NewMsg("event." + subject)
 		m.Header.Set("Event-Type", typ)
@@ -176,9 +221,11 @@ func FuzzNATS(f *testing.F) {
 			t.Fatalf("the tail ended: %v", err)
 		}
 		logged := logged.drain()
-		if (logged == "") != (e.Topic().String() == subject) {
-			t.Errorf("subject %q is topic %q, logged %q", subject, e.Topic(), logged)
+		valid := e.Topic().String() == subject
+		if strings.Contains(logged, "an invalid event is skipped") == valid || (l.Stats().Skipped > skipped) == valid {
+			t.Errorf("subject %q is topic %q, logged %q, %d were skipped", subject, e.Topic(), logged, l.Stats().Skipped-skipped)
 		}
+		skipped = l.Stats().Skipped
 		for line := range strings.Lines(logged) {
 			line, ended := strings.CutSuffix(line, "\n")
 			if !ended || len(line) > 1000 || !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"freshet/eventlog/natsconn"
+	"freshet/limit"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -88,7 +89,8 @@ type Log struct {
 	retryAfter  time.Duration // when a request that has no answer is repeated
 	grouped     bool          // each append alone would cost an fsync or a round of the cluster
 	group       groupCommit
-	cannotStore atomic.Bool         // the log says so
+	cannotStore atomic.Bool // the log says so
+	skipLog     limit.Log
 	turn        chan struct{}       // holds a token during a request that takes JetStream long, and a pause
 	largeEvents int                 // how many events of the largest size are below maxLargeBytes
 	largePulls  *semaphore.Weighted // so many events may be requested without a limit of bytes

@@ -9,6 +9,7 @@ import (
 
 type counters struct {
 	stored, repeats, failed atomic.Uint64
+	skipped                 atomic.Uint64
 	appends                 latency.Histogram
 }
 
@@ -39,7 +40,7 @@ type Stats struct {
 func (l *Log) Stats() Stats {
 	c := &l.counters
 	return Stats{
-		Stored: c.stored.Load(), Repeats: c.repeats.Load(), Failed: c.failed.Load(), Appends: c.appends.Snapshot(),
+		Stored: c.stored.Load(), Repeats: c.repeats.Load(), Failed: c.failed.Load(), Appends: c.appends.Snapshot(), Skipped: c.skipped.Load(),
 		Connected: l.nc.IsConnected(), Reconnects: l.nc.Stats().Reconnects,
 	}
 }

@@ -16,7 +16,7 @@ import (
 //
 //   - It calls caughtUp whenever it has reached the log's end.
 //   - After a lost connection it continues where it stopped.
-//   - A message that is not a valid event arrives as an event without a topic.
+//   - A message that is not a valid event arrives as an event without a topic, and is counted in [Stats].
 //   - A slow fn blocks this tail, and nothing else.
 func (l *Log) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error {
 	reconnected := l.nc.StatusChanged(nats.CONNECTED)
@@ -33,6 +33,15 @@ func (l *Log) Tail(ctx context.Context, after uint64, caughtUp func(), fn func(e
 		if err := pause(ctx, tailPause); err != nil {
 			return err
 		}
+	}
+}
+
+// skip counts a message that is not a valid event. The log warns once a minute, with the number since the last warning.
+func (l *Log) skip(e event.Event, invalid error) {
+	l.counters.skipped.Add(1)
+	l.logger.Debug("an invalid event is skipped", "event", e, "error", invalid)
+	if n := l.skipLog.Allow(); n > 0 {
+		l.logger.Warn("NATS clients published invalid events; readers skip them", "count", n, "last", e, "error", invalid)
 	}
 }
 

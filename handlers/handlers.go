@@ -30,6 +30,7 @@ type Log interface {
 	AppendAll(ctx context.Context, entries []eventlog.Entry) []eventlog.Receipt
 	State(ctx context.Context) (eventlog.State, error)
 	Ready(ctx context.Context) error
+	Stats() eventlog.Stats
 }
 
 // Defaults of a [Config].

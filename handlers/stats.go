@@ -38,6 +38,7 @@ type nodeStats struct {
 	Memory     uint64   `json:"memory_bytes"`    // that the Go runtime has from the system
 	Parked     int      `json:"parked"`          // connections without a goroutine
 	Goroutines int      `json:"goroutines"`      //
+	Skipped    uint64   `json:"skipped"`         // invalid events of NATS clients since the start
 	Stalled    uint64   `json:"stalled"`         // streams closed since the start because their clients read nothing
 
 	Relays []relay.State `json:"relays,omitempty"` // of this node
@@ -67,6 +68,7 @@ func (h *Handlers) runStats(ctx context.Context) error {
 
 			Parked:     h.Parked(),
 			Goroutines: runtime.NumGoroutine(),
+			Skipped:    h.log.Stats().Skipped,
 			Stalled:    h.streams.Closed(stream.Stalled),
 		}
 		if h.cfg.Relays != nil {

@@ -235,3 +235,19 @@ func TestManyCallersAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A line may be written at once, then one a minute, and each knows how many occurrences it stands for.
+func TestLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l limit.Log
+		for _, step := range []struct {
+			wait time.Duration
+			want int
+		}{{0, 1}, {0, 0}, {59 * time.Second, 0}, {time.Second, 3}, {time.Hour, 1}, {0, 0}} {
+			time.Sleep(step.wait)
+			if n := l.Allow(); n != step.want {
+				t.Errorf("after %v: %d, want %d", step.wait, n, step.want)
+			}
+		}
+	})
+}

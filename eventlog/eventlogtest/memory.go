@@ -98,6 +98,9 @@ func (m *Memory) State(context.Context) (eventlog.State, error) {
 	return s, m.err
 }
 
+// Stats is [eventlog.Log.Stats] without counts.
+func (m *Memory) Stats() eventlog.Stats { return eventlog.Stats{Connected: true} }
+
 // Ready is [eventlog.Log.Ready].
 func (m *Memory) Ready(ctx context.Context) error {
 	_, err := m.State(ctx)
