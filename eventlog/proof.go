@@ -97,14 +97,18 @@ func (l *Log) countSubjects(ctx context.Context, stream, filter string) (uint64,
 
 // ProvedBounds is [Log.Bounds], and whether it is proved that no server has a later event: the
 // log has one copy, or its leader has heard from a majority of the copies after the time. A leader
-// that was frozen or cut off does not know what its cluster has stored since.
+// that was frozen or cut off does not know what its cluster has stored since. With the zero time,
+// only a log with one copy is proof.
+//
+// A leader may store an event a moment after other servers have stored and delivered it, so one
+// proof of a majority is not enough.
 func (l *Log) ProvedBounds(ctx context.Context, after time.Time) (first, last uint64, proved bool, err error) {
 	info, err := l.info(ctx)
 	if err != nil {
 		return 0, 0, false, err
 	}
 	s := stateOf(info)
-	return s.First, s.Last, info.Config.Replicas < 2 || heardMajority(info.Cluster, time.Since(after)), nil
+	return s.First, s.Last, info.Config.Replicas < 2 || !after.IsZero() && heardMajority(info.Cluster, time.Since(after)), nil
 }
 
 // heardMajority reports whether the leader, and so many others that they are a majority, were active within the time.

@@ -111,8 +111,11 @@ func (r *received) size() int {
 func (r *received) fault() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.err == nil && len(r.gaps) > 0 {
-		return fmt.Errorf("gaps %q", r.gaps)
+	switch {
+	case r.err != nil:
+		return fmt.Errorf("%w; gaps: %q", r.err, r.gaps)
+	case len(r.gaps) > 0:
+		return fmt.Errorf("gaps: %q", r.gaps)
 	}
-	return r.err
+	return nil
 }

@@ -90,8 +90,8 @@ func (h *Hub) watchAhead(ctx context.Context) error {
 	}
 }
 
-// settle takes an answer of the log. The second proof in a row counts: a leader may have stored what it has not counted
-// yet, and the subscriber may be newer than the first question.
+// settle takes an answer of the log. The second proof in a row counts: the leader may be a moment behind other servers,
+// and the subscriber may be newer than the first question.
 func (set *aheadSet) settle(first, last uint64, proved bool) {
 	set.mu.Lock()
 	defer set.mu.Unlock()

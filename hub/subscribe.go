@@ -117,7 +117,7 @@ func (s *Subscriber) resume(ctx context.Context, requested string) error {
 		s.cursor = id.Seq()
 		return nil
 	}
-	first, last, proved, errBounds := s.hub.log.ProvedBounds(ctx, time.Now())
+	first, last, proved, errBounds := s.hub.log.ProvedBounds(ctx, time.Time{})
 	switch unsure := errBounds != nil || id.Seq() > last && !proved; {
 	case ctx.Err() != nil:
 		return ctx.Err()
