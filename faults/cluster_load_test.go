@@ -2,38 +2,45 @@ package faults_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
-	"strconv"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
 
 	"freshet/app/apptest"
 	"freshet/client"
-	"freshet/event"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
-// clusterLoad is nodes, with a writer at each, and readers that move between them.
+// clusterLoad is nodes on three NATS servers, with a writer at each, and readers that move between them.
 type clusterLoad struct {
+	servers natsCluster
 	acked   ledger
+	stored  contents
+	tickets clusterTickets
 	readers []*clusterReader
+	rounds  int
 
 	mu      sync.Mutex
 	nodes   []*apptest.Process
 	writers []*clusterWriter
+	dirs    []string // of the nodes
 
 	writing, reading         context.Context // until the writers and the readers end
 	stopWriting, stopReading context.CancelFunc
 	writersRun, readersRun   sync.WaitGroup
 }
 
-func startClusterLoad(ctx context.Context, t *testing.T, servers natsCluster) *clusterLoad {
+func startClusterLoad(ctx context.Context, t *testing.T) *clusterLoad {
 	t.Helper()
-	l := &clusterLoad{}
+	l := &clusterLoad{servers: startNATSCluster(t)}
 	l.writing, l.stopWriting = context.WithCancel(ctx)
 	l.reading, l.stopReading = context.WithCancel(ctx)
 	t.Cleanup(func() { l.stopWriting(); l.stopReading(); l.writersRun.Wait(); l.readersRun.Wait() })
-	for _, s := range servers {
+	for _, s := range l.servers {
 		l.startNode(ctx, t, s.url) // at first each node is connected to another server, which tells it the others
 	}
 	for range clusterReaders {
@@ -48,19 +55,25 @@ func startClusterLoad(ctx context.Context, t *testing.T, servers natsCluster) *c
 // startNode starts a node and its writer.
 func (l *clusterLoad) startNode(ctx context.Context, t *testing.T, urls string) {
 	t.Helper()
-	node := start(ctx, t, t.TempDir(), "--nats", urls, "--replicas", "3", "--heartbeat", "200ms")
-	c := newClient(t, node, client.Config{}) // it retries with the same key
+	dir := t.TempDir()
+	node := l.start(ctx, t, dir, apptest.FreeAddress(t), urls)
+	c := newClient(t, node, client.Config{HTTP: &http.Client{Timeout: 15 * time.Second}}) // it publishes again with the same key
 	w := &clusterWriter{at: map[uint64]time.Time{}, last: time.Now()}
 	l.mu.Lock()
-	l.nodes, l.writers = append(l.nodes, node), append(l.writers, w)
+	name := len(l.nodes)
+	l.nodes, l.writers, l.dirs = append(l.nodes, node), append(l.writers, w), append(l.dirs, dir)
 	l.mu.Unlock()
 	l.writersRun.Go(func() {
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
 		for n := 0; l.writing.Err() == nil; n++ {
-			id, err := c.Publish(ctx, client.Message{Topic: "news", Data: strconv.Itoa(n)})
+			data := fmt.Sprintf("%d of writer %d", n, name)
+			id, err := c.Publish(ctx, client.Message{Topic: "news", Data: data})
+			if err == nil {
+				err = l.stored.add(id, data)
+			}
 			if err != nil {
-				t.Errorf("the writer at %s: %v\n%s", node.URL, err, tail(node.Log()))
+				t.Errorf("the writer at %s: %v\n%s", node.URL, err, tail(l.node(name).Log()))
 				return
 			}
 			l.acked.add(id)
@@ -70,7 +83,35 @@ func (l *clusterLoad) startNode(ctx context.Context, t *testing.T, urls string) 
 	})
 }
 
-// progress waits until every node has stored more events, and every reader has them.
+func (l *clusterLoad) start(ctx context.Context, t *testing.T, dir, address, urls string) *apptest.Process {
+	t.Helper()
+	return start(ctx, t, dir, "--listen", address, "--nats", urls, "--replicas", "3", "--heartbeat", "200ms", "--drain", "1s")
+}
+
+// node returns the node with the number. Any goroutine may call it.
+func (l *clusterLoad) node(i int) *apptest.Process {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nodes[i]
+}
+
+// anyNode returns a node. Any goroutine may call it.
+func (l *clusterLoad) anyNode() *apptest.Process {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nodes[rand.IntN(len(l.nodes))]
+}
+
+// restartNode starts the node with the number again, at its address. Its process has ended.
+func (l *clusterLoad) restartNode(ctx context.Context, t *testing.T, i int) {
+	t.Helper()
+	again := l.start(ctx, t, l.dirs[i], l.nodes[i].Addr(), l.servers.urls())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.nodes[i] = again
+}
+
+// progress waits until every node has stored more events, and every reader has them. A reader that has the last one must have all.
 func (l *clusterLoad) progress(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for i, w := range l.writers {
@@ -85,30 +126,71 @@ func (l *clusterLoad) progress(ctx context.Context, t *testing.T) {
 			_, upto := r.upto()
 			t.Fatalf("reader %d is at event %d, and %d was acknowledged: %v", i, upto, last, err)
 		}
+		if n := l.acked.missingUpto(&r.received, last); n > 0 {
+			t.Errorf("reader %d has event %d, and misses %d before", i, last, n)
+		}
+		if err := r.fault(); err != nil {
+			t.Fatalf("reader %d: %v", i, err)
+		}
 	}
 }
 
-// during breaks a server until all nodes and readers have continued; at full size, a while longer.
-func (l *clusterLoad) during(ctx context.Context, t *testing.T, what string, fail, mend func(*testing.T)) {
+// round is a fault of the cluster.
+type round struct {
+	what       string
+	fail, mend func(*testing.T)
+	lasts      time.Duration // the fault, at least
+	stops      bool          // nothing is stored until it is mended
+}
+
+// run breaks something until all nodes and readers have continued, and for as long as the round says. Nothing is lost or repeated,
+// tickets live and die on every node, and no consumer stays behind.
+func (l *clusterLoad) run(ctx context.Context, t *testing.T, r round) {
 	t.Helper()
 	began := time.Now()
 	for _, w := range l.writers {
 		w.reset()
 	}
-	fail(t)
-	l.progress(ctx, t)
-	back := time.Since(began)
+	l.tickets.create(ctx, t, l)
+	r.fail(t)
+	if !r.stops {
+		l.tickets.revoke(ctx, t, l)
+		l.progress(ctx, t)
+	}
+	broken := time.Since(began)
 	select {
-	case <-time.After(clusterFault - back):
+	case <-time.After(r.lasts - broken):
 	case <-ctx.Done():
 	}
-	mend(t)
+	r.mend(t)
+	mended := time.Now()
+	if r.stops {
+		l.tickets.revoke(ctx, t, l)
+	}
 	l.progress(ctx, t)
+	if r.stops {
+		broken = time.Since(mended)
+	}
+	l.tickets.check(ctx, t, l)
+	l.noConsumerStays(ctx, t)
 	var outages []time.Duration
 	for _, w := range l.writers {
 		outages = append(outages, w.outage().Round(10*time.Millisecond))
 	}
-	t.Logf("%s: all nodes and readers have continued after %v; publishers were without an answer for %v", what, back.Round(10*time.Millisecond), outages)
+	l.rounds++
+	t.Logf("%s: all nodes and readers have continued after %v; publishers were without an answer for %v", r.what, broken.Round(10*time.Millisecond), outages)
+}
+
+// noConsumerStays waits until the log's stream has one consumer for each node. While readers replay, it has more.
+func (l *clusterLoad) noConsumerStays(ctx context.Context, t *testing.T) {
+	t.Helper()
+	consumers := 0
+	if err := l.servers.awaitStream(ctx, t, func(info *jetstream.StreamInfo) bool {
+		consumers = info.State.Consumers
+		return consumers == len(l.nodes)
+	}); err != nil {
+		t.Errorf("%d nodes have %d consumers: %v", len(l.nodes), consumers, err)
+	}
 }
 
 // finish ends the writers, waits until every reader has everything, and checks what the readers have received.
@@ -134,58 +216,9 @@ func (l *clusterLoad) finish(ctx context.Context, t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d events were acknowledged; the latest arrival was %v after the publisher's answer", l.acked.size(), latest.Round(time.Millisecond))
-}
-
-// wander reads as browsers behind a load balancer do: from one node after the other, with the last event ID.
-func (l *clusterLoad) wander(r *clusterReader) {
-	cursor := ""
-	for l.reading.Err() == nil {
-		l.mu.Lock()
-		node := l.nodes[rand.IntN(len(l.nodes))]
-		l.mu.Unlock()
-		if err := l.visit(node, r, &cursor); err != nil { // the node cannot serve now
-			select {
-			case <-time.After(50 * time.Millisecond):
-			case <-l.reading.Done():
-			}
-		}
-	}
-}
-
-// visit reads some frames from the node, and moves the cursor along.
-func (l *clusterLoad) visit(node *apptest.Process, r *clusterReader, cursor *string) error {
-	stream, err := node.Open(l.reading, client.Subscription{Topics: []string{"news"}, Since: "all", LastEventID: *cursor, Header: asBrowser()})
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
-	for range 1 + rand.IntN(100) {
-		f, err := stream.Next()
-		if err != nil {
-			return err
-		}
-		if f.ID != "" {
-			*cursor = f.ID
-		}
-		switch {
-		case f.HasData && f.Type == "gap":
-			r.add(client.Event{ID: f.ID, Data: f.Data, Gap: &event.Gap{}})
-		case f.HasData && f.Type == "news":
-			r.add(client.Event{ID: f.ID, Data: f.Data})
-			if id, err := event.ParseID(f.ID); err == nil {
-				r.at[id.Seq()] = time.Now()
-			}
-		}
-	}
-	return nil
-}
-
-// clusterReader is what one reader has received, and when.
-type clusterReader struct {
-	received
-
-	at map[uint64]time.Time // used by the reader alone until it has ended
+	l.noConsumerStays(ctx, t)
+	t.Logf("%d rounds, %d nodes, %d readers, %d events; the latest arrival was %v after the publisher's answer",
+		l.rounds, len(l.nodes), len(l.readers), l.acked.size(), latest.Round(time.Millisecond))
 }
 
 // clusterWriter notes when its events were acknowledged. It is safe for concurrent use.

@@ -50,6 +50,8 @@ type natsServer struct {
 	file  string // its configuration
 	log   string // the file of its log
 	cmd   *exec.Cmd
+
+	output bytes.Buffer
 }
 
 // start runs the server until it is stopped, or the test ends.
@@ -57,23 +59,27 @@ func (s *natsServer) start(t *testing.T) {
 	t.Helper()
 	binary, err := os.Executable()
 	must(t, err)
+	if s.cmd == nil {
+		t.Cleanup(func() {
+			s.stop()
+			if t.Failed() {
+				log, _ := os.ReadFile(s.log)
+				t.Logf("NATS server %s: %s%s", s.name, &s.output, tail(string(log)))
+			}
+		})
+	}
 	s.cmd = exec.Command(binary)
 	s.cmd.Env = append(apptest.Env(), natsVariable+"="+s.file)
-	var output bytes.Buffer
-	s.cmd.Stdout, s.cmd.Stderr = &output, &output
+	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
 	must(t, s.cmd.Start())
-	t.Cleanup(func() {
-		s.stop()
-		if t.Failed() {
-			log, _ := os.ReadFile(s.log)
-			t.Logf("NATS server %s: %s%s", s.name, &output, tail(string(log)))
-		}
-	})
 }
 
 // stop kills the server.
-func (s *natsServer) stop() {
-	_ = s.cmd.Process.Kill() // it may have ended
+func (s *natsServer) stop() { s.end(os.Kill) }
+
+// end ends the server with the signal, and waits for its end.
+func (s *natsServer) end(signal os.Signal) {
+	_ = s.cmd.Process.Signal(signal) // it may have ended
 	_ = s.cmd.Wait()
 }
 
@@ -145,30 +151,19 @@ func (c natsCluster) urls() string {
 	return c[0].url + "," + c[1].url + "," + c[2].url
 }
 
-// roles returns the server that leads the log's stream, and the others.
+// roles returns the server that leads the log's stream, and the others. It waits until all servers are up to date.
 func (c natsCluster) roles(ctx context.Context, t *testing.T) (leader *natsServer, others []*natsServer) {
 	t.Helper()
-	nc, err := nats.Connect(c.urls(), nats.PingInterval(time.Second))
-	must(t, err)
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	must(t, err)
-	must(t, apptest.Until(ctx, func() bool {
+	must(t, c.awaitStream(ctx, t, func(info *jetstream.StreamInfo) bool {
 		leader, others = nil, nil
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		stream, err := js.Stream(ctx, "freshet")
-		if err != nil {
-			return false
-		}
 		for _, s := range c {
-			if s.name == stream.CachedInfo().Cluster.Leader {
+			if s.name == info.Cluster.Leader {
 				leader = s
 			} else {
 				others = append(others, s)
 			}
 		}
-		for _, peer := range stream.CachedInfo().Cluster.Replicas {
+		for _, peer := range info.Cluster.Replicas {
 			if !peer.Current || peer.Offline {
 				return false
 			}
@@ -176,4 +171,27 @@ func (c natsCluster) roles(ctx context.Context, t *testing.T) (leader *natsServe
 		return leader != nil
 	}))
 	return leader, others
+}
+
+// awaitStream waits until what NATS says of the log's stream is right.
+func (c natsCluster) awaitStream(ctx context.Context, t *testing.T, right func(*jetstream.StreamInfo) bool) error {
+	t.Helper()
+	js := c.jetstream(t)
+	return apptest.Until(ctx, func() bool {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		stream, err := js.Stream(ctx, "freshet")
+		return err == nil && right(stream.CachedInfo())
+	})
+}
+
+// jetstream returns a connection of its own, until the test ends.
+func (c natsCluster) jetstream(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(c.urls(), nats.PingInterval(time.Second), nats.ErrorHandler(nil))
+	must(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	must(t, err)
+	return js
 }

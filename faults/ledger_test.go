@@ -1,7 +1,9 @@
 package faults_test
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -54,13 +56,16 @@ func (l *ledger) between(after, upto uint64) (n int) {
 }
 
 // missing is the number of acknowledged events that were not received.
-func (l *ledger) missing(r *received) (n int) {
+func (l *ledger) missing(r *received) int { return l.missingUpto(r, math.MaxUint64) }
+
+// missingUpto is missing without the events after the sequence.
+func (l *ledger) missingUpto(r *received, upto uint64) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, seq := range l.acked {
-		if !r.seen[seq] {
+		if seq <= upto && !r.seen[seq] {
 			n++
 		}
 	}
@@ -93,6 +98,13 @@ func (r *received) add(e client.Event) {
 	}
 	r.seen[id.Seq()] = true
 	r.last = max(r.last, id.Seq())
+}
+
+// fail records an error.
+func (r *received) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = cmp.Or(r.err, err)
 }
 
 // upto returns the number of events and the highest sequence.
