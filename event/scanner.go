@@ -70,7 +70,7 @@ func (s *Scanner) Scan() bool {
 	s.data, s.skipped = s.data[:0], 0
 	for {
 		limit := s.max - size
-		if s.skipped > 0 {
+		if frame.TooLong {
 			limit = maxOtherLine
 		}
 		text, cut, err := s.readLine(limit)
@@ -140,9 +140,10 @@ func (s *Scanner) Err() error {
 }
 
 // readLine reads a line of at most limit bytes, and returns it without its end. It is valid until the next call. A longer line fails, or is
-// dropped and cut is true. The error is io.EOF if the stream ends within the line.
+// dropped and cut is true, except that a comment is cut to its colon. The error is io.EOF if the stream ends within the line.
 func (s *Scanner) readLine(limit int) (line []byte, cut bool, err error) {
 	s.line = s.line[:0]
+	comment, begun := false, false
 	for {
 		if _, err := s.r.Peek(1); err != nil {
 			return nil, false, err
@@ -161,6 +162,9 @@ func (s *Scanner) readLine(limit int) (line []byte, cut bool, err error) {
 		}
 		if cr := bytes.IndexByte(text, '\r'); cr >= 0 {
 			text, end, s.skipLF = text[:cr], cr, true
+		}
+		if !begun {
+			begun, comment = true, len(text) > 0 && text[0] == ':'
 		}
 		if cut || len(s.line)+len(text) > limit {
 			if s.skipped += len(s.line) + len(text); s.skipped > s.maxSkip {
@@ -181,6 +185,9 @@ func (s *Scanner) readLine(limit int) (line []byte, cut bool, err error) {
 		if !s.started {
 			s.started = true
 			text = bytes.TrimPrefix(text, []byte("\ufeff"))
+		}
+		if cut && comment {
+			return []byte(":"), false, nil
 		}
 		return text, cut, nil
 	}

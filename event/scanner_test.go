@@ -91,6 +91,24 @@ func TestScannerSkipsLongFrames(t *testing.T) {
 	}
 }
 
+// A comment of any length changes no event.
+func TestScannerSkipsLongComments(t *testing.T) {
+	comment := ":" + strings.Repeat("x", 200) + "\n"
+	want := []event.Frame{{Type: "message", Data: strings.Repeat("a", 90), HasData: true}, {Type: "message", Data: "b", HasData: true}}
+	in := comment + "\n" + comment + "data: " + want[0].Data + "\n" + ": short\n" + comment + "\n" + "data: b\n" + comment + "\n"
+	for _, r := range []io.Reader{strings.NewReader(in), iotest.OneByteReader(strings.NewReader(in))} {
+		s := event.NewScanner(r, 100)
+		s.SkipLongFrames(10_000)
+		var have []event.Frame
+		for s.Scan() {
+			have = append(have, s.Frame())
+		}
+		if diff := cmp.Diff(want, have); diff != "" || s.Err() != nil {
+			t.Error(s.Err(), diff)
+		}
+	}
+}
+
 // Some servers end the comments that keep a connection open with one line end, so that they belong to the next frame.
 func TestScannerDoesNotCountComments(t *testing.T) {
 	have := scanAll(t, strings.NewReader(strings.Repeat(": keep-alive\n", 100_000)+"data: a\n\n"))
