@@ -2,12 +2,15 @@ package eventlog
 
 import (
 	"context"
+	"errors"
+	"math"
 	"net/url"
 	"strings"
 
 	"freshet/event"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Origin says which event of which other stream an event is.
@@ -39,9 +42,13 @@ func originOf(header []byte) Origin {
 }
 
 // LastOrigin returns the origin's ID of the newest event of the topic that comes from the source. It looks at the topic's newest 10,000
-// events; ok is false if none of them comes from there.
+// events; ok is false if none of them comes from there. With the embedded log, no append of this process that has ended without an answer
+// is stored later than that.
 func (l *Log) LastOrigin(ctx context.Context, topic event.Topic, source string) (id string, ok bool, err error) {
 	subject := subjectPrefix + topic.String()
+	if err := l.settle(ctx, subject); err != nil {
+		return "", false, err
+	}
 	m, err := l.getMessage(ctx, streamName, messageRequest{LastFor: subject})
 	if err != nil {
 		return "", false, err
@@ -72,4 +79,16 @@ func (l *Log) LastOrigin(ctx context.Context, topic event.Topic, source string) 
 		after = next.Seq
 	}
 	return id, ok, err
+}
+
+// settle waits until one server has stored or refused each message that this process has sent: JetStream answers a message only after those
+// that were sent before on the same connection. This message is never stored, because no stream has the sequence that it expects.
+func (l *Log) settle(ctx context.Context, subject string) error {
+	ctx, cancel := l.withAppendTimeout(ctx, answerTimeout)
+	defer cancel()
+	_, err := l.js.PublishMsg(ctx, nats.NewMsg(subject), jetstream.WithExpectStream(streamName), jetstream.WithExpectLastSequence(math.MaxInt64))
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return nil
+	}
+	return wrapError(err)
 }

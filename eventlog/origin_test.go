@@ -1,6 +1,7 @@
 package eventlog_test
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
@@ -27,6 +28,9 @@ func TestLastOrigin(t *testing.T) {
 		}
 	}
 	check("a", "")
+	if state, err := l.State(t.Context()); err != nil || state.Last != 0 {
+		t.Errorf("the search has stored something: %+v, %v", state, err)
+	}
 	relay := func(source, id string) {
 		t.Helper()
 		r := l.Append(t.Context(), eventlog.Entry{Event: eventlogtest.NewEvent(t, topic.String(), "edit", "x"), Key: id, Origin: eventlog.Origin{Source: source, ID: id}})
@@ -49,6 +53,39 @@ func TestLastOrigin(t *testing.T) {
 	check("c", "")
 }
 
+// An append that ends without an answer is stored before the origin is read, or never.
+func TestLastOriginSettlesAppends(t *testing.T) {
+	t.Parallel()
+	l := open(t, eventlog.Config{Dir: t.TempDir()})
+	topic, err := event.ParseTopic("wiki")
+	must(t, err)
+	entries := make([]eventlog.Entry, 1000)
+	const rounds = 20
+	var whole time.Duration
+	for round := range rounds {
+		for i := range entries {
+			e := eventlogtest.NewEvent(t, "wiki", "edit", strings.Repeat("x", 5000))
+			entries[i] = eventlog.Entry{Event: e, Origin: eventlog.Origin{Source: "a", ID: strconv.Itoa(round*len(entries) + i)}}
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		if round > 0 { // at another moment in each round
+			ctx, leave = context.WithTimeout(t.Context(), whole*time.Duration(round)/rounds)
+		}
+		began := time.Now()
+		l.AppendAll(ctx, entries)
+		leave()
+		if round == 0 {
+			whole = time.Since(began)
+		}
+		id, _, err := l.LastOrigin(t.Context(), topic, "a")
+		must(t, err)
+		appendOne(t, l, "other", "x", "")
+		if later, _, err := l.LastOrigin(t.Context(), topic, "a"); later != id || err != nil {
+			t.Fatalf("round %d: after %q was the newest, %q was stored; %v", round, id, later, err)
+		}
+	}
+}
+
 // One holder has a lease at a time. Another gets it when it is released, or when it ends.
 func TestALeaseHasOneHolder(t *testing.T) {
 	l := open(t, eventlog.Config{Dir: t.TempDir()})
@@ -61,10 +98,12 @@ func TestALeaseHasOneHolder(t *testing.T) {
 	if _, err := hold("second", time.Minute, 0); !errors.Is(err, eventlog.ErrHeld) {
 		t.Errorf("a second holder: %v", err)
 	}
+	_, err = hold("first", time.Minute, first) // its answer is lost
+	must(t, err)
 	renewed, err := hold("first", time.Minute, first)
 	must(t, err)
-	if _, err := hold("first", time.Minute, first); !errors.Is(err, eventlog.ErrHeld) {
-		t.Errorf("an old revision: %v", err)
+	if _, err := hold("second", time.Minute, first); !errors.Is(err, eventlog.ErrHeld) {
+		t.Errorf("a second holder renews: %v", err)
 	}
 	must(t, s.Release(t.Context(), "relay.a", renewed))
 	second, err := hold("second", time.Second, 0)

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -76,6 +77,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 var ErrHeld = errors.New("another holder has the lease")
 
 // Hold takes a lease, with revision 0, or renews one, with the revision that Hold returned last. The lease ends after the TTL, in whole seconds.
+// The value names the holder: a holder whose last call was stored, but not answered, still has the lease.
 // The error is [ErrHeld], [ErrFull] or [ErrUnavailable].
 func (s *Store) Hold(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
 	if err := s.log.writeError(); err != nil {
@@ -84,19 +86,34 @@ func (s *Store) Hold(ctx context.Context, key string, value []byte, ttl time.Dur
 	ctx, cancel := s.log.withTimeout(ctx, s.log.retryAfter)
 	defer cancel()
 	ttl = ttl.Truncate(time.Second)
+	held, err := s.hold(ctx, key, value, ttl, revision)
+	if !errors.Is(err, ErrHeld) {
+		return held, wrapError(err)
+	}
+	current, errGet := s.kv.Get(ctx, key)
+	if errGet != nil || !bytes.Equal(current.Value(), value) {
+		return 0, ErrHeld
+	}
+	if held, err = s.hold(ctx, key, value, ttl, current.Revision()); errors.Is(err, ErrHeld) {
+		err = errors.New("a server that lags has an older revision of the lease") // the next call may find the newest
+	}
+	return held, wrapError(err)
+}
+
+func (s *Store) hold(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
 	if revision == 0 {
 		revision, err := s.kv.Create(ctx, key, value, jetstream.KeyTTL(ttl))
 		if errors.Is(err, jetstream.ErrKeyExists) {
-			return 0, ErrHeld
+			err = ErrHeld
 		}
-		return revision, wrapError(err)
+		return revision, err
 	}
 	ack, err := s.log.js.Publish(ctx, storeSubject+key, value, jetstream.WithMsgTTL(ttl), jetstream.WithExpectLastSequencePerSubject(revision))
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-		return 0, ErrHeld
+		err = ErrHeld
 	}
 	if err != nil {
-		return 0, wrapError(err)
+		return 0, err
 	}
 	return ack.Sequence, nil
 }
