@@ -23,7 +23,7 @@ type Source struct {
 	// MaxEvent is the largest event in bytes; 0: 1 MiB. A larger one is yielded with TooLong and without data,
 	// up to 64 MiB. Beyond that the connection is closed, and opened again after a wait.
 	MaxEvent int
-	// Silence is how long the source may send nothing; then its connection is replaced. 0: as long as it likes.
+	// Silence is how long the source may send nothing, also no answer to the request; then its connection is replaced. 0: as long as it likes.
 	Silence time.Duration
 	// HTTP sends the requests; nil: a client with the settings of http.DefaultTransport. Its Timeout does not
 	// count. Redirects to another host are refused, because that host would get the headers.
@@ -70,10 +70,19 @@ func Follow(ctx context.Context, s Source) iter.Seq2[Event, error] {
 	}
 }
 
+// ParseURL returns the URL of an event stream. The error does not contain the text, which may hold a secret.
+func ParseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("want a URL such as https://events.example.com/stream")
+	}
+	return u, nil
+}
+
 // sender returns a function whose errors do not contain the URL, which may hold a secret.
 func (s Source) sender() (func(*http.Request) (*http.Response, error), error) {
-	if u, err := url.Parse(s.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, errors.New("client: Source.URL is no URL like https://events.example.com/stream")
+	if _, err := ParseURL(s.URL); err != nil {
+		return nil, fmt.Errorf("client: Source.URL: %w", err)
 	}
 	streams := http.Client{}
 	if s.HTTP != nil {

@@ -21,7 +21,7 @@ import (
 
 const maxFrame = 64 << 20 // bytes
 
-var errSilent = errors.New("freshet: the connection is silent: no heartbeat has arrived")
+var errSilent = errors.New("freshet: the connection is silent: nothing has arrived, not even a comment")
 
 // Frame is one frame of a stream, or one line of NDJSON.
 type Frame struct {

@@ -6,11 +6,11 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"freshet/client"
 	"freshet/event"
 )
 
@@ -86,11 +86,11 @@ func parseRelay(text string) (Relay, error) {
 	const want = "want TOPIC=URL, such as wiki=https://events.example.com/stream"
 	name, address, _ := strings.Cut(text, "=")
 	topic, err := event.ParseTopic(name)
-	u, errURL := url.Parse(address)
+	_, errURL := client.ParseURL(address)
 	switch {
 	case err != nil || topic.Reserved():
 		return Relay{}, fmt.Errorf("%q is no topic for a relay: %s", name, want)
-	case errURL != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+	case errURL != nil:
 		return Relay{}, fmt.Errorf("what follows %s= is no URL: %s", name, want)
 	}
 	return Relay{Topic: topic, URL: address}, nil

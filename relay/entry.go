@@ -13,21 +13,24 @@ import (
 // maxID is the longest ID of a source, in bytes, that the log stores.
 const maxID = 4 << 10
 
+// gapType is the type of an event that stands for a gap of the source: gap itself is reserved for gaps of this server's streams.
+const gapType = "source-gap"
+
 // entry returns the entry for an event of the source; nil if the log cannot store it. The error is a refusal to go on. lastID is that of the
 // event before, or where the stream was resumed.
+//
+// A gap of the source is stored too, as an event of type source-gap: the readers of the topic miss the same events.
 func (r *relay) entry(e client.Event, lastID string) (*eventlog.Entry, error) {
 	if len(e.ID) > maxID {
 		return nil, &client.Error{Status: http.StatusOK, Message: fmt.Sprintf("an event ID of the source has %d bytes, and the log stores at most %d", len(e.ID), maxID)}
 	}
-	switch {
-	case e.OwnID && e.ID == lastID: // some servers begin with the last event
-		return nil, nil
-	case e.TooLong:
+	if e.TooLong {
 		r.skip("it is larger than --max-body")
 		return nil, nil
-	case e.Gap != nil:
+	}
+	if e.Gap != nil {
 		r.gap(e.Gap)
-		return nil, nil
+		e.Type = gapType
 	}
 	typ, err := event.ParseType(strings.ToValidUTF8(e.Type, "\ufffd"))
 	if err != nil {
@@ -43,9 +46,10 @@ func (r *relay) entry(e client.Event, lastID string) (*eventlog.Entry, error) {
 	if e.ID != "" {
 		entry.Origin = eventlog.Origin{Source: r.origin, ID: e.ID}
 	}
-	// Two nodes may follow the source for a moment, if one of them was frozen. The key makes the log keep one of their events.
-	if e.OwnID && r.cfg.Leases != nil {
-		entry.Key = digest(r.origin + " " + e.ID)[:32]
+	// Two nodes may follow the source for a moment, if one of them was frozen. The key makes the log keep one of their events. If several events
+	// of the source have one ID, only the first has a key.
+	if e.OwnID && e.ID != lastID && r.cfg.Leases != nil {
+		entry.Key = digest(fmt.Sprintf("%q", []string{r.origin, e.ID, e.Type, e.Data}))[:32]
 	}
 	return entry, nil
 }

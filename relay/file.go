@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"time"
 
 	"freshet/event"
 
@@ -20,7 +21,7 @@ var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 // ReadFile reads relays from a JSON file. In the values of headers, ${NAME} stands for an environment variable, so that no secret is in the
 // file:
 //
-//	[{"topic": "wiki", "url": "https://events.example.com/stream", "headers": {"Authorization": "Bearer ${WIKI_TOKEN}"}}]
+//	[{"topic": "wiki", "url": "https://events.example.com/stream", "headers": {"Authorization": "Bearer ${WIKI_TOKEN}"}, "silence": "5m"}]
 func ReadFile(name string, lookup func(string) (string, bool)) ([]Source, error) {
 	contents, err := os.ReadFile(name)
 	if err != nil {
@@ -30,6 +31,7 @@ func ReadFile(name string, lookup func(string) (string, bool)) ([]Source, error)
 		Topic   string
 		URL     string
 		Headers map[string]string
+		Silence string
 	}
 	d := json.NewDecoder(bytes.NewReader(contents))
 	d.DisallowUnknownFields()
@@ -40,13 +42,18 @@ func ReadFile(name string, lookup func(string) (string, bool)) ([]Source, error)
 		if errors.Is(err, io.EOF) {
 			err = errors.New("it is empty")
 		}
-		return nil, fmt.Errorf(`%s: want a JSON list of {"topic","url","headers"}: %w`, name, err)
+		return nil, fmt.Errorf(`%s: want a JSON list of {"topic","url","headers","silence"}: %w`, name, err)
 	}
 	var sources []Source
 	for i, r := range relays {
 		s := Source{URL: r.URL, Header: http.Header{}}
 		if s.Topic, err = event.ParseTopic(r.Topic); err != nil {
 			return nil, fmt.Errorf("%s: relay %d: %w", name, i+1, err)
+		}
+		if r.Silence != "" {
+			if s.Silence, err = event.ParseDuration(r.Silence); err != nil || s.Silence < time.Second {
+				return nil, fmt.Errorf("%s: relay %d: silence %q is not allowed: want a duration of at least a second, such as 5m or 1h", name, i+1, r.Silence)
+			}
 		}
 		for header, value := range r.Headers {
 			if !httpguts.ValidHeaderFieldName(header) {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"freshet/event"
 	"freshet/relay"
@@ -32,13 +33,18 @@ func TestReadFile(t *testing.T) {
 		},
 		"a line end in a variable": {text: `[{"topic":"a","url":"http://a.example/","headers":{"Authorization":"Bearer ${LINES}"}}]`, problem: "relay 1, header Authorization: the value has a line end"},
 		"a bad header":             {text: `[{"topic":"a","url":"http://a.example/","headers":{"a b":"x"}}]`, problem: `relay 1: "a b" is not a header's name`},
-		"no relays":                {text: "[]"},
-		"an unset variable":        {text: `[{"topic":"a","url":"http://a.example/","headers":{"A":"${OTHER}"}}]`, problem: "relay 1, header A: the environment variable OTHER is not set"},
-		"a bad topic":              {text: `[{"topic":"a..b","url":"http://a.example/"}]`, problem: "relay 1: topic"},
-		"a misspelt field":         {text: `[{"topic":"a","uri":"http://a.example/"}]`, problem: `unknown field "uri"`},
-		"no list":                  {text: `{"topic":"a"}`, problem: "want a JSON list"},
-		"nothing":                  {text: " ", problem: "it is empty"},
-		"more than one value":      {text: "[] []", problem: "data follows"},
+		"a silence": {
+			text: `[{"topic":"a","url":"http://a.example/","silence":"1h"}]`,
+			want: []relay.Source{{Topic: topic(t, "a"), URL: "http://a.example/", Header: http.Header{}, Silence: time.Hour}},
+		},
+		"a bad silence":       {text: `[{"topic":"a","url":"http://a.example/","silence":"0"}]`, problem: `relay 1: silence "0" is not allowed: want a duration`},
+		"no relays":           {text: "[]"},
+		"an unset variable":   {text: `[{"topic":"a","url":"http://a.example/","headers":{"A":"${OTHER}"}}]`, problem: "relay 1, header A: the environment variable OTHER is not set"},
+		"a bad topic":         {text: `[{"topic":"a..b","url":"http://a.example/"}]`, problem: "relay 1: topic"},
+		"a misspelt field":    {text: `[{"topic":"a","uri":"http://a.example/"}]`, problem: `unknown field "uri"`},
+		"no list":             {text: `{"topic":"a"}`, problem: "want a JSON list"},
+		"nothing":             {text: " ", problem: "it is empty"},
+		"more than one value": {text: "[] []", problem: "data follows"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "relays.json")

@@ -3,14 +3,14 @@ package relay
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net/http"
-	"net/url"
 	"time"
 
 	"freshet/client"
@@ -38,6 +38,8 @@ type Source struct {
 	Topic  event.Topic // where its events go
 	URL    string
 	Header http.Header // further headers of the request, such as Authorization
+	// Silence is how long the source may send nothing, not even a comment or an answer to the request. Then the relay connects again. 0: 5 minutes.
+	Silence time.Duration
 }
 
 // Config configures all relays of a node.
@@ -45,10 +47,10 @@ type Config struct {
 	Log      Log
 	Leases   Leases // nil: no other node has the log
 	Sources  []Source
-	Node     string       // this node's name
+	Node     string       // this node's name; nodes may share one
 	MaxEvent int          // bytes of the largest event; 0: 1 MiB
 	HTTP     *http.Client // nil: the settings of http.DefaultTransport, with proxies of the environment
-	Logger   *slog.Logger
+	Logger   *slog.Logger // nil: logs nothing
 }
 
 // How long a lease lasts, how often its holder renews it, and how often other nodes try to take it: together less than 30 seconds.
@@ -57,6 +59,9 @@ const (
 	leaseRenew = 4 * time.Second
 	leaseRetry = 2 * time.Second
 )
+
+// defaultSilence is many times the 15 seconds after which a source should send a comment (WHATWG HTML, 9.2.7).
+const defaultSilence = 5 * time.Minute
 
 // Waits after a failure of the log.
 const (
@@ -72,12 +77,14 @@ type Relays struct {
 // New returns the relays. Each topic has at most one.
 func New(cfg Config) (*Relays, error) {
 	rs := &Relays{}
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	holder := []byte(cfg.Node + " " + rand.Text())
 	topics := map[event.Topic]bool{}
 	for _, s := range cfg.Sources {
-		u, err := url.Parse(s.URL)
+		u, err := client.ParseURL(s.URL)
 		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-			return nil, fmt.Errorf("the relay of topic %s needs a URL like https://events.example.com/stream", s.Topic)
+		case err != nil:
+			return nil, fmt.Errorf("the relay of topic %s: %w", s.Topic, err)
 		case s.Topic.Reserved():
 			return nil, fmt.Errorf("topic %s is the server's own; a relay needs another one", s.Topic)
 		case topics[s.Topic]:
@@ -86,7 +93,7 @@ func New(cfg Config) (*Relays, error) {
 		topics[s.Topic] = true
 		name := u.Host + u.Path
 		rs.relays = append(rs.relays, &relay{
-			cfg: cfg, source: s, origin: digest(s.URL)[:16], lease: "relay." + digest(s.Topic.String())[:16],
+			cfg: cfg, source: s, origin: digest(s.URL)[:16], lease: "relay." + digest(s.Topic.String())[:16], holder: holder,
 			logger: cfg.Logger.With("topic", s.Topic.String(), "source", name),
 			state:  State{Topic: s.Topic.String(), Source: name, State: Standby, Since: time.Now()},
 		})
@@ -124,10 +131,11 @@ func (r *relay) run(ctx context.Context) {
 		return
 	}
 	for ctx.Err() == nil {
-		revision, err := r.cfg.Leases.Hold(ctx, r.lease, []byte(r.cfg.Node), leaseTTL, 0)
+		asked := time.Now()
+		revision, err := r.cfg.Leases.Hold(ctx, r.lease, r.holder, leaseTTL, 0)
 		switch {
 		case err == nil:
-			r.hold(ctx, revision)
+			r.hold(ctx, revision, asked.Add(leaseTTL))
 			continue
 		case errors.Is(err, eventlog.ErrHeld):
 			r.set(Standby, "another node follows the source", 0)
@@ -138,8 +146,8 @@ func (r *relay) run(ctx context.Context) {
 	}
 }
 
-// hold follows the source as long as the lease can be renewed.
-func (r *relay) hold(ctx context.Context, revision uint64) {
+// hold follows the source as long as the lease can be renewed. The lease lasts until the time, or longer: its server began to count later.
+func (r *relay) hold(ctx context.Context, revision uint64, until time.Time) {
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan struct{})
@@ -147,11 +155,11 @@ func (r *relay) hold(ctx context.Context, revision uint64) {
 		defer close(done)
 		r.work(working)
 	}()
-	until := time.Now().Add(leaseTTL)
 	for pause(ctx, leaseRenew) {
-		renewed, err := r.cfg.Leases.Hold(ctx, r.lease, []byte(r.cfg.Node), leaseTTL, revision)
+		asked := time.Now()
+		renewed, err := r.cfg.Leases.Hold(ctx, r.lease, r.holder, leaseTTL, revision)
 		if err == nil {
-			revision, until = renewed, time.Now().Add(leaseTTL)
+			revision, until = renewed, asked.Add(leaseTTL)
 		} else if errors.Is(err, eventlog.ErrHeld) || time.Until(until) < leaseRenew {
 			revision = 0 // it is another node's
 			break
@@ -190,7 +198,7 @@ func (r *relay) work(ctx context.Context) {
 		if time.Since(began) > maxWait {
 			wait = firstWait
 		}
-		pauseFor := wait + rand.N(wait/2) //nolint:gosec // spread, not secret
+		pauseFor := wait + mathrand.N(wait/2) //nolint:gosec // spread, not secret
 		r.logger.Warn("the relay cannot store events", "error", err, "wait", pauseFor.Round(time.Millisecond).String())
 		r.set(Waiting, err.Error(), pauseFor)
 		pause(ctx, pauseFor)
@@ -204,29 +212,32 @@ func (r *relay) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer r.queued.Store(0)
 	var refusal error // the queue is stored first
 	g, ctx := errgroup.WithContext(ctx)
 	q := newQueue()
 	g.Go(func() error { return r.store(ctx, q) })
 	g.Go(func() error {
 		defer q.close()
-		last := position
+		last, first := position, false // whether no event has arrived on this connection
 		for e, err := range client.Follow(ctx, client.Source{
 			URL: r.source.URL, Header: r.source.Header, LastEventID: position, MaxEvent: cmp.Or(r.cfg.MaxEvent, 1<<20), HTTP: r.cfg.HTTP,
-			Connected:    func() { r.connected() },
+			Silence:      cmp.Or(r.source.Silence, defaultSilence),
+			Connected:    func() { first = true; r.connected() },
 			Disconnected: r.disconnected,
 		}) {
 			var entry *eventlog.Entry
-			if err == nil {
+			if repeat := first && e.OwnID && e.ID == last; err == nil && !repeat { // some servers begin with the event that the relay had
 				entry, err = r.entry(e, last)
 			}
 			if refusal = err; err != nil {
 				return nil
 			}
-			last = e.ID
+			last, first = e.ID, false
 			if entry == nil {
 				continue
 			}
+			r.queued.Add(1)
 			if err := q.put(ctx, *entry); err != nil {
 				return err
 			}
@@ -254,6 +265,7 @@ func (r *relay) store(ctx context.Context, q *queue) error {
 			}
 		}
 		q.done(entries)
+		r.queued.Add(-int64(len(entries)))
 	}
 }
 

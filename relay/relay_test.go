@@ -1,7 +1,6 @@
 package relay_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -277,105 +276,22 @@ func TestARelayWithAHeader(t *testing.T) {
 	}
 }
 
-// What a source may send does no harm: the rest arrives.
-func TestAHostileSource(t *testing.T) {
-	t.Parallel()
-	s := newSource()
-	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
-	s.add("1", "edit", "a")
-	s.add("2", "edit", string(bytes.Repeat([]byte("x"), 100_000))) // above MaxEvent
-	s.add("3", "gap", "{}")
-	s.add("4", strings.Repeat("t", 300), "a long type")
-	s.add("5", "\x01", "a control character")
-	s.add("6", "edit", "\xff\xfe")
-	s.add("7", "drain", "b")
-	want := []string{"edit a", "edit \ufffd"}
-	for i := range 5000 {
-		s.add(fmt.Sprint(100+i), "edit", fmt.Sprint(i))
-		want = append(want, fmt.Sprint("edit ", i))
-	}
-	n := start(t, openLog(t, t.TempDir()), "a", relay.Source{Topic: topic(t, "wiki"), URL: server.URL})
-	n.waitEvents(t, want...)
-	if state := n.relays.States()[0]; state.Skipped != 3 || state.Events != int64(len(want)) {
-		t.Errorf("state %+v", state)
-	}
-	if lines := strings.Count(n.logged.String(), "skips an event"); lines != 1 {
-		t.Errorf("%d lines about skipped events:\n%s", lines, n.logged.String())
-	}
-}
-
-// An event with an empty ID, as some servers send it, is an event without one.
-func TestEmptyIDs(t *testing.T) {
-	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = fmt.Fprint(w, "id:\ndata: a\n\nid:\ndata: b\n\nid: 1\ndata: c\n\nid:\ndata: d\n\nid:\ndata: e\n\n")
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}))
-	t.Cleanup(server.Close)
-	n := start(t, openLog(t, t.TempDir()), "a", relay.Source{Topic: topic(t, "wiki"), URL: server.URL})
-	n.waitEvents(t, "message a", "message b", "message c", "message d", "message e")
-}
-
-// What a source says of itself is public in the stats, and is in the log of the server: it fills neither.
-func TestASourceThatTalksTooMuch(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat("x", 50_000)
-	gaps := newSource()
-	for range 1000 {
-		gaps.add("", "gap", `{"reason":"`+long[:1000]+`"}`)
-	}
-	gaps.add("1", "edit", "a")
-	var sources []relay.Source
-	for name, handler := range map[string]http.Handler{
-		"gaps": gaps,
-		"refusal": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(http.StatusNotFound)
-			_, _ = fmt.Fprintf(w, `{"error":{"code":"no","message":"%s"}}`, long)
-		}),
-		"kind": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/"+long) }),
-	} {
-		server := httptest.NewServer(handler)
-		t.Cleanup(server.Close)
-		sources = append(sources, relay.Source{Topic: topic(t, name), URL: server.URL})
-	}
-	n := start(t, openLog(t, t.TempDir()), "a", sources...)
-	n.waitEvents(t, "edit a")
-	n.wait(t, "each source has an answer", func() bool {
-		return !slices.ContainsFunc(n.relays.States(), func(s relay.State) bool { return s.Topic != "gaps" && s.Reason == "" })
-	})
-	for _, s := range n.relays.States() {
-		if len(s.Reason) > 1000 {
-			t.Errorf("the reason of %s has %d bytes", s.Topic, len(s.Reason))
-		}
-	}
-	if logged := n.logged.String(); strings.Count(logged, "missing events") != 1 || len(logged) > 10_000 {
-		t.Errorf("%d lines about gaps, and %d bytes", strings.Count(logged, "missing events"), len(logged))
-	}
-}
-
-func TestAnIDThatIsTooLong(t *testing.T) {
-	t.Parallel()
-	s := newSource()
-	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
-	s.add("1", "edit", "a")
-	s.add(strings.Repeat("9", 5000), "edit", "b")
-	n := start(t, openLog(t, t.TempDir()), "a", relay.Source{Topic: topic(t, "wiki"), URL: server.URL})
-	n.wait(t, "the relay stops", func() bool { return n.relays.States()[0].State == relay.Stopped })
-	n.waitEvents(t, "edit a")
-}
-
 func TestRelaysThatAreRefused(t *testing.T) {
 	for want, sources := range map[string][]relay.Source{
-		"needs a URL":  {{Topic: topic(t, "a"), URL: "example.com/stream"}},
-		"server's own": {{Topic: event.TopicStats, URL: "http://example.com"}},
-		"two relays":   {{Topic: topic(t, "a"), URL: "http://a.example"}, {Topic: topic(t, "a"), URL: "http://b.example"}},
+		"a: want a URL": {{Topic: topic(t, "a"), URL: "example.com/stream"}},
+		"server's own":  {{Topic: event.TopicStats, URL: "http://example.com"}},
+		"two relays":    {{Topic: topic(t, "a"), URL: "http://a.example"}, {Topic: topic(t, "a"), URL: "http://b.example"}},
 	} {
 		if _, err := relay.New(relay.Config{Sources: sources, Logger: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+}
+
+// The zero configuration works.
+func TestAConfigWithoutALogger(t *testing.T) {
+	relays, err := relay.New(relay.Config{Sources: []relay.Source{{Topic: topic(t, "a"), URL: "http://a.example"}}})
+	if err != nil || len(relays.States()) != 1 {
+		t.Error(err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"freshet/client"
@@ -29,6 +30,7 @@ type State struct {
 	Since   time.Time `json:"since"`            // when the state began
 	Next    time.Time `json:"next,omitzero"`    // the next attempt, while waiting
 	Events  int64     `json:"events"`           // stored
+	Queued  int64     `json:"queued"`           // read and not stored yet
 	Skipped int64     `json:"skipped"`          // events that the log cannot store
 	Last    time.Time `json:"last,omitzero"`    // when the last event was stored
 }
@@ -41,7 +43,9 @@ type relay struct {
 	source Source
 	origin string // names the source in the log
 	lease  string
+	holder []byte // names this process in the lease
 	logger *slog.Logger
+	queued atomic.Int64 // events read and not stored yet
 
 	mu       sync.Mutex
 	state    State
@@ -64,7 +68,9 @@ func shorten(text string) string {
 func (r *relay) current() State {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.state
+	state := r.state
+	state.Queued = r.queued.Load()
+	return state
 }
 
 // set changes the state; next is the time until the next attempt.
