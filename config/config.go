@@ -53,7 +53,7 @@ type Config struct {
 	Replicas       int           `name:"replicas" default:"1" placeholder:"N" group:"Log:" help:"Number of copies of the log in the NATS cluster: 1 to 5."`
 
 	Relays    []Relay `name:"relay" sep:"none" placeholder:"TOPIC=URL" group:"Relays:" help:"Event stream of another server to follow: its events go into the topic. Repeatable; the variable holds one. One node of a cluster follows it."`
-	RelayFile string  `name:"relay-file" placeholder:"FILE" group:"Relays:" help:"JSON file with more relays: a list of objects with topic, url and headers. Headers can contain environment variables."`
+	RelayFile string  `name:"relay-file" placeholder:"FILE" group:"Relays:" help:"JSON file with more relays: a list of objects with topic, url, headers and silence. Headers can contain environment variables."`
 
 	CounterInterval time.Duration `name:"counter-interval" default:"1s" placeholder:"DURATION" group:"Streams:" help:"Interval at which the topic counter counts. 0 turns it off."`
 	Heartbeat       time.Duration `name:"heartbeat" default:"15s" placeholder:"DURATION" group:"Streams:" help:"Time without an event ID after which a stream sends a heartbeat. 0 turns heartbeats off."`

@@ -101,16 +101,18 @@ func (c collector) collectRelays(s sink) {
 	for _, state := range []string{relay.Standby, relay.Connecting, relay.Live, relay.Waiting, relay.Stopped} {
 		states[state] = 0
 	}
-	var stored, skipped int64
+	var stored, queued, skipped int64
 	for _, r := range c.Relays() {
 		states[r.State]++
 		stored += r.Events
+		queued += r.Queued
 		skipped += r.Skipped
 	}
 	for state, n := range states {
 		s.gauge("freshet_relays", "Relays of this node, by state.", float64(n), "state", state)
 	}
 	s.counter("freshet_relay_events_total", "Events that relays of this node have stored.", uint64(stored))
+	s.gauge("freshet_relay_queued_events", "Events that relays of this node have read and not stored yet.", float64(queued))
 	s.counter("freshet_relay_skipped_events_total", "Events that relays of this node have skipped, because the log cannot store them.", uint64(skipped))
 }
 
