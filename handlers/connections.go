@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -41,7 +42,7 @@ const (
 	maxConnections     = 1000
 )
 
-// listConnections serves GET /connections: the newest open streams of this node, and the stats of every node.
+// listConnections serves GET /connections: the newest open streams of one node, and the stats of every node.
 func (h *Handlers) listConnections(c *gin.Context) error {
 	if err := auth.FromContext(c.Request.Context()).MayOperate(); err != nil {
 		return err
@@ -50,13 +51,37 @@ func (h *Handlers) listConnections(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	connections := []connectionJSON{}
-	for _, s := range h.streams.Newest(limit) {
-		connections = append(connections, newConnectionJSON(s, h.cfg.Node))
+	node, err := h.nodes.find(c.Query("node"))
+	if err != nil {
+		return err
+	}
+	total, connections, err := h.connectionsOf(c.Request.Context(), node, limit)
+	if err != nil {
+		return err
 	}
 	c.Header("Cache-Control", "no-store")
-	c.PureJSON(http.StatusOK, gin.H{"total": h.streams.Len(), "connections": connections, "nodes": h.nodes.all()})
+	c.PureJSON(http.StatusOK, gin.H{
+		"total": total, "connections": connections, "node": node.name, "node_id": node.id,
+		"nodes": h.nodes.all(), "cluster": h.nodes.totals(),
+	})
 	return nil
+}
+
+// connectionsOf returns how many open streams the node has, and the newest of them.
+func (h *Handlers) connectionsOf(ctx context.Context, node nodeRef, limit int) (total int, connections []connectionJSON, err error) {
+	connections = []connectionJSON{}
+	q := nodeRequest{Limit: limit}
+	for {
+		answer, err := h.ask(ctx, node, q)
+		if err != nil {
+			return 0, nil, err
+		}
+		connections = append(connections, answer.Connections...)
+		if !answer.More || len(answer.Connections) == 0 {
+			return answer.Total, connections, nil
+		}
+		q.Limit, q.Before = limit-len(connections), connections[len(connections)-1].ID
+	}
 }
 
 // endConnection serves DELETE /connections/{id}. The client gets the event drain and reconnects.
@@ -64,15 +89,18 @@ func (h *Handlers) endConnection(c *gin.Context) error {
 	if err := auth.FromContext(c.Request.Context()).MayOperate(); err != nil {
 		return err
 	}
-	var s *stream.Stream
-	if id, err := strconv.ParseUint(c.Param("id"), 36, 64); err == nil {
-		s = h.streams.Find(id)
+	node, err := h.nodes.find(c.Query("node"))
+	if err != nil {
+		return err
 	}
-	if s == nil {
+	answer, err := h.ask(c.Request.Context(), node, nodeRequest{End: c.Param("id")})
+	if err != nil {
+		return err
+	}
+	if !answer.Ended {
 		return errNoConnection
 	}
-	accessLogOf(c).Add(slog.String("connection", c.Param("id")))
-	s.Stop(stream.Ended)
+	accessLogOf(c).Add(slog.String("connection", c.Param("id")), slog.String("node", node.name))
 	c.Status(http.StatusNoContent)
 	return nil
 }

@@ -186,7 +186,7 @@ func TestConnectionsAreForOperators(t *testing.T) {
 			}
 		}
 	}
-	if w := s.do(http.MethodGet, "/connections", ""); w.Code != http.StatusOK || strings.TrimSpace(w.Body.String()) != `{"connections":[],"nodes":[],"total":0}` {
+	if w := s.do(http.MethodGet, "/connections", ""); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"connections":[]`) || !strings.Contains(w.Body.String(), `"total":0`) {
 		t.Errorf("an operator without connections: %d %s", w.Code, w.Body)
 	}
 }

@@ -30,6 +30,8 @@ var (
 	errUnknownParameter = errors.New("unknown parameter")
 	errNotFound         = errors.New("there is nothing at this URL")
 	errNoConnection     = errors.New("there is no such connection")
+	// errNoNode is followed by the name and what to do.
+	errNoNode = errors.New("no running node has the name or ID")
 	// errUncertain is eventlog.ErrUnavailable in the response to a publisher.
 	errUncertain = errors.New("the event may or may not be stored")
 	errMethod    = errors.New("this method is not allowed here")
@@ -48,7 +50,9 @@ var table = []struct {
 	{ticket.ErrTooMany, http.StatusTooManyRequests, "too_many_tickets", ""},
 	{ticket.ErrNoID, http.StatusNotFound, "no_ticket", "this is not the ID of a ticket: use the id that POST /ticket returned with it"},
 	{errRevocations, http.StatusInsufficientStorage, "tickets_full", "the revocation is not stored, because the log's disk is full or the last 24 hours had 100,000 revocations; free space, or try again later"},
-	{errNoConnection, http.StatusNotFound, "no_connection", "this node has no open connection with this ID; GET /connections lists the open ones"},
+	{errNoConnection, http.StatusNotFound, "no_connection", "the node has no open connection with this ID; GET /connections lists the open ones, with ?node= those of another node"},
+	{errNoNode, http.StatusNotFound, "no_node", ""},
+	{eventlog.ErrNodeAway, http.StatusGatewayTimeout, "node_unreachable", "the node does not answer: it has just stopped, hangs, or cannot reach NATS; choose another one, or try again in a moment"},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
 	{errUnknownParameter, http.StatusBadRequest, "unknown_parameter", ""},
 	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive within 30 s; send smaller requests"},

@@ -79,7 +79,7 @@ type Config struct {
 	// Tickets authenticate browsers, which cannot send a token; nil: there are none.
 	Tickets *ticket.Tickets
 
-	// Nodes exchanges stats with the other nodes; nil: this node stays alone.
+	// Nodes exchanges stats with the other nodes, and asks them about their streams; nil: this node stays alone.
 	Nodes Nodes
 
 	// Metrics serves GET /metrics, to operators; nil: there is none.
@@ -139,6 +139,11 @@ func New(cfg Config) (*Handlers, error) {
 		addressPages: limit.NewConcurrency[netip.Prefix](maxAddressPages),
 	}
 	h.countError = h.errors.add
+	h.nodes.others = map[string]received{}
+	if cfg.Nodes != nil {
+		h.nodes.id = cfg.Nodes.ID()
+	}
+	h.nodes.setOwn(nodeStats{Node: cfg.Node, NodeID: h.nodes.id})
 	var err error
 	if h.streams, err = stream.New(stream.Config{
 		Hub:             cfg.Hub,
@@ -190,8 +195,8 @@ func (h *Handlers) Register(r gin.IRouter) {
 	r.POST("/event", takes("type"), orFail(h.publishMany))
 	r.POST("/event/:topic", takes("type"), orFail(h.publish))
 	r.Match(reads, "/history", takes(paging...), orFail(h.history))
-	r.Match(reads, "/connections", takes("limit"), orFail(h.listConnections))
-	r.DELETE("/connections/:id", takes(), orFail(h.endConnection))
+	r.Match(reads, "/connections", takes("limit", "node"), orFail(h.listConnections))
+	r.DELETE("/connections/:id", takes("node"), orFail(h.endConnection))
 	r.Match(reads, "/livez", h.livez)
 	r.Match(reads, "/readyz", orFail(h.readyz))
 	if h.cfg.Metrics != nil {
@@ -214,7 +219,7 @@ func (h *Handlers) Run(ctx context.Context) error {
 		g.Go(func() error { return h.park.Run(ctx) })
 	}
 	if h.cfg.Nodes != nil {
-		g.Go(func() error { return h.cfg.Nodes.Subscribe(ctx, h.nodes.receive) })
+		g.Go(func() error { return h.cfg.Nodes.Listen(ctx, h.nodes.hear, h.answerNode) })
 	}
 	if h.cfg.Tickets != nil {
 		g.Go(func() error {

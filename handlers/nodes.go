@@ -4,16 +4,21 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"freshet/event"
 )
 
-// Nodes sends messages between the nodes of a log; [eventlog.Nodes] has the rules.
+// Nodes sends messages and requests between the nodes of a log; [eventlog.Nodes] has the rules.
 type Nodes interface {
+	ID() string
 	Publish(data []byte)
-	Subscribe(ctx context.Context, fn func(name string, data []byte)) error
+	Request(ctx context.Context, id string, request []byte) (answer []byte, err error)
+	Listen(ctx context.Context, hear func(id string, data []byte), answer func(request []byte) []byte) error
 }
 
 // nodeExpiry is how long a node is listed after its last message.
@@ -21,8 +26,11 @@ const nodeExpiry = 4 * statsInterval
 
 // nodes has the newest stats of each node of the log.
 type nodes struct {
+	id string // this node's
+
 	mu     sync.Mutex
-	byName map[string]received // by the unique name of the sender, unlike nodeStats.Node
+	own    nodeStats
+	others map[string]received // by ID
 }
 
 type received struct {
@@ -30,35 +38,99 @@ type received struct {
 	at time.Time
 }
 
-func (n *nodes) receive(name string, data []byte) {
+// clusterStats are figures of all nodes together. What each node counts for the whole log, such as published events, has no sum.
+type clusterStats struct {
+	Nodes      int      `json:"nodes"`
+	Streams    int      `json:"connections"`
+	Delivered  uint64   `json:"delivered"`
+	DeliveredR float64  `json:"delivered_per_s"`
+	P50        *float64 `json:"latency_p50_ms"` // of the slowest node
+	P99        *float64 `json:"latency_p99_ms"` // of the slowest node
+	Memory     uint64   `json:"memory_bytes"`
+}
+
+// setOwn replaces this node's stats.
+func (n *nodes) setOwn(own nodeStats) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.own = own
+}
+
+// hear takes the stats of a node.
+func (n *nodes) hear(id string, data []byte) {
 	r := received{at: time.Now()}
 	if json.Unmarshal(data, &r.nodeStats) != nil {
 		return // a node of another version
 	}
+	if r.NodeID = id; id == n.id {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.removeExpired()
-	if n.byName == nil {
-		n.byName = map[string]received{}
-	}
-	n.byName[name] = r
+	n.others[id] = r
 }
 
 func (n *nodes) removeExpired() {
-	maps.DeleteFunc(n.byName, func(_ string, r received) bool { return time.Since(r.at) > nodeExpiry })
+	maps.DeleteFunc(n.others, func(_ string, r received) bool { return time.Since(r.at) > nodeExpiry })
 }
 
-// all returns the stats of the listed nodes, ordered by node.
+// all returns the stats of the listed nodes, ordered by name. This node is always listed.
 func (n *nodes) all() []nodeStats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.removeExpired()
-	all := []nodeStats{}
-	for _, r := range n.byName {
+	all := []nodeStats{n.own}
+	for _, r := range n.others {
 		all = append(all, r.nodeStats)
 	}
 	slices.SortFunc(all, func(a, b nodeStats) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(b.Uptime, a.Uptime))
 	})
 	return all
+}
+
+// totals returns the stats of the listed nodes together.
+func (n *nodes) totals() (t clusterStats) {
+	for _, s := range n.all() {
+		t.Nodes++
+		t.Streams += s.Streams
+		t.Delivered += s.Delivered
+		t.DeliveredR += s.DeliveredR
+		t.P50, t.P99 = higher(t.P50, s.P50), higher(t.P99, s.P99)
+		t.Memory += s.Memory
+	}
+	return t
+}
+
+func higher(a, b *float64) *float64 {
+	if a == nil || b != nil && *b > *a {
+		return b
+	}
+	return a
+}
+
+// nodeRef is a listed node.
+type nodeRef struct{ id, name string }
+
+// find returns the listed node with the name or ID; this node if the text is empty.
+func (n *nodes) find(node string) (nodeRef, error) {
+	node = cmp.Or(node, n.id)
+	var found []nodeRef
+	for _, s := range n.all() {
+		ref := nodeRef{s.NodeID, s.Node}
+		switch node {
+		case s.NodeID:
+			return ref, nil
+		case s.Node:
+			found = append(found, ref)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nodeRef{}, fmt.Errorf("%w %.40q; GET /connections lists the nodes", errNoNode, node)
+	case 1:
+		return found[0], nil
+	}
+	return nodeRef{}, &event.InvalidError{Field: "node", Reason: fmt.Sprintf("%d nodes have this name; use a node_id from GET /connections, and start each node with its own name", len(found))}
 }

@@ -30,6 +30,7 @@ var parameters = map[string]parameter{
 	"since":   {public: isSince},
 	"cursor":  {mayBeNone: true, public: isID}, // empty before the first page
 	"limit":   {public: isNumber},
+	"node":    {public: anyText},
 	"type":    {public: anyText},
 	"subject": {public: anyText},
 	"ticket":  {},

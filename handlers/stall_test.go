@@ -56,7 +56,7 @@ func TestAReaderThatTakesNothingIsClosed(t *testing.T) {
 			t.Errorf("%d subscribers are left, want the healthy one", n)
 		}
 		pass(2 * time.Second) // until the next stats
-		if f := ssetest.Get(t, s, "/event/stats").NextEvent(); !strings.Contains(f.Data, `"stalled":1}`) {
+		if f := ssetest.Get(t, s, "/event/stats").NextEvent(); !strings.Contains(f.Data, `"stalled":1,`) {
 			t.Errorf("stats %s", f.Data)
 		}
 		// The write deadline must not end a quiet stream.

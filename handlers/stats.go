@@ -21,9 +21,10 @@ import (
 // statsInterval is the time between two stats events.
 const statsInterval = 2 * time.Second
 
-// nodeStats is the data of a stats event.
+// nodeStats are a node's figures.
 type nodeStats struct {
 	Node       string   `json:"node"`
+	NodeID     string   `json:"node_id,omitempty"` // of the process, unlike the name; empty without other nodes
 	Uptime     float64  `json:"uptime_s"`
 	Streams    int      `json:"connections"`     // open streams
 	Published  uint64   `json:"published"`       // events stored since the start
@@ -44,6 +45,12 @@ type nodeStats struct {
 	Relays []relay.State `json:"relays,omitempty"` // of this node
 }
 
+// statsData is the data of a stats event.
+type statsData struct {
+	nodeStats
+	Cluster clusterStats `json:"cluster"`
+}
+
 // stats has the newest event of the topic stats.
 type stats struct{ latest atomic.Pointer[event.Event] }
 
@@ -58,6 +65,7 @@ func (h *Handlers) runStats(ctx context.Context) error {
 		elapsed := time.Since(last).Seconds()
 		f := nodeStats{
 			Node:      h.cfg.Node,
+			NodeID:    h.nodes.id,
 			Uptime:    time.Since(started).Round(time.Millisecond).Seconds(),
 			Streams:   h.streams.Len(),
 			Published: now.Published,
@@ -85,14 +93,8 @@ func (h *Handlers) runStats(ctx context.Context) error {
 		if err == nil {
 			f.LogBytes, f.LogEvents, f.Topics = state.Bytes, state.Events, state.Topics
 		}
-		text, err := json.Marshal(f)
-		if err != nil {
+		if err := h.tellStats(f); err != nil {
 			return err
-		}
-		e := event.Stats(text)
-		h.stats.latest.Store(&e)
-		if h.cfg.Nodes != nil {
-			h.cfg.Nodes.Publish(text)
 		}
 		before, last = now, time.Now()
 		select {
@@ -101,6 +103,24 @@ func (h *Handlers) runStats(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// tellStats makes the stats event, and sends the figures to the other nodes.
+func (h *Handlers) tellStats(f nodeStats) error {
+	h.nodes.setOwn(f)
+	text, err := json.Marshal(statsData{f, h.nodes.totals()})
+	if err != nil {
+		return err
+	}
+	e := event.Stats(text)
+	h.stats.latest.Store(&e)
+	if h.cfg.Nodes == nil {
+		return nil
+	}
+	if text, err = json.Marshal(f); err == nil {
+		h.cfg.Nodes.Publish(text)
+	}
+	return err
 }
 
 func percentile(l latency.Snapshot, p uint64) *float64 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -262,14 +263,19 @@ func (r *Registry) StopMatching(match func(auth.Caller) bool, why Reason) {
 }
 
 // Newest returns the newest open streams, at most n; all if n is negative.
-func (r *Registry) Newest(n int) []*Stream {
+func (r *Registry) Newest(n int) []*Stream { return r.Older(math.MaxUint64, n) }
+
+// Older returns the newest open streams with lower IDs than id, at most n; all if n is negative.
+func (r *Registry) Older(id uint64, n int) []*Stream {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var newest []*Stream
-	for s := r.newest; s != nil && len(newest) != n; s = s.older {
-		newest = append(newest, s)
+	var older []*Stream
+	for s := r.newest; s != nil && len(older) != n; s = s.older {
+		if s.id < id {
+			older = append(older, s)
+		}
 	}
-	return newest
+	return older
 }
 
 // Find returns the open stream with the ID, or nil.

@@ -40,11 +40,13 @@ function markAll(time) {
 	for (const { plot } of columns) plot.mark(time);
 }
 
-/** showStats writes the figures. A missing one is a dash. The page's own streams are no readers. */
+/** showStats writes the figures, of all nodes where there is more than one. A missing one is a dash. The page's own streams are no readers. */
 export function showStats(stats, ownStreams) {
-	const s = { ...stats, connections: Math.max(0, stats.connections - ownStreams) };
+	const { nodes } = stats.cluster, isCluster = nodes > 1;
+	const s = isCluster ? { ...stats, ...stats.cluster } : { ...stats };
+	s.connections = Math.max(0, s.connections - ownStreams);
 	const now = Date.now();
-	const point = { time: now, node: s.node };
+	const point = { time: now, node: isCluster ? 'all' : s.node_id };
 	for (const { keys, values, format } of columns) {
 		for (const [i, key] of keys.entries()) {
 			const isKnown = Number.isFinite(s[key]);
@@ -55,11 +57,13 @@ export function showStats(stats, ownStreams) {
 	points.push(point);
 	while (points[0].time < now - past) points.shift();
 	const writeTotal = (id, text) => write($(id).querySelector('.total'), text);
-	writeTotal('readers', 'and you');
+	writeTotal('readers', isCluster ? `on ${plural(nodes, 'node')}, and you` : 'and you');
 	writeTotal('in', `${short(s.published).join(' ').trim()} in all`);
 	writeTotal('out', `${short(s.delivered).join(' ').trim()} in all`);
 	writeTotal('log', plural(s.log_events, 'event'));
-	write($('server'), `node ${s.node} · up ${age(s.uptime_s)} · memory ${bytes(s.memory_bytes).join(' ')}`);
+	$('latency').title = isCluster ? 'of the slowest node' : '';
+	const node = `node ${stats.node} · up ${age(stats.uptime_s)} · memory ${bytes(stats.memory_bytes).join(' ')}`;
+	write($('server'), isCluster ? `${plural(nodes, 'node')}, connected to ${node}` : node);
 	drawPlots(now);
 }
 

@@ -149,7 +149,7 @@ $('only').addEventListener('click', () => {
 let connections = null; // a promise, once the view has been opened
 const show = wireViews(async (view) => {
 	if (view === 'connect') showSnippets();
-	if (view === 'connections') connections ??= import('./connections.js').then((module) => new module.Connections(() => ({ ids: [stream, statsStream].map((s) => s?.id).filter(Boolean), node: stats?.node })));
+	if (view === 'connections') connections ??= import('./connections.js').then((module) => new module.Connections(() => ({ ids: [stream, statsStream].map((s) => s?.id).filter(Boolean), stats })));
 	(await connections)?.setVisible(!$('connections').hidden);
 });
 wireKeys({

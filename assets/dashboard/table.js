@@ -14,7 +14,7 @@ const compare = (a, b) => (typeof a === 'number' ? a - b : collator.compare(a, b
  *   - className of its cells,
  *   - make(item, cell), which fills the cell once, in place of text.
  *
- * A column without a name is not sorted.
+ * A column without a name is not sorted. An item with isFirst stays above the others.
  *
  * Rows stay where they are while the user points at one of them, or has the focus in one.
  */
@@ -63,7 +63,7 @@ export class Table {
 			row.remove();
 			this.#rows.delete(key);
 		}
-		const items = isHeld ? this.#items : this.#items.toSorted((a, b) => compare(value(a), value(b)) * (this.#isDescending ? -1 : 1) || compare(a.key, b.key));
+		const items = isHeld ? this.#items : this.#items.toSorted((a, b) => (b.isFirst ?? 0) - (a.isFirst ?? 0) || compare(value(a), value(b)) * (this.#isDescending ? -1 : 1) || compare(a.key, b.key));
 		for (const [at, item] of items.entries()) {
 			const row = this.#rows.get(item.key) ?? this.#addRow(item);
 			for (const [i, { text, title, make }] of this.#columns.entries()) {
