@@ -1,6 +1,6 @@
 // Command bench measures what Freshet costs and how much it sustains.
 //
-//	go run -C bench . [compare|scale|replay|soak|page] [--quick] [--binary FILE]
+//	go run -C bench . [compare|scale|replay|soak|page|cluster] [--quick] [--binary FILE]
 //
 // Without the name of a measure it runs compare. Each measure builds Freshet, or takes a binary,
 // and starts it as a process of its own with its data in a temporary folder. With --quick a
@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 
+	"freshet/bench/cluster"
 	"freshet/bench/compare"
 	"freshet/bench/page"
 	"freshet/bench/replay"
@@ -38,7 +39,9 @@ type commandLine struct {
 	Replay  replay.Command  `cmd:"" help:"Measure replay for readers that are far behind."`
 	Soak    soak.Command    `cmd:"" help:"Run a mixed load and check that nothing is left afterwards."`
 	Page    page.Command    `cmd:"" help:"Measure the dashboard in Chromium."`
+	Cluster cluster.Command `cmd:"" help:"Compare several nodes with one."`
 	Serve   serveCommand    `cmd:"" hidden:""`
+	NATS    server.NATS     `cmd:"" name:"nats" hidden:""`
 }
 
 // serveCommand is the command line with which compare starts a rival.
