@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 
 	"freshet/bench/load"
 	"freshet/bench/server"
+	"freshet/client"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -28,6 +30,7 @@ type Command struct {
 	Rate    int           `default:"200" help:"Events a second in all."`
 	Settle  time.Duration `default:"5s" quick:"500ms" help:"Time between opening the streams and publishing."`
 	Load    time.Duration `default:"20s" quick:"1s" help:"How long events are published."`
+	Bulk    int           `default:"200000" quick:"2000" help:"Events that nobody reads, published at once by one node in the end."`
 }
 
 // Validate checks the flags.
@@ -44,57 +47,82 @@ type layout struct {
 	nodes, nats int // no NATS servers: the embedded log
 }
 
-// Run measures all layouts and prints a table.
+// Run measures all layouts and prints two tables.
 func (c *Command) Run(ctx context.Context, f *server.Freshet) error {
-	var rows strings.Builder
+	var live, bulk strings.Builder
 	for _, l := range []layout{{"one node, embedded log", 1, 0}, {"one node, three NATS servers", 1, 3}, {fmt.Sprintf("%d nodes, three NATS servers", c.Nodes), c.Nodes, 3}} {
 		m, err := c.measure(ctx, f, l)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
-		fmt.Fprintf(&rows, "| %s | %d | %.1f | %.1f | %.0f | %.1f | %.1f |\n", l.name, c.Readers/l.nodes, m.node*100, m.nats*100, m.memory/(1<<20), m.p50, m.p99)
+		fmt.Fprintf(&live, "| %s | %d | %.1f | %.1f | %.0f | %.1f | %.1f |\n", l.name, c.Readers/l.nodes, m.node*100, m.nats*100, m.memory/(1<<20), m.p50, m.p99)
+		fmt.Fprintf(&bulk, "| %s | %.0f | %.1f | %.1f | %.1f |\n", l.name, m.bulk, us(m.taking), us(m.following), us(m.storing))
 		fmt.Fprintf(os.Stderr, "%s: done\n", l.name)
 	}
 	fmt.Printf("%d readers, %d topics, %d events and %d deliveries a second\n\n", c.Readers, c.Topics, c.Rate, c.Rate*c.Readers/c.Topics)
-	fmt.Printf("| | readers a node | CPU a node, %% of a core | CPU of a NATS server, %% of a core | memory a node, MiB | latency p50, ms | latency p99, ms |\n|---|---:|---:|---:|---:|---:|---:|\n%s", &rows)
+	fmt.Printf("| | readers of a node | CPU of a node, %% of a core | CPU of a NATS server, %% of a core | memory of a node, MiB | latency p50, ms | latency p99, ms |\n|---|---:|---:|---:|---:|---:|---:|\n%s\n", &live)
+	fmt.Printf("%d events in bulk, without readers\n\n", c.Bulk)
+	fmt.Printf("| | events a second | CPU of an event at the node that takes it, µs | at each other node, µs | at each NATS server, µs |\n|---|---:|---:|---:|---:|\n%s", &bulk)
 	return nil
 }
+
+func us(d time.Duration) float64 { return d.Seconds() * 1e6 }
 
 // measured is what a layout costs while events are published.
 type measured struct {
 	node, nats float64 // processor time of one process, cores
 	memory     float64 // of one node, bytes (PSS)
 	p50, p99   float64 // publish call to read, ms
+
+	bulk                       float64       // events that nobody reads, a second
+	taking, following, storing time.Duration // processor time for one of them: at the node that takes it, at another node, at a NATS server
 }
 
-func (c *Command) measure(ctx context.Context, f *server.Freshet, l layout) (m measured, err error) {
-	nats, err := f.StartNATS(ctx, l.nats)
-	if err != nil {
-		return m, err
+// system is the processes of a layout.
+type system struct {
+	nodes, nats []*server.Process
+}
+
+func (c *Command) start(ctx context.Context, f *server.Freshet, l layout) (s system, err error) {
+	if s.nats, err = f.StartNATS(ctx, l.nats); err != nil {
+		return s, err
 	}
-	defer server.StopAll(nats)
 	flags := []string{"--log-level", "warn", "--max-connections-per-address", "0"}
 	if l.nats > 0 {
 		var urls []string
-		for _, s := range nats {
-			urls = append(urls, s.Address)
+		for _, p := range s.nats {
+			urls = append(urls, p.Address)
 		}
 		flags = append(flags, "--nats", strings.Join(urls, ","), "--replicas", strconv.Itoa(l.nats))
 	}
-	var nodes []*server.Process
-	defer func() { server.StopAll(nodes) }()
+	for range l.nodes {
+		node, err := f.Start(ctx, flags...)
+		if err != nil {
+			return s, err
+		}
+		s.nodes = append(s.nodes, node)
+	}
+	return s, nil
+}
+
+func (s system) stop() {
+	server.StopAll(s.nodes)
+	server.StopAll(s.nats)
+}
+
+func (c *Command) measure(ctx context.Context, f *server.Freshet, l layout) (m measured, err error) {
+	s, err := c.start(ctx, f, l)
+	defer s.stop()
+	if err != nil {
+		return m, err
+	}
 	var swarms []*load.Swarm
 	defer func() {
 		for _, s := range swarms {
 			s.Close()
 		}
 	}()
-	for range l.nodes {
-		node, err := f.Start(ctx, flags...)
-		if err != nil {
-			return m, err
-		}
-		nodes = append(nodes, node)
+	for _, node := range s.nodes {
 		swarm, err := load.NewSwarm(load.Config{Target: target(node), Latencies: true, Path: func(reader int) string { return topic(reader % c.Topics) }})
 		if err != nil {
 			return m, err
@@ -104,30 +132,58 @@ func (c *Command) measure(ctx context.Context, f *server.Freshet, l layout) (m m
 			return m, err
 		}
 	}
-	if err := each(swarms, func(s *load.Swarm) error { return s.For(ctx, c.Settle) }); err != nil {
-		return m, err
+	settle := func() error {
+		return each(swarms, func(s *load.Swarm) error { return s.For(ctx, c.Settle) })
 	}
-	before, err := c.usage(nodes, nats)
+	spend := func(work func() error) (spent, error) {
+		if err := settle(); err != nil {
+			return spent{}, err
+		}
+		return s.spend(work)
+	}
+	live, err := spend(func() error { return c.publish(ctx, s.nodes, swarms) })
 	if err != nil {
 		return m, err
 	}
-	if err := c.publish(ctx, nodes, swarms); err != nil {
-		return m, err
+	m.node, m.nats = live.sum(live.nodes).Seconds()/live.took.Seconds()/float64(l.nodes), live.sum(live.nats).Seconds()/live.took.Seconds()/float64(max(l.nats, 1))
+	for _, node := range s.nodes {
+		memory, err := node.Memory()
+		if err != nil {
+			return m, err
+		}
+		m.memory += float64(memory) / float64(l.nodes)
 	}
-	after, err := c.usage(nodes, nats)
-	if err != nil {
-		return m, err
-	}
-	seconds := after.at.Sub(before.at).Seconds()
-	m.node = (after.nodes - before.nodes).Seconds() / seconds / float64(l.nodes)
-	m.nats = (after.nats - before.nats).Seconds() / seconds / float64(max(l.nats, 1))
-	m.memory = float64(after.memory) / float64(l.nodes)
 	all := &load.Swarm{}
 	for _, s := range swarms {
 		all.Latencies = append(all.Latencies, s.Latencies...)
 	}
 	m.p50, m.p99 = all.Quantile(.5).Seconds()*1e3, all.Quantile(.99).Seconds()*1e3
+
+	bulk, err := spend(func() error { return errors.Join(c.publishBulk(ctx, s.nodes[0]), settle()) })
+	if err != nil {
+		return m, err
+	}
+	n := time.Duration(c.Bulk)
+	m.bulk = float64(c.Bulk) / (bulk.took - c.Settle).Seconds()
+	m.taking, m.storing = bulk.nodes[0]/n, bulk.sum(bulk.nats)/n/time.Duration(max(l.nats, 1))
+	if l.nodes > 1 {
+		m.following = bulk.sum(bulk.nodes[1:]) / n / time.Duration(l.nodes-1)
+	}
 	return m, nil
+}
+
+// publishBulk publishes to a topic that has no readers.
+func (c *Command) publishBulk(ctx context.Context, node *server.Process) error {
+	for left := c.Bulk; left > 0; left -= 1000 {
+		messages := make([]client.Message, min(left, 1000))
+		for i := range messages {
+			messages[i] = client.Message{Topic: "bulk", Data: string(load.Data(1))}
+		}
+		if _, err := node.PublishBulk(ctx, messages); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // publish publishes at all nodes while the swarms read, and checks that every reader got everything.
@@ -209,32 +265,48 @@ func each(swarms []*load.Swarm, fn func(*load.Swarm) error) error {
 	return g.Wait()
 }
 
-// usage is what the processes have used by some time.
-type usage struct {
-	at          time.Time
-	nodes, nats time.Duration
-	memory      uint64
+// spent is the processor time that each process has used for some work.
+type spent struct {
+	took        time.Duration
+	nodes, nats []time.Duration
 }
 
-func (c *Command) usage(nodes, nats []*server.Process) (u usage, err error) {
-	u.at = time.Now()
-	for _, p := range nodes {
-		used, err := p.CPU()
-		if err != nil {
-			return u, err
-		}
-		memory, err := p.Memory()
-		if err != nil {
-			return u, err
-		}
-		u.nodes, u.memory = u.nodes+used, u.memory+memory
+func (spent) sum(times []time.Duration) (sum time.Duration) {
+	for _, t := range times {
+		sum += t
 	}
-	for _, p := range nats {
-		used, err := p.CPU()
-		if err != nil {
-			return u, err
-		}
-		u.nats += used
+	return sum
+}
+
+func (s system) spend(work func() error) (u spent, err error) {
+	before, err := s.used()
+	if err != nil {
+		return u, err
 	}
+	began := time.Now()
+	if err := work(); err != nil {
+		return u, err
+	}
+	u.took = time.Since(began)
+	after, err := s.used()
+	if err != nil {
+		return u, err
+	}
+	for i := range after {
+		after[i] -= before[i]
+	}
+	u.nodes, u.nats = after[:len(s.nodes)], after[len(s.nodes):]
 	return u, nil
+}
+
+// used returns the processor time of each node and then of each NATS server.
+func (s system) used() (used []time.Duration, err error) {
+	for _, p := range slices.Concat(s.nodes, s.nats) {
+		t, err := p.CPU()
+		if err != nil {
+			return nil, err
+		}
+		used = append(used, t)
+	}
+	return used, nil
 }
