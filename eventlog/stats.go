@@ -31,7 +31,7 @@ func (c *counters) count(began time.Time, receipts ...Receipt) {
 type Stats struct {
 	Stored, Repeats, Failed uint64           // events of Append and AppendAll, by their receipt
 	Appends                 latency.Snapshot // of calls of Append and AppendAll
-	Skipped                 uint64           // messages of the tail that are no valid events
+	Skipped                 uint64           // messages of the tail that are not valid events
 	Connected               bool             // to NATS, embedded or external
 	Reconnects              uint64           // connections to NATS after the first
 }

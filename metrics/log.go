@@ -13,7 +13,7 @@ func (c collector) collectLog(s sink) {
 	s.counter("freshet_log_appends_total", appends, l.Repeats, "result", "repeat")
 	s.counter("freshet_log_appends_total", appends, l.Failed, "result", "failed")
 	s.histogram("freshet_log_append_duration_seconds", "Time that the log takes to store an event, or the events of one request.", l.Appends)
-	s.counter("freshet_log_skipped_messages_total", "Messages of NATS clients that are no valid events.", l.Skipped)
+	s.counter("freshet_log_skipped_messages_total", "Messages of NATS clients that are not valid events.", l.Skipped)
 	s.gauge("freshet_nats_connected", "Whether there is a connection to NATS, embedded or external: 1 or 0.", oneIf(l.Connected))
 	s.counter("freshet_nats_reconnects_total", "Connections to NATS that were made after the first.", l.Reconnects)
 
