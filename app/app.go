@@ -153,6 +153,7 @@ func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*even
 		NATS:           string(cfg.NATS),
 		Creds:          cfg.NATSCreds,
 		Replicas:       cfg.Replicas,
+		UpdateStream:   cfg.UpdateStream,
 		RetainAge:      orNone(cfg.RetainAge),
 		RetainBytes:    orNone(int64(cfg.RetainBytes)),
 		RetainPerTopic: int64(cfg.RetainPerTopic),
@@ -162,6 +163,8 @@ func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*even
 	switch {
 	case err == nil:
 		return log, nil
+	case errors.Is(err, eventlog.ErrSettings):
+		return nil, err
 	case errors.Is(err, eventlog.ErrInUse):
 		return nil, fmt.Errorf("%w; stop it, or choose another folder with --data", err)
 	case errors.Is(err, eventlog.ErrCredentials):

@@ -51,6 +51,7 @@ type Config struct {
 	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" group:"Log:" help:"NATS credentials file, as nsc writes it."`
 	NATSWait       time.Duration `name:"nats-wait" default:"30s" placeholder:"DURATION" group:"Log:" help:"Maximum time that the start waits for NATS to accept the credentials, and for its cluster to have a leader. 0 does not wait."`
 	Replicas       int           `name:"replicas" default:"1" placeholder:"N" group:"Log:" help:"Number of copies of the log in the NATS cluster: 1 to 5."`
+	UpdateStream   bool          `name:"update-stream" group:"Log:" help:"Change the stream of the NATS servers to the settings of this node, for all nodes. Without it, a stream with other settings is an error. Lower limits delete events at once."`
 
 	Relays    []Relay `name:"relay" sep:"none" placeholder:"TOPIC=URL" group:"Relays:" help:"Event stream of another server to follow: its events go into the topic. Repeatable; the variable holds one. One node of a cluster follows it."`
 	RelayFile string  `name:"relay-file" placeholder:"FILE" group:"Relays:" help:"JSON file with more relays: a list of objects with topic, url, headers and silence. Headers can contain environment variables."`

@@ -46,7 +46,7 @@ func parse(command, opening string, flags interface{ validate() error }, args, e
 		// Kong's env tags would read the environment of the process.
 		kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 			text, set := settings[variable(flag.Name)]
-			if !set || flag.IsBool() || text == "" && flag.Name != "anonymous" {
+			if !set || text == "" && flag.Name != "anonymous" {
 				return nil, nil
 			}
 			fromVariable[flag.Name] = true

@@ -76,6 +76,7 @@ func (c *Config) validate() error {
 		refuse(c.MaxBody == 0 || c.MaxBody > maxBody, "--max-body: %v is not allowed: want 1B to %v", c.MaxBody, maxBody),
 		refuse(c.Replicas < 1 || c.Replicas > 5, "--replicas: %d is not allowed: want 1 to 5", c.Replicas),
 		refuse(c.Replicas > 1 && c.NATS == "", "--replicas: more than 1 is only allowed together with --nats: the embedded log is a single copy"),
+		refuse(c.UpdateStream && c.NATS == "", "--update-stream: only allowed together with --nats: the embedded log always gets the settings of its server"),
 		refuse(c.NATSCreds != "" && c.NATS == "", "--nats-creds: only allowed together with --nats"),
 		refuse(c.TLSCert != "" && c.TLSKey == "", "--tls-cert: only allowed together with --tls-key"),
 		refuse(c.TLSKey != "" && c.TLSCert == "", "--tls-key: only allowed together with --tls-cert"),

@@ -59,6 +59,8 @@ var (
 	// ErrRenewed: while the log was open, its stream or data folder was deleted or replaced, or
 	// events were lost. Only opening it again helps; the events then have other IDs.
 	ErrRenewed = natsconn.ErrRenewed
+	// ErrSettings: the stream of the external NATS has other settings than the Config, or than a log needs.
+	ErrSettings = errors.New("the settings differ from the stream \"freshet\"")
 	// ErrInUse: another process holds the data folder.
 	ErrInUse = natsconn.ErrInUse
 )

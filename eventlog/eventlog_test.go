@@ -199,7 +199,7 @@ func TestTwoNodesShareAnExternalCluster(t *testing.T) {
 	t.Parallel()
 	url := externalNATS(t)
 	a := open(t, eventlog.Config{NATS: url})
-	b := open(t, eventlog.Config{NATS: url, RetainAge: time.Hour})
+	b := open(t, eventlog.Config{NATS: url})
 	if a.Epoch() != b.Epoch() {
 		t.Fatalf("epochs %d and %d", a.Epoch(), b.Epoch())
 	}

@@ -46,7 +46,10 @@ func TestAStreamThatHeldOtherSubjects(t *testing.T) {
 		_, err = js.Publish(t.Context(), subject, []byte("old"))
 		must(t, err)
 	}
-	l := open(t, eventlog.Config{NATS: url})
+	if _, err := eventlog.Open(t.Context(), eventlog.Config{NATS: url}); !errors.Is(err, eventlog.ErrSettings) || !strings.Contains(err.Error(), "the list of subjects is x eventually there and event.> here") {
+		t.Errorf("without UpdateStream: %v", err)
+	}
+	l := open(t, eventlog.Config{NATS: url, UpdateStream: true})
 	id := appendOne(t, l, "news", "new", "")
 	var got []string
 	err = l.Tail(t.Context(), 0, func() {}, func(e event.Event) error {

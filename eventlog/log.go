@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +33,8 @@ type Config struct {
 	NATS     string // URLs of an external NATS with JetStream, comma-separated; empty: embedded
 	Creds    string // credentials file for NATS
 	Replicas int    // copies that the external cluster keeps; 0 means 1
+	// UpdateStream lets Open change the settings of the external NATS's stream, for all nodes.
+	UpdateStream bool
 
 	RetainAge      time.Duration // 0 means 24 h; negative: no limit
 	RetainBytes    int64         // 0 means 1 GiB; negative: no limit
@@ -99,7 +100,7 @@ type Log struct {
 
 // Open opens the log, creating the data folder and the stream where they are missing. It
 // returns [ErrInUse] for a data folder that another process holds, and [ErrCredentials] for a
-// credentials file that cannot be used. [ErrUnavailable] means that a later call may succeed:
+// credentials file that cannot be used, and [ErrSettings] for a stream with other settings. [ErrUnavailable] means that a later call may succeed:
 // the NATS cannot be reached, refuses the credentials (then it is also [ErrRefused]), or its
 // JetStream is not ready, as during an election.
 func Open(ctx context.Context, cfg Config) (*Log, error) {
@@ -140,7 +141,9 @@ func (l *Log) open(ctx context.Context, cfg Config) (err error) {
 	if l.js, err = jetstream.New(l.nc.Conn); err != nil {
 		return err
 	}
-	if l.stream, err = l.openStream(ctx, cfg); err != nil {
+	if l.stream, err = l.openStream(ctx, cfg); errors.Is(err, ErrSettings) {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("open the stream %q: %w", streamName, err)
 	}
 	if !l.stream.CachedInfo().Config.AllowAtomicPublish {
@@ -151,33 +154,6 @@ func (l *Log) open(ctx context.Context, cfg Config) (err error) {
 		return l.checkLoss(ctx, cfg)
 	}
 	return nil
-}
-
-// openStream finds or creates the stream. Its retention follows the configuration; other
-// settings of an existing stream stay as the operator chose them.
-func (l *Log) openStream(ctx context.Context, cfg Config) (jetstream.Stream, error) {
-	finding, cancel := context.WithTimeout(ctx, l.retryAfter) // an election loses the request, and the caller may wait
-	stream, err := l.js.Stream(finding, streamName)
-	cancel()
-	ctx, cancel = context.WithTimeout(ctx, 2*answerTimeout)
-	defer cancel()
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		stream, err = l.js.CreateOrUpdateStream(ctx, streamConfig(jetstream.StreamConfig{Storage: jetstream.FileStorage}, cfg))
-		return stream, openError(err)
-	case err != nil:
-		return nil, openError(err)
-	}
-	have := stream.CachedInfo().Config
-	want := streamConfig(have, cfg)
-	if reflect.DeepEqual(have, want) {
-		return stream, nil
-	}
-	if stream, err = l.js.UpdateStream(ctx, want); err == nil {
-		l.logger.Warn("the log's retention has changed, for all nodes", "age", want.MaxAge, "bytes", want.MaxBytes,
-			"per_topic", want.MaxMsgsPerSubject, "replicas", want.Replicas)
-	}
-	return stream, openError(err)
 }
 
 // openError returns [ErrUnavailable] if JetStream may be ready later, else the error.
@@ -194,22 +170,6 @@ func openError(err error) error {
 		return fmt.Errorf("NATS says: %s", api.Description)
 	}
 	return wrapError(err)
-}
-
-func streamConfig(base jetstream.StreamConfig, cfg Config) jetstream.StreamConfig {
-	base.Name = streamName
-	base.Subjects = []string{subjectPrefix + ">"}
-	base.Replicas = cfg.Replicas
-	base.MaxAge = max(cfg.RetainAge, 0)
-	base.MaxBytes = max(cfg.RetainBytes, -1)
-	base.MaxMsgsPerSubject = max(cmp.Or(cfg.RetainPerTopic, -1), -1)
-	base.Discard = jetstream.DiscardOld
-	base.Duplicates = dedupWindow
-	if cfg.RetainAge > 0 {
-		base.Duplicates = min(dedupWindow, cfg.RetainAge)
-	}
-	base.AllowAtomicPublish = true
-	return base
 }
 
 // State describes the log's content at one moment.
