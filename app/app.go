@@ -83,6 +83,9 @@ func Open(ctx context.Context, cfg config.Config, logger *slog.Logger) (*App, er
 
 // connect wires the application, and waits for NATS.
 func connect(ctx context.Context, cfg config.Config, logger *slog.Logger) (a *App, err error) {
+	if cfg.Node, err = nodeName(cfg.Node); err != nil {
+		return nil, err
+	}
 	wait := cfg.NATSWait
 	if cfg.NATS == "" {
 		wait = 0
@@ -148,6 +151,7 @@ func (a *App) run() {
 // openLog opens the log; its errors name the flag to check.
 func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*eventlog.Log, error) {
 	log, err := eventlog.Open(ctx, eventlog.Config{
+		Node:           cfg.Node,
 		Dir:            cfg.Data,
 		SyncInterval:   time.Duration(cfg.Sync),
 		NATS:           string(cfg.NATS),
@@ -211,11 +215,7 @@ func openRelays(cfg config.Config, log *eventlog.Log, store *eventlog.Store, log
 		}
 		sources = append(sources, more...)
 	}
-	node, err := os.Hostname()
-	if err != nil {
-		return nil, err
-	}
-	relayConfig := relay.Config{Log: log, Sources: sources, Node: node, MaxEvent: int(cfg.MaxBody), Logger: logger}
+	relayConfig := relay.Config{Log: log, Sources: sources, Node: cfg.Node, MaxEvent: int(cfg.MaxBody), Logger: logger}
 	if cfg.NATS != "" {
 		relayConfig.Leases = store
 	}
@@ -228,10 +228,6 @@ func openRelays(cfg config.Config, log *eventlog.Log, store *eventlog.Store, log
 
 func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventlog.Store, logger *slog.Logger) (*handlers.Handlers, error) {
 	page, err := templates.Parse()
-	if err != nil {
-		return nil, err
-	}
-	node, err := os.Hostname()
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +259,7 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventl
 		Relays:                   a.relays.States,
 		Metrics:                  forOperators,
 		NoPark:                   cfg.Park == "off",
-		Node:                     node,
+		Node:                     cfg.Node,
 		Version:                  config.Version(),
 		Logger:                   logger,
 	})

@@ -119,6 +119,8 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		"nats":             "nats://user:hunter2@a:4222,tls://b",
 		"nats-creds":       "f.creds",
 		"nats-wait":        "1m",
+		"update-stream":    "true",
+		"node":             "eu-1_a",
 		"replicas":         "3",
 		"relay":            "wiki.edits=https://events.example/stream?a=b,c",
 		"relay-file":       "relays.json",
@@ -143,6 +145,7 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		"log-level":                   "debug",
 	}
 	want := config.Config{
+		Node:   "eu-1_a",
 		Listen: []string{"127.0.0.1:80", "[::1]:443"},
 		Hosts:  []string{"events.example.org", "*.example.net", "xn--bcher-kva.example", "my_service"},
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("10.0.0.0/8"),
@@ -158,6 +161,7 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		NATSCreds:                "f.creds",
 		NATSWait:                 time.Minute,
 		Replicas:                 3,
+		UpdateStream:             true,
 		Relays:                   []config.Relay{{Topic: topic(t, "wiki.edits"), URL: "https://events.example/stream?a=b,c"}},
 		RelayFile:                "relays.json",
 		CounterInterval:          250 * time.Millisecond,
@@ -181,7 +185,11 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 	var args []string
 	env := map[string]string{}
 	for name, value := range values {
-		args = append(args, "--"+name+"="+value)
+		if arg := "--" + name; value == "true" {
+			args = append(args, arg)
+		} else {
+			args = append(args, arg+"="+value)
+		}
 		env[variable(name)] = value
 	}
 	if diff := cmp.Diff(want, parse(t, nil, args...), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{}, event.Topic{})); diff != "" {
@@ -309,7 +317,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for field := range reflect.TypeFor[config.Config]().Fields() {
-		want := "\n  --" + field.Tag.Get("name") + " " + field.Tag.Get("placeholder")
+		want := strings.TrimRight("\n  --"+field.Tag.Get("name")+" "+field.Tag.Get("placeholder"), " ")
 		if text := field.Tag.Get("default"); text != "" {
 			want += "  (default " + text + ")"
 		}

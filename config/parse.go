@@ -50,6 +50,9 @@ func parse(command, opening string, flags interface{ validate() error }, args, e
 				return nil, nil
 			}
 			fromVariable[flag.Name] = true
+			if flag.IsBool() {
+				return text, refuse(text != "true" && text != "false", "%q is not allowed: want true or false", text)
+			}
 			return text, refuseEmpty(flag, text)
 		})))
 	if err != nil {

@@ -41,6 +41,7 @@ func TestRefusals(t *testing.T) {
 		{"host", "VALUE is not allowed: want a name such as events.example.org, without scheme or port, or *.example.org, or *", []string{"https://example.org", "example.org:443", "a.*.example", "*.", ".", "a..example"}},
 		{"acme-domain", "VALUE is not allowed: want a domain such as events.example.org, in ASCII, without a wildcard or port", []string{"localhost", "*.example.org", "example.org:443", "https://example.org", "192.0.2.1", "bücher.example", "-a.example", "a..example", "a.example..", "a_b.example", strings.Repeat("a", 64) + ".example"}},
 		{"acme-directory", "only allowed together with --acme-domain", []string{"https://acme.example/directory"}},
+		{"node", "VALUE is not allowed: want up to 64 letters, digits, dashes and underscores, such as eu-1", []string{"a.b", "a b", "ü", "a/b", "*", strings.Repeat("a", 65)}},
 		{"data", "an empty value is not allowed: want --data FOLDER, or leave the flag out", []string{""}},
 		{"retain-age", "500ms is too short: want 0 or at least 1s", []string{"500ms"}},
 		{"retain-age", "VALUE is negative: want 0 or a duration such as 500ms, 15s, 90m, 36h, 7d, 2w or 1d12h", []string{"-24h", "-7d"}},
@@ -225,5 +226,22 @@ func TestEmptyVariables(t *testing.T) {
 	delete(env, "FRESHET_ANONYMOUS")
 	if diff := cmp.Diff(parse(t, nil), parse(t, env), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{})); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A flag without a value has one as a variable.
+func TestRefusalsOfUpdateStream(t *testing.T) {
+	const alone = "--update-stream: only allowed together with --nats: the embedded log always gets the settings of its server"
+	if got := refusal(t, nil, "--update-stream"); got != alone {
+		t.Errorf("without --nats: %s", got)
+	}
+	if got := refusal(t, map[string]string{"FRESHET_UPDATE_STREAM": "true"}); got != alone+" (from FRESHET_UPDATE_STREAM)" {
+		t.Errorf("without --nats: %s", got)
+	}
+	if got := refusal(t, map[string]string{"FRESHET_UPDATE_STREAM": "maybe"}); got != `--update-stream: "maybe" is not allowed: want true or false (from FRESHET_UPDATE_STREAM)` {
+		t.Errorf("maybe: %s", got)
+	}
+	if c := parse(t, map[string]string{"FRESHET_UPDATE_STREAM": "false"}); c.UpdateStream {
+		t.Error("false is true")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,9 @@ import (
 
 // maxBody leaves room for an event's topic and headers: JetStream stores them with its data in a record of at most 32 MiB.
 const maxBody Bytes = 31 << 20
+
+// nodeName matches what can be a token of a NATS subject, a key of a NATS key-value bucket and a part of a URL.
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // validate checks what the parsers of single values cannot: bounds of flags, and flags that exclude or need each other.
 func (c *Config) validate() error {
@@ -69,6 +73,7 @@ func (c *Config) validate() error {
 	return cmp.Or(
 		refuse(c.Park != "on" && c.Park != "off", "--park: %q is not allowed: want on or off", c.Park),
 		refuse(c.Log != "text" && c.Log != "json", "--log: %q is not allowed: want text or json", c.Log),
+		refuse(c.Node != "" && !nodeName.MatchString(c.Node), "--node: %q is not allowed: want up to 64 letters, digits, dashes and underscores, such as eu-1", c.Node),
 		refuse(c.Data == "", "--data: no folder: want the path of one"),
 		refuse(c.RetainAge > 0 && c.RetainAge < time.Second, "--retain-age: %v is too short: want 0 or at least 1s", c.RetainAge),
 		refuse(c.WindowBytes == 0, "--window-bytes: 0 is not allowed: want at least 1B"),

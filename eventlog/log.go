@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,8 @@ const (
 
 // Config says where the log is and how much it keeps. A zero value stands for the server's default.
 type Config struct {
+	Node string // names the connection to an external NATS; empty: no name
+
 	Dir          string        // data folder of the embedded server; created if missing
 	SyncInterval time.Duration // 0: sync to disk before an append is answered; else at this interval (embedded only)
 
@@ -113,7 +116,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		l.retryAfter = lostTimeout
 	}
 	l.nc, err = natsconn.Open(ctx, natsconn.Config{
-		URLs: cfg.NATS, Creds: cfg.Creds,
+		Name: strings.TrimSpace("freshet " + cfg.Node), URLs: cfg.NATS, Creds: cfg.Creds,
 		Dir: cfg.Dir, SyncInterval: cfg.SyncInterval, MaxPayload: cfg.MaxEvent + headerRoom,
 		Logger: cfg.Logger,
 	})
@@ -153,6 +156,7 @@ func (l *Log) open(ctx context.Context, cfg Config) (err error) {
 	if cfg.NATS == "" {
 		return l.checkLoss(ctx, cfg)
 	}
+	l.logger.Info("log opened", "node", cfg.Node, "nats", l.nc.ConnectedUrlRedacted())
 	return nil
 }
 

@@ -23,6 +23,7 @@ var (
 	errRate         = errors.New("too many events a second")
 	errBulk         = errors.New("too many events at once")
 	errNotReady     = errors.New("the server is not ready")
+	errNotWritable  = errors.New("the log cannot be written")
 	errRequest      = errors.New("the request is malformed")
 	errSlow         = errors.New("the body did not arrive in time")
 	errRevocations  = errors.New("the revocation cannot be stored")
@@ -71,7 +72,8 @@ var table = []struct {
 	{errRate, http.StatusTooManyRequests, "rate_limited", "you publish too fast, so nothing of this request was stored; send it again after Retry-After seconds, or raise --publish-rate"},
 	{errBulk, http.StatusRequestEntityTooLarge, "too_many_events", ""},
 	{stream.ErrDraining, http.StatusServiceUnavailable, "draining", "the server is shutting down; try again in a moment"},
-	{errNotReady, http.StatusServiceUnavailable, "not_ready", "the server is not ready because its event log does not respond or cannot be written; see the server's log"},
+	{errNotReady, http.StatusServiceUnavailable, "not_ready", "the server is not ready because its event log does not respond: with --nats, NATS is away or has no leader; see the server's log"},
+	{errNotWritable, http.StatusServiceUnavailable, "not_ready", "the server is not ready because its event log cannot be written, for example because its disk is full; see the server's log"},
 }
 
 // problem is an error as the client sees it.

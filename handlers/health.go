@@ -38,6 +38,8 @@ func (h *Handlers) Ready(ctx context.Context) error {
 	switch err := h.log.Ready(ctx); {
 	case errors.Is(err, eventlog.ErrRefused):
 		return err
+	case errors.Is(err, eventlog.ErrFull):
+		return fmt.Errorf("%w: %v", errNotWritable, err) //nolint:errorlint // the response is that of errNotWritable
 	case err != nil:
 		return fmt.Errorf("%w: %v", errNotReady, err) //nolint:errorlint // the response is that of errNotReady
 	}

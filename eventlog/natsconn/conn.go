@@ -56,6 +56,7 @@ var (
 
 // Config says which NATS to connect to.
 type Config struct {
+	Name  string // of the connection, in the lists of an external NATS
 	URLs  string // of an external NATS, comma-separated; empty: start an embedded server
 	Creds string // credentials file of the external NATS
 
@@ -98,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (*Conn, error) {
 	c := &Conn{logger: cfg.Logger}
 	c.connected, c.lost = context.WithCancel(context.Background())
 	options := []nats.Option{
-		nats.Name("freshet"),
+		nats.Name(cfg.Name),
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(reconnectDelay),
 		nats.ReconnectBufSize(-1), // while disconnected, publishing fails at once: publishers retry
