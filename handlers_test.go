@@ -160,16 +160,39 @@ func TestTwoNodes(t *testing.T) {
 	if f := ahead.NextEvent(); f.Data != "6" {
 		t.Errorf("resumed ahead of the node with %+v", f)
 	}
-	// The operator sees both, whichever he asks.
+	// An operator sees both nodes on each, and ends a stream of one on the other.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	type answer struct {
+		NodeID      string `json:"node_id"`
+		Connections []struct{ ID string }
+		Cluster     struct{ Nodes int }
+	}
+	ask := func(node apptest.Wired, query string) (a answer) {
+		t.Helper()
+		w := node.Do(http.MethodGet, "/connections"+query, "", "Authorization", "Bearer "+node.PublishToken())
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || w.Code != http.StatusOK {
+			t.Errorf("GET /connections%s: %d %s", query, w.Code, w.Body)
+		}
+		return a
+	}
 	for _, node := range []apptest.Wired{a, b} {
-		var answer string
-		if err := apptest.Until(ctx, func() bool {
-			answer = node.Do(http.MethodGet, "/connections", "", "Authorization", "Bearer "+node.PublishToken()).Body.String()
-			return strings.Count(answer, `"uptime_s":`) == 2
-		}); err != nil {
-			t.Errorf("%v: %s", err, answer)
+		if err := apptest.Until(ctx, func() bool { return ask(node, "").Cluster.Nodes == 2 }); err != nil {
+			t.Fatalf("it lists %+v", ask(node, ""))
+		}
+	}
+	query := "?node=" + ask(b, "").NodeID
+	list := ask(a, query)
+	if len(list.Connections) != 3 {
+		t.Fatalf("one node lists the streams %+v of the other, want 3", list.Connections)
+	}
+	oldest := list.Connections[2].ID
+	if w := a.Do(http.MethodDelete, "/connections/"+oldest+query, "", "Authorization", "Bearer "+a.PublishToken()); w.Code != http.StatusNoContent {
+		t.Errorf("ending a stream of the other node: %d %s", w.Code, w.Body)
+	}
+	for f := onB.NextEvent(); f.Type != "drain"; f = onB.NextEvent() {
+		if f.Type != "news" {
+			t.Fatalf("event %+v", f)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"freshet/app/apptest"
 
+	"github.com/chromedp/chromedp"
 	"github.com/nats-io/nats-server/v2/server"
 )
 
@@ -43,10 +44,12 @@ func TestDashboardNodes(t *testing.T) {
 	eventually(tab, t, rows+` === '2,0,2' || `+rows+` === '2,2,0'`)
 	eventually(tab, t, words("#nodes tbody td", "all nodes"))
 	eventually(tab, t, words("#readers .value", "2"))
-	eventually(tab, t, words("#readers .total", "on 2 nodes, and you"))
+	eventually(tab, t, words("#readers .total", "on 2 nodes"))
 	eventually(tab, t, words("#server", "2 nodes, connected to node "))
 	eventually(tab, t, words("#connections-note", "0 streams on node "))
 
+	do(tab, t, chromedp.EmulateViewport(390, 780))
+	eventually(tab, t, `document.documentElement.scrollWidth <= innerWidth`)
 	const otherNode = `#nodes button[aria-pressed="false"]`
 	click(tab, t, otherNode)
 	eventually(tab, t, words("#connections-note", "2 streams on node "))

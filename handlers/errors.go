@@ -53,7 +53,7 @@ var table = []struct {
 	{errRevocations, http.StatusInsufficientStorage, "tickets_full", "the revocation is not stored, because the log's disk is full or the last 24 hours had 100,000 revocations; free space, or try again later"},
 	{errNoConnection, http.StatusNotFound, "no_connection", "the node has no open connection with this ID; GET /connections lists the open ones, with ?node= those of another node"},
 	{errNoNode, http.StatusNotFound, "no_node", ""},
-	{eventlog.ErrNodeAway, http.StatusGatewayTimeout, "node_unreachable", "the node does not answer: it has just stopped, hangs, or cannot reach NATS; choose another one, or try again in a moment"},
+	{eventlog.ErrNodeAway, http.StatusGatewayTimeout, "node_unreachable", "the node does not answer: it has just stopped or hangs, or one of the two nodes cannot reach NATS; choose another one, or try again in a moment"},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
 	{errUnknownParameter, http.StatusBadRequest, "unknown_parameter", ""},
 	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive within 30 s; send smaller requests"},

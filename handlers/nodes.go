@@ -132,5 +132,5 @@ func (n *nodes) find(node string) (nodeRef, error) {
 	case 1:
 		return found[0], nil
 	}
-	return nodeRef{}, &event.InvalidError{Field: "node", Reason: fmt.Sprintf("%d nodes have this name; use a node_id from GET /connections, and start each node with its own name", len(found))}
+	return nodeRef{}, &event.InvalidError{Field: "node", Reason: fmt.Sprintf("%d nodes have this name; use a node_id from GET /connections, and give each node its own name", len(found))}
 }

@@ -268,6 +268,9 @@ func TestLimitsAndDrain(t *testing.T) {
 		if got := strings.Join(infos, " "); got != "2001:db8::/64 192.0.2.1" {
 			t.Errorf("the newest are of %s", got)
 		}
+		if older := b.Older(third.ID(), -1); len(older) != 2 || older[0] != second || older[1] != first {
+			t.Errorf("%d streams are older than the third", len(older))
+		}
 		if id := second.ID(); b.Find(id) != second || b.Find(id+100) != nil {
 			t.Error("streams are not found by their IDs")
 		}

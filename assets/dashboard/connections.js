@@ -33,6 +33,7 @@ const relayColumns = [
 	{ name: 'source', text: (r) => r.source, title: (r) => r.source },
 	{ name: 'node', text: (r) => r.node },
 	{ name: 'state', text: (r) => r.state, title: (r) => r.reason ?? '' },
+	{ name: 'queued', text: (r) => group(r.queued), value: (r) => r.queued, isNumber: true },
 	{ name: 'stored', text: (r) => group(r.events), value: (r) => r.events, isNumber: true },
 	{ name: 'skipped', text: (r) => group(r.skipped), value: (r) => r.skipped, isNumber: true },
 ];

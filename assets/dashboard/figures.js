@@ -57,7 +57,7 @@ export function showStats(stats, ownStreams) {
 	points.push(point);
 	while (points[0].time < now - past) points.shift();
 	const writeTotal = (id, text) => write($(id).querySelector('.total'), text);
-	writeTotal('readers', isCluster ? `on ${plural(nodes, 'node')}, and you` : 'and you');
+	writeTotal('readers', isCluster ? `on ${plural(nodes, 'node')}` : 'and you');
 	writeTotal('in', `${short(s.published).join(' ').trim()} in all`);
 	writeTotal('out', `${short(s.delivered).join(' ').trim()} in all`);
 	writeTotal('log', plural(s.log_events, 'event'));
