@@ -2,12 +2,52 @@ package app
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"syscall"
+
+	"freshet/config"
+
+	"github.com/coreos/go-systemd/v22/activation"
 )
+
+// listen opens the addresses of --listen. With an error, it returns the listeners that are open already.
+func listen(ctx context.Context, addresses []string) (listeners []net.Listener, err error) {
+	passed := activation.Files(true)
+	for _, address := range addresses {
+		var opened []net.Listener
+		if address == config.ListenSystemd {
+			opened, err = systemdListeners(passed)
+			passed = nil
+		} else {
+			opened, err = listenTCP(ctx, address)
+		}
+		if listeners = append(listeners, opened...); err != nil {
+			return listeners, err
+		}
+	}
+	if len(passed) > 0 { // their clients would wait for ever
+		return listeners, fmt.Errorf("systemd passes the sockets of a socket unit, but --listen does not have the word %[1]s; add --listen %[1]s", config.ListenSystemd)
+	}
+	return listeners, nil
+}
+
+func listenTCP(ctx context.Context, address string) ([]net.Listener, error) {
+	l, err := listenConfig().Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, listenError("--listen", address, err)
+	}
+	return []net.Listener{l}, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+}
 
 // listenError says in one line why the address of the flag cannot be used, and what to do.
 func listenError(flag, address string, err error) error {

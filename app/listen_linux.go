@@ -16,9 +16,16 @@ const unsentBytes = 64 << 10
 // probeSeconds is the pause before an idle peer is probed, and between probes.
 const probeSeconds = 15
 
-// listenConfig makes listeners whose connections inherit these options, which saves several
-// system calls for each.
+// listenConfig makes listeners with the options of setOptions.
 func listenConfig() *net.ListenConfig {
+	return &net.ListenConfig{
+		KeepAlive: -1, // set here already
+		Control:   func(_, _ string, c syscall.RawConn) error { return setOptions(c) },
+	}
+}
+
+// setOptions sets the options of a listener. Its connections inherit them, which saves several system calls for each.
+func setOptions(c syscall.RawConn) error {
 	options := []struct{ level, name, value int }{
 		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(peerTimeout.Milliseconds())},
 		{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes},
@@ -26,16 +33,11 @@ func listenConfig() *net.ListenConfig {
 		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, probeSeconds},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probeSeconds},
 	}
-	return &net.ListenConfig{
-		KeepAlive: -1, // set here already
-		Control: func(_, _ string, c syscall.RawConn) error {
-			var errs []error
-			err := c.Control(func(fd uintptr) {
-				for _, o := range options {
-					errs = append(errs, unix.SetsockoptInt(int(fd), o.level, o.name, o.value))
-				}
-			})
-			return errors.Join(append(errs, err)...)
-		},
-	}
+	var errs []error
+	err := c.Control(func(fd uintptr) {
+		for _, o := range options {
+			errs = append(errs, unix.SetsockoptInt(int(fd), o.level, o.name, o.value))
+		}
+	})
+	return errors.Join(append(errs, err)...)
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"net"
+	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -9,9 +10,26 @@ import (
 
 // What is set on a listener counts for the connections that it accepts.
 func TestConnectionsInheritWhatTheListenerHas(t *testing.T) {
-	l, err := listenConfig().Listen(t.Context(), "tcp", "127.0.0.1:0")
+	own, err := listen(t.Context(), []string{"127.0.0.1:0"})
 	must(t, err)
-	defer l.Close()
+	defer closeAll(own)
+	checkOptions(t, own[0])
+
+	var plainTCP net.ListenConfig
+	plainTCP.SetMultipathTCP(false) // as systemd does
+	plain, err := plainTCP.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	defer plain.Close()
+	socket, err := plain.(*net.TCPListener).File()
+	must(t, err)
+	passed, err := systemdListeners([]*os.File{socket})
+	must(t, err)
+	defer closeAll(passed)
+	checkOptions(t, passed[0])
+}
+
+func checkOptions(t *testing.T, l net.Listener) {
+	t.Helper()
 	peer, err := net.Dial("tcp", l.Addr().String())
 	must(t, err)
 	defer peer.Close()

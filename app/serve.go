@@ -10,12 +10,14 @@ import (
 
 	"freshet/config"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 )
 
-// How long the shutdown may take beyond the drain: the last frames, then publishes in flight.
+// How long the shutdown may take beyond the drain: the last frames, then requests of new connections, then publishes in flight.
 const (
 	drainGrace    = 500 * time.Millisecond
+	newcomerGrace = 250 * time.Millisecond
 	shutdownGrace = time.Second
 )
 
@@ -25,14 +27,10 @@ const (
 func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr io.Writer) error {
 	logger := newLogger(cfg, stderr)
 	// Listen first, so that a port in use leaves no trace. Early clients wait.
-	var listeners []net.Listener
-	for _, address := range cfg.Listen {
-		l, err := listenConfig().Listen(ctx, "tcp", address)
-		if err != nil {
-			return listenError("--listen", address, err)
-		}
-		defer func() { _ = l.Close() }() // the server has closed it, if there was one
-		listeners = append(listeners, l)
+	listeners, err := listen(ctx, cfg.Listen)
+	defer closeAll(listeners) // the server has closed them, if there was one
+	if err != nil {
+		return err
 	}
 	metricsListener, err := listenForMetrics(ctx, cfg)
 	if err != nil {
@@ -55,6 +53,8 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	}
 	a.certificates = certs // before the first request
 	server := NewServer(a, logger)
+	var newcomers newcomers
+	server.ConnState = newcomers.track
 	serveOn := server.Serve
 	if certs != nil {
 		server.TLSConfig = certs.TLS()
@@ -65,7 +65,11 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range listeners {
-		g.Go(func() error { return unlessClosed(serveOn(a.descriptors.guard(l, logger))) })
+		newcomers.accepting.Add(1)
+		g.Go(func() error {
+			defer newcomers.accepting.Done()
+			return unlessClosed(serveOn(a.descriptors.guard(l, logger)))
+		})
 	}
 	if certs != nil {
 		g.Go(func() error { return certs.Run(ctx) })
@@ -75,13 +79,17 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 		g.Go(func() error { return unlessClosed(metricsServer.Serve(metricsListener)) })
 	}
 	printReady(stdout, baseURL(listeners[0].Addr(), certs), a.token, len(cfg.Anonymous) > 0)
+	notifySystemd(logger, daemon.SdNotifyReady)
 	select {
 	case <-ctx.Done():
 	case <-a.Done(): // a part of it has failed
 	}
 	stop()
 	stopping := time.Now()
-	err = errors.Join(a.Shutdown(server), metricsServer.Close())
+	notifySystemd(logger, daemon.SdNotifyStopping+"\n"+extendTimeout(cfg.Drain))
+	a.drainStreams()
+	newcomers.finish(listeners)
+	err = errors.Join(a.finish(server), metricsServer.Close())
 	cancel()
 	if err := errors.Join(err, g.Wait()); err != nil {
 		return err
@@ -90,9 +98,9 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	return nil
 }
 
-// unlessClosed is the error of a server that has ended, unless it was closed.
+// unlessClosed is the error of a server that has ended, unless it or its listener was closed.
 func unlessClosed(err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err

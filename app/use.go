@@ -103,8 +103,17 @@ func newEvent(m Message) (event.Event, error) {
 // time; then the requests in progress, which have a second; then the log. http.Server.Shutdown alone would wait for streams, which do not end by
 // themselves.
 func (a *App) Shutdown(server *http.Server) error {
+	a.drainStreams()
+	return a.finish(server)
+}
+
+func (a *App) drainStreams() {
 	a.logger.Info("draining", "for", a.cfg.Drain.String())
 	a.drain(a.cfg.Drain)
+}
+
+// finish is the part of Shutdown after the drain.
+func (a *App) finish(server *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {

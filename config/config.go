@@ -29,9 +29,12 @@ type Relay struct {
 	URL   string
 }
 
+// ListenSystemd as an address of Config.Listen stands for the sockets that systemd passes to the process (socket activation).
+const ListenSystemd = "systemd"
+
 // Config holds all settings. The tags are the flags, their defaults and their help.
 type Config struct {
-	Listen         []string       `name:"listen" default:":8080" placeholder:"ADDRESS" group:"Serving:" help:"Address to serve on: host:port or :port. Repeatable."`
+	Listen         []string       `name:"listen" default:":8080" placeholder:"ADDRESS" group:"Serving:" help:"Address to serve on: host:port or :port. Repeatable. The word systemd stands for the sockets of a systemd socket unit."`
 	Hosts          []string       `name:"host" placeholder:"NAME" group:"Serving:" help:"Host name that clients use for this server, such as events.example.org. Behind a proxy, it is the proxy's name. *.example.org stands for its subdomains, * for all names. Repeatable. Without TLS, requests for other names get 421, except for localhost, names without a dot, IP addresses and this machine's name."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxy" placeholder:"ADDRESS" group:"Serving:" help:"Proxy whose X-Forwarded-For is trusted to name the client: an IP address, or a range such as 10.0.0.0/8 that holds only proxies. Repeatable. Without it, the client address is that of the connection."`
 	Node           string         `name:"node" placeholder:"NAME" group:"Serving:" help:"Name of this server in stats, on the dashboard and in the list of nodes, unlike that of each other node: up to 64 letters, digits, dashes and underscores. Without it, it is the machine's name and a random ending, which changes at each start."`

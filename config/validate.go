@@ -27,6 +27,9 @@ var nodeName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // validate checks what the parsers of single values cannot: bounds of flags, and flags that exclude or need each other.
 func (c *Config) validate() error {
 	for _, address := range c.Listen {
+		if address == ListenSystemd {
+			continue
+		}
 		if err := checkListen("--listen", address); err != nil {
 			return err
 		}

@@ -71,6 +71,7 @@ func TestWhatCannotStartSaysWhyInOneLine(t *testing.T) {
 		want []string
 	}{
 		"port in use":         {[]string{"--data", t.TempDir(), "--listen", taken}, []string{"cannot listen on " + taken + ": the port is in use"}},
+		"no sockets":          {[]string{"--data", t.TempDir(), "--listen", "systemd"}, []string{"cannot listen on systemd: systemd passed no socket; start the server with its socket unit"}},
 		"folder in use":       {[]string{"--data", dir, "--listen", "127.0.0.1:0"}, []string{dir, "in use by another process", "--data"}},
 		"NATS unreachable":    {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:1", "--nats-wait", "0"}, []string{"127.0.0.1:1", "--nats"}},
 		"a bad value":         {[]string{"--retry", "soon"}, []string{"--retry"}},
