@@ -63,6 +63,20 @@ var proxyKinds = []proxyKind{{
 		}
 	},
 	hasty: []string{"timeout server 60s\n", "timeout server 1s\n", "timeout client 60s\n", "timeout client 1s\n"},
+}, {
+	program: "caddy",
+	file:    "../deploy/caddy/Caddyfile",
+	moved: func(p *proxy, upstream string) []string {
+		_, port, _ := strings.Cut(p.secure, ":")
+		return []string{
+			"to 127.0.0.1:8080\n", "to " + upstream + "\n",
+			// The test's certificate.
+			"freshet.example.org {\n", "https://:" + port + " {\n bind " + strings.TrimSuffix(p.secure, ":"+port) + "\n tls " + p.identity + " " + p.identity + "\n",
+			// No ports of Caddy's own.
+			"grace_period 5m\n", "grace_period 5m\n admin off\n auto_https off\n",
+		}
+	},
+	hasty: []string{"read_timeout 60s\n", "read_timeout 1s\n"},
 }}
 
 // eachProxy runs the test with each proxy whose configuration is in deploy/.
@@ -173,20 +187,28 @@ func (p *proxy) configure(t *testing.T, text string) {
 	t.Helper()
 	must(t, os.WriteFile(filepath.Join(p.dir, "nginx.conf"), []byte(nginxConf), 0o600))
 	must(t, os.WriteFile(filepath.Join(p.dir, "freshet.conf"), []byte(text), 0o600))
-	p.listens = slices.DeleteFunc([]string{p.plain, p.secure}, func(address string) bool { return !strings.Contains(text, address) })
+	p.listens = slices.DeleteFunc([]string{p.plain, p.secure}, func(address string) bool {
+		host, port, _ := strings.Cut(address, ":")
+		return !strings.Contains(text, address) && !strings.Contains(text, "bind "+host+"\n") || !strings.Contains(text, port)
+	})
 }
 
 // start starts the process and returns when it accepts connections at each address. The
 // process ends with the test.
 func (p *proxy) start(ctx context.Context, t *testing.T) {
 	t.Helper()
-	args := []string{"-db", "-f", "freshet.conf"}
-	if filepath.Base(p.program) == "nginx" {
-		// One process, which can be killed.
+	var args []string
+	switch filepath.Base(p.program) {
+	case "nginx": // one process, which can be killed
 		args = []string{"-p", p.dir, "-c", filepath.Join(p.dir, "nginx.conf"), "-g", "daemon off; master_process off;"}
+	case "haproxy":
+		args = []string{"-db", "-f", "freshet.conf"}
+	case "caddy":
+		args = []string{"run", "--config", "freshet.conf", "--adapter", "caddyfile"}
 	}
 	p.cmd = exec.CommandContext(ctx, p.program, args...)
 	p.cmd.Dir = p.dir
+	p.cmd.Env = append(os.Environ(), "HOME="+p.dir, "XDG_CONFIG_HOME="+p.dir, "XDG_DATA_HOME="+p.dir) // Caddy keeps files there
 	p.cmd.Stdout, p.cmd.Stderr = t.Output(), t.Output()
 	must(t, p.cmd.Start())
 	exited := make(chan struct{})
