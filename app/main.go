@@ -21,12 +21,13 @@ import (
 
 // commands are what the program does. Its first argument names one; without a name it serves. [config.Commands] has their help.
 var commands = map[string]func(args, environ []string, stdout, stderr io.Writer) error{
-	"serve":      serve,
-	"publish":    publish,
-	"tail":       tail,
-	"token":      token,
-	"completion": completion,
-	"version":    version,
+	"serve":       serve,
+	"publish":     publish,
+	"tail":        tail,
+	"token":       token,
+	"healthcheck": healthcheck,
+	"completion":  completion,
+	"version":     version,
 }
 
 // Main runs the program with its arguments, without the program's name, and its environment, which is [os.Environ]. It returns the

@@ -24,6 +24,7 @@ func Commands() []Command {
 		{"publish", "Publish lines of standard input as events.", &Publish{}, nil},
 		{"tail", "Print events as they are published.", &Tail{}, nil},
 		{"token", "Sign a JSON web token, to try things out.", &Token{}, nil},
+		{"healthcheck", "Ask the server on this machine whether it is ready.", &Healthcheck{}, nil},
 		{"completion", "Print the completions for a shell.", nil, shells},
 		{"version", "Print the versions of Freshet and Go.", nil, nil},
 	}
@@ -33,7 +34,7 @@ func Commands() []Command {
 func commandList() string {
 	text := "Commands, each with a --help of its own:\n"
 	for _, c := range Commands() {
-		text += fmt.Sprintf("  %-10s  %s\n", c.Name, c.Help)
+		text += fmt.Sprintf("  %-11s  %s\n", c.Name, c.Help)
 	}
 	return text
 }

@@ -37,6 +37,7 @@ var neverImports = map[string][]string{
 	"certificate": slices.Concat(ginPackages, natsPackages, []string{ours}),
 	"client":      slices.Concat(ginPackages, natsPackages, everyRoomBut("event")),
 	"config":      ginPackages,
+	"deploy":      {}, // only tests, in a module of their own
 	"e2e":         {}, // only tests
 	"event":       slices.Concat(ginPackages, natsPackages, prometheusPackages, []string{"net/http", ours}),
 	"eventlog":    slices.Concat(ginPackages, prometheusPackages, []string{ours + "/hub", ours + "/handlers"}),
