@@ -139,7 +139,7 @@ func New(cfg Config) (*Handlers, error) {
 		addressPages: limit.NewConcurrency[netip.Prefix](maxAddressPages),
 	}
 	h.countError = h.errors.add
-	h.nodes.others = map[string]received{}
+	h.nodes.others, h.nodes.logger = map[string]received{}, cfg.Logger
 	if cfg.Nodes != nil {
 		h.nodes.id = cfg.Nodes.ID()
 	}

@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"freshet/event"
+	"freshet/limit"
 )
 
 // Nodes sends messages and requests between the nodes of a log; [eventlog.Nodes] has the rules.
@@ -26,7 +28,9 @@ const nodeExpiry = 4 * statsInterval
 
 // nodes has the newest stats of each node of the log.
 type nodes struct {
-	id string // this node's
+	id       string // this node's
+	logger   *slog.Logger
+	sameName limit.Log
 
 	mu     sync.Mutex
 	own    nodeStats
@@ -35,7 +39,7 @@ type nodes struct {
 
 type received struct {
 	nodeStats
-	at time.Time
+	first, at time.Time // of the first message and of the last one
 }
 
 // clusterStats are figures of all nodes together. What each node counts for the whole log, such as published events, has no sum.
@@ -58,7 +62,8 @@ func (n *nodes) setOwn(own nodeStats) {
 
 // hear takes the stats of a node.
 func (n *nodes) hear(id string, data []byte) {
-	r := received{at: time.Now()}
+	now := time.Now()
+	r := received{first: now, at: now}
 	if json.Unmarshal(data, &r.nodeStats) != nil {
 		return // a node of another version
 	}
@@ -68,11 +73,27 @@ func (n *nodes) hear(id string, data []byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.removeExpired()
+	if before, known := n.others[id]; known {
+		r.first = before.first
+	}
 	n.others[id] = r
+	if r.Node == n.own.Node && n.sameName.Allow() > 0 {
+		n.logger.Warn("another running node has the name of this one; start each with its own --node", "node", r.Node, "node_id", n.id, "other_node_id", id)
+	}
 }
 
 func (n *nodes) removeExpired() {
 	maps.DeleteFunc(n.others, func(_ string, r received) bool { return time.Since(r.at) > nodeExpiry })
+}
+
+// replaced reports whether the node was silent since another one with its name was first heard: it was restarted.
+func (n *nodes) replaced(r received) bool {
+	for _, other := range n.others {
+		if other.Node == r.Node && other.first.After(r.at) {
+			return true
+		}
+	}
+	return false
 }
 
 // all returns the stats of the listed nodes, ordered by name. This node is always listed.
@@ -82,7 +103,9 @@ func (n *nodes) all() []nodeStats {
 	n.removeExpired()
 	all := []nodeStats{n.own}
 	for _, r := range n.others {
-		all = append(all, r.nodeStats)
+		if !n.replaced(r) {
+			all = append(all, r.nodeStats)
+		}
 	}
 	slices.SortFunc(all, func(a, b nodeStats) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(b.Uptime, a.Uptime))
