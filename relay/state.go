@@ -10,6 +10,7 @@ import (
 
 	"freshet/client"
 	"freshet/event"
+	"freshet/limit"
 )
 
 // States of a relay on a node.
@@ -35,9 +36,6 @@ type State struct {
 	Last    time.Time `json:"last,omitzero"`    // when the last event was stored
 }
 
-// sayPause is the least time between two lines of the log about skipped events, about gaps, or about a lost source.
-const sayPause = time.Minute
-
 type relay struct {
 	cfg    Config
 	source Source
@@ -47,12 +45,12 @@ type relay struct {
 	logger *slog.Logger
 	queued atomic.Int64 // events read and not stored yet
 
-	mu       sync.Mutex
-	state    State
-	failing  bool // the log says so
-	lostSaid time.Time
-	skipSaid time.Time
-	gapSaid  time.Time
+	mu      sync.Mutex
+	state   State
+	failing bool // the log says so
+	lostLog limit.Log
+	skipLog limit.Log
+	gapLog  limit.Log
 }
 
 // maxText is how many bytes of a text, which may be the source's, go into the state and the log.
@@ -102,8 +100,8 @@ func (r *relay) disconnected(err error, wait time.Duration) {
 	r.set(Waiting, err.Error(), wait)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.failing && !errors.Is(err, client.ErrEnded) && time.Since(r.lostSaid) >= sayPause {
-		r.failing, r.lostSaid = true, time.Now()
+	if !r.failing && !errors.Is(err, client.ErrEnded) && r.lostLog.Allow() > 0 {
+		r.failing = true
 		r.logger.Warn("the relay has lost its source, and tries again", "error", shorten(err.Error()))
 	}
 }
@@ -119,8 +117,7 @@ func (r *relay) stored() {
 func (r *relay) gap(g *event.Gap) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.gapSaid) >= sayPause {
-		r.gapSaid = time.Now()
+	if r.gapLog.Allow() > 0 {
 		r.logger.Warn("the source reports missing events", "reason", shorten(string(g.Reason)), "requested", shorten(g.Requested))
 	}
 }
@@ -130,8 +127,7 @@ func (r *relay) skip(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state.Skipped++
-	if time.Since(r.skipSaid) >= sayPause {
-		r.skipSaid = time.Now()
+	if r.skipLog.Allow() > 0 {
 		r.logger.Warn("the relay skips an event", "why", why, "skipped", r.state.Skipped)
 	}
 }
