@@ -54,7 +54,7 @@ func TestAFullDisk(t *testing.T) {
 	}
 	unfollow()
 	must(t, read.fault())
-	for text, want := range map[string]int{"level=ERROR": diskFills, "the log cannot be written": diskFills, "the log can be written again": diskFills, "NATS": 0} {
+	for text, want := range map[string]int{"level=ERROR": diskFills, `msg="the log cannot be written`: diskFills, `msg="the log can be written again`: diskFills, "NATS": 0} {
 		if n := strings.Count(s.Log(), text); n != want {
 			t.Errorf("the log has %q %d times, want %d:\n%s", text, n, want, tail(s.Log()))
 		}
