@@ -144,7 +144,7 @@ type round struct {
 }
 
 // run breaks something until all nodes and readers have continued, and for as long as the round says. Nothing is lost or repeated,
-// tickets live and die on every node, and no consumer stays behind.
+// and tickets live and die on every node.
 func (l *clusterLoad) run(ctx context.Context, t *testing.T, r round) {
 	t.Helper()
 	began := time.Now()
@@ -172,7 +172,6 @@ func (l *clusterLoad) run(ctx context.Context, t *testing.T, r round) {
 		broken = time.Since(mended)
 	}
 	l.tickets.check(ctx, t, l)
-	l.noConsumerStays(ctx, t)
 	var outages []time.Duration
 	for _, w := range l.writers {
 		outages = append(outages, w.outage().Round(10*time.Millisecond))
@@ -181,7 +180,8 @@ func (l *clusterLoad) run(ctx context.Context, t *testing.T, r round) {
 	t.Logf("%s: all nodes and readers have continued after %v; publishers were without an answer for %v", r.what, broken.Round(10*time.Millisecond), outages)
 }
 
-// noConsumerStays waits until the log's stream has one consumer for each node. While readers replay, it has more.
+// noConsumerStays waits until the log's stream has one consumer for each node: no round has left one behind. While readers replay, it
+// has more, and NATS keeps those of a killed node for 30 seconds.
 func (l *clusterLoad) noConsumerStays(ctx context.Context, t *testing.T) {
 	t.Helper()
 	consumers := 0

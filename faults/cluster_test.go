@@ -42,13 +42,13 @@ func (l *clusterLoad) allRounds(ctx context.Context, t *testing.T) []func(leader
 	nothing := func(*testing.T) {}
 	return []func(leader *natsServer, others []*natsServer) round{
 		func(_ *natsServer, others []*natsServer) round {
-			return round{what: "another server freezes", lasts: clusterFault, fail: others[0].freeze, mend: others[0].thaw}
+			return round{what: "another server freezes", fail: others[0].freeze, mend: others[0].thaw}
 		},
 		func(leader *natsServer, _ []*natsServer) round {
-			return round{what: "the leader is cut off", lasts: clusterFault, fail: leader.cut, mend: leader.heal}
+			return round{what: "the leader is cut off", fail: leader.cut, mend: leader.heal}
 		},
 		func(_ *natsServer, others []*natsServer) round {
-			return round{what: "another server is cut off", lasts: clusterFault, fail: others[0].cut, mend: others[0].heal}
+			return round{what: "another server is cut off", fail: others[0].cut, mend: others[0].heal}
 		},
 		func(leader *natsServer, _ []*natsServer) round {
 			return round{what: "the leader is killed", fail: func(*testing.T) { leader.stop() }, mend: leader.start}
