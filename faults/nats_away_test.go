@@ -19,7 +19,7 @@ func TestReadersWhileNATSIsAway(t *testing.T) {
 	server := natsWithPassword(t, "secret")
 	p := start(ctx, t, t.TempDir(), "--nats", "nats://freshet:secret@"+server.address, "--heartbeat", "50ms")
 	first := publish(ctx, t, p, "news", "1")
-	publish(ctx, t, p, "news", "2")
+	second := publish(ctx, t, p, "news", "2")
 	readers := map[string]*client.Reader{}
 	open := func(name, lastEventID string) {
 		r, err := p.Open(ctx, client.Subscription{Topics: []string{"news"}, LastEventID: lastEventID, Header: asBrowser()})
@@ -35,7 +35,7 @@ func TestReadersWhileNATSIsAway(t *testing.T) {
 			}
 		}
 	}
-	open("before", "")
+	open("before", second.String())
 	publish(ctx, t, p, "news", "3")
 	want("before", "3")
 
