@@ -77,8 +77,9 @@ func (h *Handlers) connectionsOf(ctx context.Context, node nodeRef, limit int) (
 			return 0, nil, err
 		}
 		connections = append(connections, answer.Connections...)
-		if !answer.More || len(answer.Connections) == 0 {
-			return answer.Total, connections, nil
+		// A NATS client that answers as a node may send more than was asked for.
+		if !answer.More || len(answer.Connections) == 0 || len(connections) >= limit {
+			return answer.Total, connections[:min(limit, len(connections))], nil
 		}
 		q.Limit, q.Before = limit-len(connections), connections[len(connections)-1].ID
 	}

@@ -26,6 +26,9 @@ type Nodes interface {
 // nodeExpiry is how long a node is listed after its last message.
 const nodeExpiry = 4 * statsInterval
 
+// maxOthers is how many other nodes are listed. A NATS client that sends under many IDs cannot fill the memory.
+const maxOthers = 256
+
 // nodes has the newest stats of each node of the log.
 type nodes struct {
 	id       string // this node's
@@ -75,6 +78,8 @@ func (n *nodes) hear(id string, data []byte) {
 	n.removeExpired()
 	if before, known := n.others[id]; known {
 		r.first = before.first
+	} else if len(n.others) >= maxOthers {
+		return
 	}
 	n.others[id] = r
 	if r.Node == n.own.Node && n.sameName.Allow() > 0 {

@@ -256,3 +256,35 @@ func TestConnectionsOfAnotherNode(t *testing.T) {
 		}
 	})
 }
+
+// A NATS client that sends as a node cannot fill the memory: neither with nodes, nor with an endless list of streams.
+func TestHostileNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := newFakeBus()
+		s := newServer(t, func(c *handlers.Config) { c.Nodes = fakeNode{"me", bus} })
+		synctest.Wait()
+		bus.publish("x", `{"node":"n2"}`)
+		bus.mu.Lock()
+		bus.answer["x"] = func([]byte) []byte {
+			more := bus.asked < 5000 // else the test would not end
+			return fmt.Appendf(nil, `{"total":1,"connections":[{"id":"a"},{"id":"b"}],"more":%t}`, more)
+		}
+		bus.mu.Unlock()
+		if a := s.connections(t, "?node=x&limit=3"); len(a.Connections) != 3 || a.Total != 1 {
+			t.Errorf("%d connections of %d, want 3 of 1", len(a.Connections), a.Total)
+		}
+		for i := range 1000 {
+			bus.publish(fmt.Sprint("many", i), `{"node":"many"}`)
+		}
+		bus.publish("x", `{"node":"n3"}`) // a known node stays
+		nodes := s.connections(t, "").Nodes
+		if len(nodes) != 257 || nodes[len(nodes)-1].Node != "n3" {
+			t.Errorf("%d nodes, want this one and 256, with n3", len(nodes))
+		}
+		pass(10 * time.Second)
+		bus.publish("y", `{"node":"n4"}`)
+		if nodes := s.connections(t, "").Nodes; len(nodes) != 2 || nodes[1].Node != "n4" {
+			t.Errorf("after the expiry, the nodes are %v, want n1 and n4", nodes)
+		}
+	})
+}
