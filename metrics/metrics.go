@@ -2,8 +2,10 @@ package metrics
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"freshet/eventlog"
@@ -14,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/time/rate"
 )
 
 // Log is what metrics need of the log.
@@ -50,8 +53,21 @@ func New(cfg Config) http.Handler {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelError),
+		ErrorLog:            &errorLog{logger: cfg.Logger, sometimes: rate.Sometimes{Interval: time.Minute}},
 		MaxRequestsInFlight: maxScrapes,
+	})
+}
+
+// errorLog logs at most one error a minute, because a client can cause one with each request: it closes the connection before the answer ends.
+type errorLog struct {
+	logger    *slog.Logger
+	sometimes rate.Sometimes
+}
+
+// Println implements [promhttp.Logger].
+func (l *errorLog) Println(v ...any) {
+	l.sometimes.Do(func() {
+		l.logger.Warn("the answer to GET /metrics is not complete", "error", strings.TrimSuffix(fmt.Sprintln(v...), "\n"))
 	})
 }
 
