@@ -24,6 +24,7 @@ var commands = map[string]func(args, environ []string, stdout, stderr io.Writer)
 	"serve":       serve,
 	"publish":     publish,
 	"tail":        tail,
+	"doctor":      examine,
 	"token":       token,
 	"healthcheck": healthcheck,
 	"completion":  completion,

@@ -32,7 +32,16 @@ type Tail struct {
 	Server
 }
 
-// variablesHelp is the part of the help that both commands share.
+// Doctor holds the settings of the command that examines a stream.
+type Doctor struct {
+	Target string        `arg:"" optional:"" name:"url"`
+	Origin string        `name:"origin" placeholder:"ORIGIN" group:"The checks:" help:"Origin of a page that reads the stream: scheme://host[:port]. Checks that its browser may (CORS)."`
+	For    time.Duration `name:"for" default:"20s" placeholder:"DURATION" group:"The checks:" help:"Time to watch streams, from 5s to 1h. 130s also finds the longer default time-outs of proxies."`
+	JSON   bool          `name:"json" group:"The checks:" help:"Print one JSON object, when all checks are done."`
+	Server
+}
+
+// variablesHelp is the part of the help that the commands share.
 const variablesHelp = `
 The variables FRESHET_URL, FRESHET_TOKEN and FRESHET_TOKEN_FILE stand for --url,
 --token and --token-file.
@@ -64,6 +73,29 @@ Examples:
 Exit codes: 0 after --exit-after events, when all topics have ended, or when the
 pipe is closed; 1 for an error, 2 for wrong usage, 130 if interrupted.
 ` + variablesHelp
+
+const doctorOpening = `Usage: freshet doctor [URL] [flags]
+
+Finds what breaks event streams between a server and its readers: names, TLS,
+headers, proxies that hold events back or end streams, CORS, resuming. It names
+the setting to change. URL is a Freshet server or any event stream; without it,
+--url counts. HTTP_PROXY is not used.
+
+Examples:
+  freshet doctor https://events.example.org --origin https://app.example.org
+  freshet doctor https://events.example.org --for 130s --json
+
+Exit codes: 0 if no check fails, 1 if one does, 2 for wrong usage, 130 if
+interrupted.
+` + variablesHelp
+
+// ParseDoctor is [Parse] for the command that examines a stream. Target is the URL to examine, also if it comes from --url.
+func ParseDoctor(args, environ []string, stdout io.Writer) (d Doctor, err error) {
+	err = parse("freshet doctor", doctorOpening, &d, args, environ, stdout)
+	d.Target = cmp.Or(d.Target, d.URL)
+	d.URL = d.Target // whose token it is
+	return d, err
+}
 
 // ParsePublish is [Parse] for the command that publishes lines.
 func ParsePublish(args, environ []string, stdout io.Writer) (p Publish, err error) {
@@ -102,5 +134,18 @@ func (t *Tail) validate() error {
 	return cmp.Or(
 		refuse(t.Since != "" && err != nil, "--since: %q is not allowed: want all, last, a count such as -20, a duration such as 10m, an RFC 3339 time or an event ID", t.Since),
 		t.Server.validate(),
+	)
+}
+
+func (d *Doctor) validate() error {
+	target, errTarget := url.Parse(d.Target)
+	origin, errOrigin := url.Parse(d.Origin)
+	return cmp.Or(
+		refuse(d.Target != "" && (errTarget != nil || target.Scheme != "http" && target.Scheme != "https" || target.Host == "" || target.User != nil),
+			"the URL is not allowed: want one such as https://events.example.org or https://events.example.org/event"),
+		refuse(d.Origin != "" && (errOrigin != nil || origin.Scheme == "" || origin.Host == "" || origin.Scheme+"://"+origin.Host != d.Origin),
+			"--origin: %q is not allowed: want scheme://host[:port] without a path, such as https://app.example.org", d.Origin),
+		refuse(d.For < 5*time.Second || d.For > time.Hour, "--for: %v is not allowed: want 5s to 1h", d.For),
+		d.Server.validate(),
 	)
 }

@@ -23,6 +23,7 @@ func Commands() []Command {
 		{"serve", "Run the server, as without a command.", &Config{}, nil},
 		{"publish", "Publish lines of standard input as events.", &Publish{}, nil},
 		{"tail", "Print events as they are published.", &Tail{}, nil},
+		{"doctor", "Find what breaks event streams on the way.", &Doctor{}, nil},
 		{"token", "Sign a JSON web token, to try things out.", &Token{}, nil},
 		{"healthcheck", "Ask the server on this machine whether it is ready.", &Healthcheck{}, nil},
 		{"completion", "Print the completions for a shell.", nil, shells},

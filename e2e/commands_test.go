@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"freshet/app/apptest"
+	"freshet/doctor"
 )
 
 // result is what a command of the program printed, and its exit code.
@@ -106,12 +107,35 @@ func TestErrorsOfCommands(t *testing.T) {
 		"a pattern":         {nil, []string{"publish", "news.*"}, 2, `"news.*" is not allowed: want a topic`},
 		"a bad URL":         {nil, []string{"tail", "--url", "localhost:8080"}, 2, `--url: "localhost:8080" is not allowed`},
 		"a bad start":       {nil, []string{"tail", "--since", "soon"}, 2, `--since: "soon" is not allowed`},
+		"a bad time":        {nil, []string{"doctor", "--for", "1s"}, 2, "--for: 1s is not allowed: want 5s to 1h"},
+		"a bad origin":      {nil, []string{"doctor", "--origin", "https://a.example/"}, 2, `--origin: "https://a.example/" is not allowed`},
+		"no scheme":         {nil, []string{"doctor", "localhost:8080"}, 2, "the URL is not allowed: want one such as"},
 		"an unknown shell":  {nil, []string{"completion", "csh"}, 2, "want freshet completion bash, or zsh, or fish"},
 	} {
 		r := runProgram(t, c.variables, "x\n", c.args...)
 		lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
 		if r.code != c.code || !strings.Contains(lines[len(lines)-1], c.want) || strings.Contains(r.stderr, "wrong\n") || r.stdout != "" {
 			t.Errorf("%s: %+v, want code %d and %q", name, r, c.code, c.want)
+		}
+	}
+}
+
+// The exit code and the output of doctor are for scripts. faults/ has what it finds.
+func TestDoctorCommand(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, t.TempDir(), "", "--anonymous", "none")
+	away := "http://" + apptest.FreeAddress(t)
+	for target, want := range map[string]string{away: "connect", s.URL: "status"} {
+		r := runProgram(t, nil, "", "doctor", target, "--json")
+		var report doctor.Report
+		if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || r.code != 1 || r.stderr != "" || report.OK || report.URL != target+"/event" {
+			t.Errorf("%s: %+v, %v", target, r, err)
+		}
+		if last := report.Findings[len(report.Findings)-1]; last.Check != want || last.Result != doctor.Fail {
+			t.Errorf("%s: %+v", target, last)
+		}
+		if r = runProgram(t, nil, "", "doctor", "--url", target); r.code != 1 || r.stderr != "" || !strings.Contains(r.stdout, "fail  "+want) {
+			t.Errorf("%s: %+v", target, r)
 		}
 	}
 }

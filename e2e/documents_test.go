@@ -261,7 +261,7 @@ var flagOfLine = regexp.MustCompile(`(?:^|\s)(--[a-z][a-z0-9-]*)`)
 func knownFlags(t *testing.T) map[string]bool {
 	t.Helper()
 	known := map[string]bool{}
-	for _, arguments := range [][]string{{"--help"}, {"token", "--help"}, {"publish", "--help"}, {"tail", "--help"}, {"healthcheck", "--help"}} {
+	for _, arguments := range [][]string{{"--help"}, {"token", "--help"}, {"publish", "--help"}, {"tail", "--help"}, {"doctor", "--help"}, {"healthcheck", "--help"}} {
 		cmd, err := apptest.Command(t.Context(), arguments...)
 		must(t, err)
 		help, err := cmd.Output()
