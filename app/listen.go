@@ -29,7 +29,7 @@ func listen(ctx context.Context, addresses []string) (listeners []net.Listener, 
 			return listeners, err
 		}
 	}
-	if len(passed) > 0 { // their clients would wait for ever
+	if len(passed) > 0 { // clients of these sockets would get no answer
 		return listeners, fmt.Errorf("systemd passes the sockets of a socket unit, but --listen does not have the word %[1]s; add --listen %[1]s", config.ListenSystemd)
 	}
 	return listeners, nil

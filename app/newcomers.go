@@ -33,9 +33,15 @@ func (n *newcomers) track(conn net.Conn, state http.ConnState) {
 
 // finish closes the listeners, and then waits until all connections are answered, at most for newcomerGrace.
 func (n *newcomers) finish(listeners []net.Listener) {
-	closeAll(listeners)
-	n.accepting.Wait()
 	timeout := time.After(newcomerGrace)
+	closeAll(listeners)
+	ended := make(chan struct{})
+	go func() { n.accepting.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-timeout: // without descriptors, net/http pauses before it accepts again
+		return
+	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !n.answered() {

@@ -11,8 +11,8 @@ import (
 	"freshet/event"
 )
 
-// Somebody deletes the stream of a cluster. A node that starts makes it anew, and the others end, because their log is gone. Every
-// reader gets one gap, and then every event of the new log.
+// An operator deletes the stream of a cluster. The next node that starts creates a new stream, and the other nodes end, because
+// their log is gone. Every reader gets one gap, and then every event of the new log.
 func TestAClusterWhoseStreamIsDeleted(t *testing.T) {
 	t.Parallel()
 	ctx := begin(t)
