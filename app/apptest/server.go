@@ -118,26 +118,42 @@ func (s *Server) Publish(ctx context.Context, topic, typ, data, key string) (id 
 	return published.ID, err
 }
 
-// given holds the addresses that FreeAddress has returned: tests of one process that run in parallel get different ones.
+// given holds a UDP socket for each port that FreeAddress has returned, until the process ends. Nothing is sent over them:
+// they keep the port from every other test, also from those of other processes.
 var given sync.Map
 
 // FreeAddress returns an address on 127.0.0.1 that nothing listens on, with a port that the system gives to no outgoing
 // connection: a server can come back to it.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
+	const first = 10_000
+	end := firstOutgoingPort()
 	for range 1000 {
-		address := "127.0.0.1:" + strconv.Itoa(10_000+rand.IntN(20_000)) //nolint:gosec // a port, not a secret
-		if _, taken := given.LoadOrStore(address, true); taken {
+		address := "127.0.0.1:" + strconv.Itoa(first+rand.IntN(end-first)) //nolint:gosec // a port, not a secret
+		claim, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", address)
+		if err != nil {
 			continue
 		}
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
-		if err == nil {
-			_ = l.Close()
+		connection, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			given.Store(address, claim)
 			return address
 		}
+		_, _ = connection.Close(), claim.Close() // a server of somebody else listens here
 	}
 	t.Fatal("there is no free port")
 	return ""
+}
+
+// firstOutgoingPort returns the lowest port that the system gives to outgoing connections: Linux says it, other systems
+// start at 49,152 or 32,768.
+func firstOutgoingPort() int {
+	settings, _ := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range") // elsewhere there is no such file
+	var first int
+	if _, err := fmt.Sscan(string(settings), &first); err != nil || first <= 11_000 {
+		return 30_000
+	}
+	return first
 }
 
 // Trusting returns a transport that trusts the certificate in the PEM file.
