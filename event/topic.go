@@ -14,19 +14,19 @@ const (
 )
 
 // Topic names what an event is about: 1 to [MaxTopic] bytes, in at most [MaxSegments] segments of printable UTF-8 that are
-// separated by dots. A segment is not empty and has no space, '*', '>' or '/'. The zero value is no topic and matches nothing.
+// separated by dots. A segment is not empty and has no space, comma, '*', '>' or '/'. The zero value is no topic and matches nothing.
 type Topic struct{ name string }
 
 // ParseTopic returns the topic s, or an [InvalidError] for the field "topic".
 func ParseTopic(s string) (Topic, error) {
-	if err := checkSegments(s, false, MaxSegments); err != nil {
+	if err := checkRequested(s, false); err != nil {
 		return Topic{}, err
 	}
 	return Topic{s}, nil
 }
 
-// ParseStoredTopic is [ParseTopic] without the limit of segments, for events that are in the log already: earlier versions and
-// other NATS clients stored topics with more.
+// ParseStoredTopic is [ParseTopic] without the limit of segments, and with commas, for events that are in the log already: earlier
+// versions and other NATS clients stored such topics.
 func ParseStoredTopic(s string) (Topic, error) {
 	if err := checkSegments(s, false, MaxTopic); err != nil {
 		return Topic{}, err
@@ -52,7 +52,7 @@ var All = Pattern{">"}
 
 // ParsePattern returns the pattern s, or an [InvalidError] for the field "topic".
 func ParsePattern(s string) (Pattern, error) {
-	if err := checkSegments(s, true, MaxSegments); err != nil {
+	if err := checkRequested(s, true); err != nil {
 		return Pattern{}, err
 	}
 	return Pattern{s}, nil
@@ -105,6 +105,16 @@ func (ps Patterns) Widest() (widest Patterns) {
 		}
 	}
 	return widest
+}
+
+// checkRequested checks a topic or pattern that somebody names. A comma is an error, because it is always a list of topics where one
+// is expected: as a topic of its own, it would select nothing.
+func checkRequested(s string, wildcards bool) error {
+	err := checkSegments(s, wildcards, MaxSegments)
+	if err == nil && strings.Contains(s, ",") {
+		err = invalid("topic", "must not have a comma")
+	}
+	return err
 }
 
 func checkSegments(s string, wildcards bool, most int) error {

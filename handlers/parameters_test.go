@@ -22,6 +22,7 @@ func TestUnknownParameters(t *testing.T) {
 		cfg.Tickets = tickets
 	})
 	const unknown, malformed = "unknown_parameter: unknown parameter ", "malformed: the request is malformed: "
+	const comma = "invalid_topic: topic: must not have a comma; for several topics, repeat the parameter: ?topic=a&topic=b"
 	for request, want := range map[string]string{
 		"GET /event?topics=news":            unknown + `"topics"; did you mean "topic"?`,
 		"GET /event/news?Since=all":         unknown + `"Since"; did you mean "since"?`,
@@ -46,11 +47,19 @@ func TestUnknownParameters(t *testing.T) {
 		"GET /event?topic=news&topic":       malformed + `parameter "topic" is empty; give it a value, or leave it out`,
 		"GET /event?since=":                 malformed + `parameter "since" is empty; give it a value, or leave it out`,
 		"POST /event/news?type=":            malformed + `parameter "type" is empty; give it a value, or leave it out`,
+		"GET /event?topic=a,b":              comma,
+		"GET /history?topic=a%2Cb":          comma,
+		"GET /event/a,b":                    comma,
+		"POST /event/a,b":                   "invalid_topic: topic: must not have a comma",
 		"GET /event?topic=a;topic=b":        malformed + `the query is not readable; write % as %25, ; as %3B and & in a value as %26`,
 		"GET /event?topic=%zz":              malformed + `the query is not readable; write % as %25, ; as %3B and & in a value as %26`,
 	} {
 		method, target, _ := strings.Cut(request, " ")
-		w := s.do(method, target, "x", "Accept", "text/event-stream")
+		payload := "x"
+		if method == "GET" {
+			payload = ""
+		}
+		w := s.do(method, target, payload, "Accept", "text/event-stream")
 		var body struct {
 			Error struct{ Code, Message string }
 		}

@@ -33,6 +33,8 @@ func (h *Handlers) parseTopics(c *gin.Context) (patterns event.Patterns, counter
 			err = caller.MayRead(p)
 		}
 		switch {
+		case err != nil && strings.Contains(name, ","):
+			return nil, false, false, &event.InvalidError{Field: "topic", Reason: "must not have a comma; for several topics, repeat the parameter: ?topic=a&topic=b"}
 		case err != nil:
 			return nil, false, false, err
 		case name == event.TopicCounter.String():

@@ -26,7 +26,7 @@ func CORS(origins []string) (gin.HandlerFunc, error) {
 		AllowAllOrigins: anyReads,
 		AllowMethods:    []string{http.MethodGet, http.MethodHead},
 		AllowHeaders:    []string{"Last-Event-ID", "Authorization", "Idempotency-Key", "Event-Type", "Cache-Control", "Content-Type", "Accept"},
-		ExposeHeaders:   []string{requestIDHeader},
+		ExposeHeaders:   []string{requestIDHeader, "Freshet-Stream", "Retry-After"},
 		MaxAge:          time.Hour,
 	}
 	if !anyReads {
