@@ -260,7 +260,7 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventl
 		Metrics:                  forOperators,
 		NoPark:                   cfg.Park == "off",
 		Node:                     cfg.Node,
-		Version:                  config.Version(),
+		Version:                  config.ThisBuild().Version,
 		Logger:                   logger,
 	})
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -103,8 +104,15 @@ func serve(args, environ []string, stdout, stderr io.Writer) error {
 	return Serve(ctx, stop, cfg, stdout, stderr)
 }
 
-func version(args, environ []string, stdout, _ io.Writer) error {
-	_, err := config.Parse(append(args, "--version"), environ, stdout)
+func version(args, _ []string, stdout, _ io.Writer) error {
+	v, err := config.ParseVersion(args, stdout)
+	if err != nil {
+		return usage(err)
+	}
+	if v.JSON {
+		return json.NewEncoder(stdout).Encode(config.ThisBuild())
+	}
+	_, err = fmt.Fprintln(stdout, config.ThisBuild())
 	return err
 }
 

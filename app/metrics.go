@@ -11,8 +11,9 @@ import (
 )
 
 func (a *App) newMetrics(cfg config.Config) http.Handler {
+	build := config.ThisBuild()
 	return metrics.New(metrics.Config{
-		Log: a.log, Hub: a.hub, Handlers: a.handlers, Relays: a.relays.States, DataFolder: cfg.Data, Version: config.Version(), Logger: a.logger,
+		Log: a.log, Hub: a.hub, Handlers: a.handlers, Relays: a.relays.States, DataFolder: cfg.Data, Version: build.Version, Commit: build.Commit, Logger: a.logger,
 		CertificateExpires: func() time.Time {
 			if a.certificates == nil {
 				return time.Time{}

@@ -27,7 +27,7 @@ func Commands() []Command {
 		{"token", "Sign a JSON web token, to try things out.", &Token{}, nil},
 		{"healthcheck", "Ask the server on this machine whether it is ready.", &Healthcheck{}, nil},
 		{"completion", "Print the completions for a shell.", nil, shells},
-		{"version", "Print the versions of Freshet and Go.", nil, nil},
+		{"version", "Print the version, the commit and the platform.", &Version{}, nil},
 	}
 }
 

@@ -38,7 +38,7 @@ Help:
   -h, --help
       Print this help and exit.
   --version
-      Print the versions of Freshet and Go, and exit.
+      Print the version, the commit and the platform, and exit.
 `
 
 // width is the number of columns of the help.

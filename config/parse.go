@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -64,7 +62,7 @@ func parse(command, opening string, flags interface{ validate() error }, args, e
 		printHelp(stdout, opening, parser.Model.Flags)
 		return ErrPrinted
 	case errors.Is(err, errVersion):
-		fmt.Fprintf(stdout, "freshet %s, %s\n", Version(), runtime.Version())
+		fmt.Fprintln(stdout, ThisBuild())
 		return ErrPrinted
 	case err != nil:
 		return err
@@ -102,14 +100,6 @@ func parserOf(flags any, resolvers ...kong.Option) (*kong.Kong, error) {
 		kong.KindMapper(reflect.Int, mapper(parseCount)),
 		kong.KindMapper(reflect.String, mapper(func(text string) (string, error) { return text, nil })),
 	)...)
-}
-
-// Version returns the version of the module that the Go toolchain stamped into the binary.
-func Version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }
 
 func mapper[T any](parse func(string) (T, error)) kong.MapperFunc {

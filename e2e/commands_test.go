@@ -195,7 +195,7 @@ func TestCompletionInBash(t *testing.T) {
 		"freshet tail --exit":         "--exit-after",
 		"freshet completion f":        "fish",
 		"freshet publish --type ":     "",
-		"freshet version --":          "--help",
+		"freshet completion --":       "--help",
 		"freshet token --jwt-secret ": "",
 	} {
 		cmd := exec.CommandContext(t.Context(), "bash", "--norc", "-c", script+`

@@ -298,7 +298,7 @@ func TestMetricsCount(t *testing.T) {
 		name   string
 		labels []string
 	}{
-		{1, "freshet_build_info", []string{"version", config.Version()}},
+		{1, "freshet_build_info", []string{"commit", config.ThisBuild().Commit, "version", config.ThisBuild().Version}},
 		{1, "freshet_ready", nil},
 		{4, "freshet_publishes_total", []string{"result", "stored"}},
 		{1, "freshet_publishes_total", []string{"result", "repeat"}},

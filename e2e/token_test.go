@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"os/exec"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"freshet/app/apptest"
 	"freshet/client"
+	"freshet/config"
 )
 
 // signed runs the command token in the environment, and returns what it prints and its error.
@@ -136,7 +138,7 @@ func TestCommands(t *testing.T) {
 	for name, want := range map[string]string{
 		"tokn":           "freshet: unknown command \"tokn\"; did you mean freshet token?\n",
 		"run":            "freshet: unknown command \"run\"; see freshet --help\n",
-		"version x":      "freshet: unexpected argument \"x\"; see freshet --help\n",
+		"version x":      "freshet: unexpected argument \"x\"; see freshet version --help\n",
 		"--data d serve": "freshet: unexpected argument \"serve\"; see freshet --help\n",
 	} {
 		if stdout, stderr := run(strings.Fields(name)...); stdout != "" || stderr != want {
@@ -164,5 +166,10 @@ func TestCommands(t *testing.T) {
 	version, _ := run("version")
 	if flag, _ := run("--version"); version != flag || !strings.HasPrefix(version, "freshet ") || !strings.HasSuffix(version, "\n") || !strings.Contains(version, ", go1.") {
 		t.Errorf("freshet version printed %q, freshet --version %q", version, flag)
+	}
+	text, _ := run("version", "--json")
+	var build config.Build
+	if err := json.Unmarshal([]byte(text), &build); err != nil || build.String()+"\n" != version {
+		t.Errorf("freshet version --json printed %q (%v), freshet version %q", text, err, version)
 	}
 }

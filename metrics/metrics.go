@@ -34,7 +34,7 @@ type Config struct {
 	// CertificateExpires returns when the certificate expires; the zero time: there is none.
 	CertificateExpires func() time.Time
 	DataFolder         string
-	Version            string
+	Version, Commit    string // of the program; the commit may be empty
 	Logger             *slog.Logger
 }
 
@@ -89,7 +89,7 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 }
 
 func (c collector) collectServer(s sink) {
-	s.gauge("freshet_build_info", "The program's version; the value is 1.", 1, "version", c.Version)
+	s.gauge("freshet_build_info", "The program's version and commit; the value is 1.", 1, "version", c.Version, "commit", c.Commit)
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
 	s.gauge("freshet_ready", "Whether streams and publishing work, as /readyz says: 1 or 0.", oneIf(c.Handlers.Ready(ctx) == nil))
