@@ -140,6 +140,11 @@ func TestPublishRate(t *testing.T) {
 		want(many(other, 21), 413, "too_many_events", "", 0)
 		want(many(other, 0), 200, "malformed", "", 0)
 
+		// Of a refused request, every line counts: 1 + 1 + 18 + 24, and 3 invalid lines of each of two others.
+		if f := s.Figures(); f.Stored != stored || f.Refused != 50 {
+			t.Errorf("%d events are counted as stored and %d as refused", f.Stored, f.Refused)
+		}
+
 		// Refused requests do not count, and Retry-After is exact.
 		pass(7 * time.Second)
 		want(many(wild, 15), 429, "rate_limited", "1", 0)

@@ -131,7 +131,7 @@ func (h *Handlers) publishLines(c *gin.Context, body []byte, key string) error {
 		entries = append(entries, entry)
 	}
 	if err := h.allowPublish(c, len(entries)); err != nil {
-		h.publishes.countErrors(len(entries), err)
+		h.publishes.countErrors(len(errs), err) // the invalid lines too
 		return err
 	}
 	receipts := h.log.AppendAll(context.WithoutCancel(c.Request.Context()), entries)
