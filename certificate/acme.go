@@ -3,9 +3,11 @@ package certificate
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -42,8 +44,14 @@ type ACME struct {
 	logger  *slog.Logger
 	warn    map[string]*rate.Sometimes // by domain
 
-	mu      sync.Mutex
-	expires map[string]time.Time // by domain, once it has a certificate
+	mu     sync.Mutex
+	served map[variant]bool
+}
+
+// variant is one of the certificates of a domain: clients that only know RSA get their own.
+type variant struct {
+	domain string
+	rsa    bool
 }
 
 // NewACME creates the folder. It does not contact the authority.
@@ -76,7 +84,7 @@ func NewACME(cfg ACMEConfig) (*ACME, error) {
 		domains: cfg.Domains,
 		logger:  cfg.Logger,
 		warn:    warn,
-		expires: map[string]time.Time{},
+		served:  map[variant]bool{},
 	}, nil
 }
 
@@ -88,20 +96,35 @@ func (a *ACME) TLS() *tls.Config {
 // Names returns the domains.
 func (a *ACME) Names() []string { return a.domains }
 
-// Expires returns when the first of the domains' certificates expires. It is the zero time while a domain has none.
+// Expires returns when the first of the served certificates expires. It is the zero time while a domain has none.
 func (a *ACME) Expires() (first time.Time) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	served := maps.Clone(a.served)
+	a.mu.Unlock()
 	for _, domain := range a.domains {
-		expires := a.expires[domain]
-		if expires.IsZero() {
-			return expires
+		if !served[variant{domain, false}] && !served[variant{domain, true}] {
+			return time.Time{}
 		}
-		if first.IsZero() || expires.Before(first) {
-			first = expires
+	}
+	for v := range served {
+		// The manager has it in memory, and may have renewed it since it was served.
+		certificate, err := a.manager.GetCertificate(v.hello())
+		if err == nil && (first.IsZero() || certificate.Leaf.NotAfter.Before(first)) {
+			first = certificate.Leaf.NotAfter
 		}
 	}
 	return first
+}
+
+// hello is how a client asks for the certificate.
+func (v variant) hello() *tls.ClientHelloInfo {
+	hello := &tls.ClientHelloInfo{ServerName: v.domain}
+	if !v.rsa {
+		hello.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+		hello.SignatureSchemes = []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}
+		hello.SupportedCurves = []tls.CurveID{tls.CurveP256}
+	}
+	return hello
 }
 
 // Run gets the missing certificates, so that the first visitor does not wait and the operator
@@ -125,13 +148,8 @@ func (a *ACME) Run(ctx context.Context) error {
 func (a *ACME) obtain(ctx context.Context, domain string) bool {
 	got := make(chan bool, 1)
 	go func() {
-		// The handshake of a modern client. Clients that only know RSA get a certificate at their first handshake.
-		certificate, err := a.get(&tls.ClientHelloInfo{
-			ServerName:       domain,
-			CipherSuites:     []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
-			SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256},
-			SupportedCurves:  []tls.CurveID{tls.CurveP256},
-		})
+		// As a modern client asks. Clients that only know RSA get a certificate at their first handshake.
+		certificate, err := a.get(variant{domain: domain}.hello())
 		if err == nil {
 			a.logger.Info("certificate", "domain", domain, "to", certificate.Leaf.NotAfter)
 		}
@@ -153,9 +171,9 @@ func (a *ACME) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	warn := a.warn[hello.ServerName]
 	switch {
 	case challenge || warn == nil:
-	case err == nil: // of the renewed certificate too, because autocert renews in the background
+	case err == nil:
 		a.mu.Lock()
-		a.expires[hello.ServerName] = certificate.Leaf.NotAfter
+		a.served[variant{hello.ServerName, certificate.Leaf.PublicKeyAlgorithm == x509.RSA}] = true
 		a.mu.Unlock()
 	default:
 		warn.Do(func() {

@@ -155,8 +155,12 @@ func (a *authority) issue(r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	months := 3
+	if csr.PublicKeyAlgorithm == x509.RSA {
+		months = 2
+	}
 	leaf, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(2), DNSNames: csr.DNSNames, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, 3, 0),
+		SerialNumber: big.NewInt(2), DNSNames: csr.DNSNames, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, months, 0),
 	}, a.root, csr.PublicKey, a.key)
 	a.issued.Add(1)
 	a.chain = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf})
@@ -237,6 +241,32 @@ func TestACMEGetsACertificate(t *testing.T) {
 	}
 	if len(entries) == 0 {
 		t.Error("nothing is stored")
+	}
+}
+
+// A domain has two certificates if some of its clients only know RSA. The first that expires counts, whichever was served last.
+func TestTheFirstCertificateToExpireCounts(t *testing.T) {
+	a := newAuthority(t)
+	source, err := certificate.NewACME(certificate.ACMEConfig{
+		Domains: []string{domain}, Folder: t.TempDir(), Directory: a.URL + "/directory", Logger: slog.New(slog.DiscardHandler),
+	})
+	must(t, err)
+	config := source.TLS()
+	a.target = serveTLS(t, config)
+	modern := &tls.ClientHelloInfo{ServerName: domain, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}}
+	for i, hello := range []*tls.ClientHelloInfo{modern, {ServerName: domain}, modern} {
+		served, err := config.GetCertificate(hello)
+		must(t, err)
+		want := served.Leaf.NotAfter
+		if i > 0 {
+			want = time.Now().AddDate(0, 2, 0)
+		}
+		if expires := source.Expires(); want.Sub(expires).Abs() > time.Hour {
+			t.Errorf("after handshake %d, the first certificate expires on %v, want %v", i, expires, want)
+		}
+	}
+	if n := a.issued.Load(); n != 2 {
+		t.Errorf("%d certificates were issued", n)
 	}
 }
 
