@@ -70,15 +70,7 @@ func TestScannerSkipsLongFrames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in := "id: 1\ndata: a\n\n" + frame + "id: 3\ndata: b\n\n"
 			for _, r := range []io.Reader{strings.NewReader(in), iotest.OneByteReader(strings.NewReader(in))} {
-				s := event.NewScanner(r, 100)
-				s.SkipLongFrames(10_000)
-				var have []event.Frame
-				for s.Scan() {
-					have = append(have, s.Frame())
-				}
-				if diff := cmp.Diff(want, have); diff != "" || s.Err() != nil {
-					t.Error(s.Err(), diff)
-				}
+				checkSkipping(t, r, want)
 			}
 		})
 	}
@@ -97,15 +89,7 @@ func TestScannerSkipsLongComments(t *testing.T) {
 	want := []event.Frame{{Type: "message", Data: strings.Repeat("a", 90), HasData: true}, {Type: "message", Data: "b", HasData: true}}
 	in := comment + "\n" + comment + "data: " + want[0].Data + "\n" + ": short\n" + comment + "\n" + "data: b\n" + comment + "\n"
 	for _, r := range []io.Reader{strings.NewReader(in), iotest.OneByteReader(strings.NewReader(in))} {
-		s := event.NewScanner(r, 100)
-		s.SkipLongFrames(10_000)
-		var have []event.Frame
-		for s.Scan() {
-			have = append(have, s.Frame())
-		}
-		if diff := cmp.Diff(want, have); diff != "" || s.Err() != nil {
-			t.Error(s.Err(), diff)
-		}
+		checkSkipping(t, r, want)
 	}
 }
 
@@ -208,13 +192,27 @@ func FuzzPattern(f *testing.F) {
 
 func scanAll(t *testing.T, r io.Reader) []event.Frame {
 	t.Helper()
-	var frames []event.Frame
-	s := event.NewScanner(r, 1<<20)
-	for s.Scan() {
-		frames = append(frames, s.Frame())
-	}
-	if err := s.Err(); err != nil && !errors.Is(err, event.ErrFrameTooLong) {
+	frames, err := framesOf(event.NewScanner(r, 1<<20))
+	if err != nil && !errors.Is(err, event.ErrFrameTooLong) {
 		t.Errorf("scan: %v", err)
 	}
 	return frames
+}
+
+// checkSkipping scans frames of up to 100 bytes, and skips longer ones.
+func checkSkipping(t *testing.T, r io.Reader, want []event.Frame) {
+	t.Helper()
+	s := event.NewScanner(r, 100)
+	s.SkipLongFrames(10_000)
+	have, err := framesOf(s)
+	if diff := cmp.Diff(want, have); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+}
+
+func framesOf(s *event.Scanner) (frames []event.Frame, err error) {
+	for s.Scan() {
+		frames = append(frames, s.Frame())
+	}
+	return frames, s.Err()
 }
