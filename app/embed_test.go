@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,6 +120,36 @@ func TestAnEmbeddedServer(t *testing.T) {
 				t.Errorf("with the ticket: %d %s", status, text)
 			}
 		})
+	}
+}
+
+// An app in Gin's debug mode prints its own routes, and not those of Freshet.
+func TestAnEmbeddedServerPrintsNoRoutes(t *testing.T) {
+	var printed bytes.Buffer
+	out := gin.DefaultWriter
+	gin.DefaultWriter = &printed
+	gin.SetMode(gin.DebugMode)
+	t.Cleanup(func() {
+		gin.DefaultWriter = out
+		gin.SetMode(gin.TestMode)
+	})
+	var opening sync.WaitGroup
+	for range 3 { // at once: one must not restore the mode that another one has set
+		opening.Go(func() {
+			cfg := config.Default()
+			cfg.Data = t.TempDir()
+			live, err := app.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+			if err == nil {
+				err = live.Close()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	opening.Wait()
+	if printed.Len() > 0 || gin.Mode() != gin.DebugMode {
+		t.Errorf("in mode %s, it printed:\n%s", gin.Mode(), &printed)
 	}
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"log/slog"
 	"os"
+	"sync"
 
 	"freshet/auth"
 	"freshet/config"
@@ -20,6 +21,7 @@ func NewRouter(h *handlers.Handlers, keys *auth.Keys, cfg config.Config, logger 
 	if err != nil {
 		return nil, err
 	}
+	defer quietGin()()
 	r := gin.New()
 	r.RedirectTrailingSlash = false // a redirect would skip the middleware
 	r.HandleMethodNotAllowed = true
@@ -50,4 +52,21 @@ func NewRouter(h *handlers.Handlers, keys *auth.Keys, cfg config.Config, logger 
 	r.NoRoute(h.NoRoute)
 	r.NoMethod(h.NoMethod)
 	return r, nil
+}
+
+// ginMode is held while Gin's mode is changed, because two applications can open at once.
+var ginMode sync.Mutex
+
+// quietGin stops Gin's debug output until the returned function is called. Without it, an app that embeds Freshet would log Gin's warning twice,
+// and routes that its own router does not have.
+func quietGin() (restore func()) {
+	ginMode.Lock()
+	if !gin.IsDebugging() {
+		return ginMode.Unlock
+	}
+	gin.SetMode(gin.ReleaseMode)
+	return func() {
+		gin.SetMode(gin.DebugMode)
+		ginMode.Unlock()
+	}
 }
