@@ -14,6 +14,7 @@ import (
 	"freshet/assets"
 	"freshet/auth"
 	"freshet/config"
+	"freshet/docs"
 	"freshet/eventlog"
 	"freshet/handlers"
 	"freshet/hub"
@@ -244,6 +245,7 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventl
 		Hub:                      a.hub,
 		Page:                     page,
 		Assets:                   assets.Files(),
+		OpenAPI:                  docs.OpenAPI(),
 		CounterInterval:          orNone(cfg.CounterInterval),
 		Heartbeat:                orNone(cfg.Heartbeat),
 		RetryMin:                 cfg.Retry.Min,

@@ -41,20 +41,6 @@ func TestEveryErrorIsDocumented(t *testing.T) {
 func TestEveryParameterIsDocumented(t *testing.T) {
 	t.Parallel()
 	server := apptest.Start(t, t.TempDir(), "")
-	code := func(route, parameter string) string {
-		method, path, _ := strings.Cut(strings.NewReplacer("{topic}", "news", "{id}", "x").Replace(route), " ")
-		r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path+"?"+parameter+"=x", nil)
-		must(t, err)
-		r.Header.Set("Authorization", "Bearer "+server.Token)
-		response, err := http.DefaultClient.Do(r)
-		must(t, err)
-		defer func() { _ = response.Body.Close() }() // of a stream, the rest does not matter
-		var body struct{ Error struct{ Code string } }
-		if response.StatusCode == http.StatusBadRequest {
-			must(t, json.NewDecoder(response.Body).Decode(&body))
-		}
-		return body.Error.Code
-	}
 	names := []string{"ticket"}
 	for name := range handlers.PublicParameters() {
 		names = append(names, name)
@@ -64,7 +50,7 @@ func TestEveryParameterIsDocumented(t *testing.T) {
 	routes := 0
 	for _, m := range row.FindAllStringSubmatch(read(t, "docs/http-api.md"), -1) {
 		for _, route := range span.FindAllStringSubmatch(m[1], -1) {
-			if code(route[1], "nonsense") != "unknown_parameter" {
+			if takesParameter(t, server, route[1], "nonsense") {
 				if m[2] != " " {
 					t.Errorf("%s takes any parameter, but is documented with%s", route[1], m[2])
 				}
@@ -74,10 +60,7 @@ func TestEveryParameterIsDocumented(t *testing.T) {
 			for _, name := range names {
 				documented := strings.Contains(m[2], "`"+name+"`") ||
 					strings.Contains(m[2], "`last_event_id`") && slices.Contains([]string{"lastEventId", "lastEventID", "Last-Event-ID"}, name)
-				takes := code(route[1], name) != "unknown_parameter"
-				if route[1] == "POST /event" && name == "type" { // its error says that the type is a field there
-					takes = false
-				}
+				takes := takesParameter(t, server, route[1], name)
 				if takes != documented {
 					t.Errorf("%s?%s: documented %v, but taken %v", route[1], name, documented, takes)
 				}
@@ -87,6 +70,26 @@ func TestEveryParameterIsDocumented(t *testing.T) {
 	if routes != 11 {
 		t.Errorf("%d routes refuse an unknown parameter", routes)
 	}
+}
+
+// takesParameter reports whether the server takes the query parameter on the route, such as "GET /event/{topic}".
+func takesParameter(t *testing.T, server *apptest.Server, route, parameter string) bool {
+	t.Helper()
+	if route == "POST /event" && parameter == "type" { // its error says that the type is a field there
+		return false
+	}
+	method, path, _ := strings.Cut(strings.NewReplacer("{topic}", "news", "{id}", "x", "{name}", "freshet.js").Replace(route), " ")
+	r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path+"?"+parameter+"=x", nil)
+	must(t, err)
+	r.Header.Set("Authorization", "Bearer "+server.Token)
+	response, err := http.DefaultClient.Do(r)
+	must(t, err)
+	defer func() { _ = response.Body.Close() }() // of a stream, the rest does not matter
+	var body struct{ Error struct{ Code string } }
+	if response.StatusCode == http.StatusBadRequest {
+		must(t, json.NewDecoder(response.Body).Decode(&body))
+	}
+	return body.Error.Code != "unknown_parameter"
 }
 
 // errorsOfProgram returns the status and code of each error, sorted. In the source, the code comes right after the status: in a table, in the

@@ -53,6 +53,8 @@ type Config struct {
 
 	Page   *template.Template // has "index.html"; nil: no page
 	Assets fs.FS              // what /assets/ serves; nil: nothing
+	// OpenAPI is what /openapi.yaml serves: the description of this API, as YAML; empty: nothing.
+	OpenAPI string
 
 	CounterInterval    time.Duration // between the counts of a connection
 	Heartbeat          time.Duration // after so long without an ID a stream sends its cursor
@@ -107,6 +109,7 @@ type Handlers struct {
 	countError  func(code string)
 	nodes       nodes
 	page        file // GET /
+	openAPI     file // GET /openapi.yaml
 	assets      map[string]file
 	publishRate *limit.Rate[publisher]
 	// addressPages counts the history requests of each network, including those that wait.
@@ -169,6 +172,9 @@ func New(cfg Config) (*Handlers, error) {
 			return nil, err
 		}
 	}
+	if cfg.OpenAPI != "" {
+		h.openAPI = newCompressor().newFile("openapi.yaml", []byte(cfg.OpenAPI))
+	}
 	if cfg.Assets != nil {
 		if h.assets, err = loadAssets(cfg.Assets); err != nil {
 			return nil, err
@@ -204,6 +210,9 @@ func (h *Handlers) Register(r gin.IRouter) {
 	}
 	if h.cfg.Page != nil {
 		r.Match(reads, "/", h.servePage)
+	}
+	if h.cfg.OpenAPI != "" {
+		r.Match(reads, "/openapi.yaml", h.openAPI.serve)
 	}
 	if h.assets != nil {
 		r.Match(reads, "/assets/*name", orFail(h.serveAsset))

@@ -30,6 +30,7 @@ var contentTypes = map[string]string{
 	".js":   "text/javascript; charset=utf-8",
 	".svg":  "image/svg+xml",
 	".ts":   "application/typescript; charset=utf-8",
+	".yaml": "application/yaml", // RFC 9512
 }
 
 // brotliLevel is the level from which on a higher one saves little: the highest saves 9 % more, in twenty times the time.

@@ -24,6 +24,7 @@ func TestFilesForBrowsers(t *testing.T) {
 		cfg.Assets = fstest.MapFS{
 			"page.js": {Data: []byte(script)}, "a/b.css": {Data: []byte("x")}, "page.d.ts": {Data: []byte(script)}, "icon.svg": {Data: []byte("<svg/>")},
 		}
+		cfg.OpenAPI = "openapi: 3.1.0"
 	})
 	page := `<title>v1 &amp; more</title>` + strings.Repeat("<p>text", 100)
 	for target, want := range map[string]struct{ contentType, content string }{
@@ -32,6 +33,7 @@ func TestFilesForBrowsers(t *testing.T) {
 		"/assets/page.d.ts": {"application/typescript; charset=utf-8", script},
 		"/assets/a/b.css":   {"text/css; charset=utf-8", "x"},
 		"/assets/icon.svg":  {"image/svg+xml", "<svg/>"},
+		"/openapi.yaml":     {"application/yaml", "openapi: 3.1.0"},
 	} {
 		etags := map[string]string{} // by coding
 		for accept, coding := range map[string]string{
@@ -82,8 +84,10 @@ func TestFilesForBrowsers(t *testing.T) {
 			t.Errorf("%s: %d %s", target, w.Code, w.Body)
 		}
 	}
-	if w := newServer(t, nil).do("GET", "/", ""); w.Code != http.StatusNotFound {
-		t.Errorf("a page that was not configured: %d", w.Code)
+	for _, target := range []string{"/", "/openapi.yaml"} {
+		if w := newServer(t, nil).do("GET", target, ""); w.Code != http.StatusNotFound {
+			t.Errorf("%s, which was not configured: %d", target, w.Code)
+		}
 	}
 }
 
