@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
-
-var update = flag.Bool("update", false, "write the tables of docs/configuration.md from the program's own help")
 
 // docs/configuration.md has every flag, as the help has it. The help owns the words.
 func TestConfigurationHasEveryFlag(t *testing.T) {

@@ -165,29 +165,31 @@ func TestTestsDoNotSleep(t *testing.T) {
 	}
 }
 
-// A guarantee is as good as its test: each that is named is there.
-func TestGuaranteesAreHeldByTests(t *testing.T) {
+// A promise is as good as its test: each that is named is there.
+func TestPromisesAreHeldByTests(t *testing.T) {
 	there := proofs(t)
 	name := regexp.MustCompile("`(Test|Fuzz|go run )[^`]+`")
-	promises := 0
-	for line := range strings.Lines(read(t, "docs/guarantees.md")) {
-		columns := strings.Split(line, "|")
-		if len(columns) != 5 || strings.HasPrefix(columns[1], "-") || columns[1] == " Promise " {
-			continue
-		}
-		promises++
-		tests := name.FindAllString(columns[3], -1)
-		if len(tests) == 0 {
-			t.Errorf("nothing holds the promise%s", columns[1])
-		}
-		for _, test := range tests {
-			if !there[test] {
-				t.Errorf("%s is not there, of the promise%s", test, columns[1])
+	for _, page := range []string{"docs/guarantees.md", "docs/stability.md"} {
+		promises := 0
+		for line := range strings.Lines(read(t, page)) {
+			columns := strings.Split(line, "|")
+			if len(columns) != 5 || strings.HasPrefix(columns[1], "-") || columns[1] == " Promise " {
+				continue
+			}
+			promises++
+			tests := name.FindAllString(columns[3], -1)
+			if len(tests) == 0 {
+				t.Errorf("%s: nothing holds the promise%s", page, columns[1])
+			}
+			for _, test := range tests {
+				if !there[test] {
+					t.Errorf("%s: %s is not there, of the promise%s", page, test, columns[1])
+				}
 			}
 		}
-	}
-	if promises < 10 {
-		t.Errorf("only %d promises were found", promises)
+		if promises < 10 {
+			t.Errorf("%s: only %d promises were found", page, promises)
+		}
 	}
 }
 

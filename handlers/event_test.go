@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -237,28 +236,6 @@ func TestStatsAreForThoseWhoAsk(t *testing.T) {
 		if f := stream.NextEvent(); !strings.Contains(f.Data, `"latency_p50_ms":null,"latency_p99_ms":null`) ||
 			!strings.Contains(f.Data, `"delivered":1,"delivered_per_s":0,`) {
 			t.Errorf("the latency must be that of the last interval, and the total of all: %s", f.Data)
-		}
-	})
-}
-
-func TestNDJSON(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, nil)
-		s.log.Publish(t, "news", "a\nb")
-		stream := ssetest.Get(t, s, "/event?since=all", "Accept", "application/x-ndjson")
-		pass(time.Second)
-		if got := stream.Header().Get("Content-Type"); got != "application/x-ndjson" {
-			t.Errorf("content type %s", got)
-		}
-		if got := stream.Line(); !strings.HasPrefix(got, `{"id":"10-0","retry":`) {
-			t.Errorf("opening %s", got)
-		}
-		at := time.Now().Add(-time.Second).UTC().Format(time.RFC3339)
-		if got, want := stream.Line(), fmt.Sprintf(`{"id":"10-1","topic":"news","type":"news","time":"%s","data":"a\nb"}`, at); got != want {
-			t.Errorf("event %s, want %s", got, want)
-		}
-		if got := stream.Line(); got != `{"topic":"counter","type":"message","data":"1"}` {
-			t.Errorf("count %s", got)
 		}
 	})
 }
