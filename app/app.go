@@ -21,6 +21,7 @@ import (
 	"freshet/relay"
 	"freshet/templates"
 	"freshet/ticket"
+	"freshet/tracing"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -36,6 +37,7 @@ type App struct {
 	handlers *handlers.Handlers
 	relays   *relay.Relays
 	metrics  http.Handler
+	traced   *tracing.Deliveries // nil: nothing is traced
 	router   http.Handler
 	token    publishToken
 
@@ -66,6 +68,8 @@ type publishToken struct {
 // NATS as long as the Config says. The error is one line that says what to do. ctx ends the start, not the application.
 //
 // [config.Default] is the configuration of a server without flags. Its fields for listeners and TLS are of no effect here.
+//
+// With Config.TracerProvider, or with a global provider of OpenTelemetry that was set before, requests and deliveries have spans. Open sets no global.
 func Open(ctx context.Context, cfg config.Config, logger *slog.Logger) (*App, error) {
 	a, err := connect(ctx, cfg, logger)
 	if err != nil {
@@ -87,6 +91,9 @@ func connect(ctx context.Context, cfg config.Config, logger *slog.Logger) (a *Ap
 	if cfg.Node, err = nodeName(cfg.Node); err != nil {
 		return nil, err
 	}
+	if cfg.TracerProvider == nil {
+		cfg.TracerProvider = tracing.Global()
+	}
 	wait := cfg.NATSWait
 	if cfg.NATS == "" {
 		wait = 0
@@ -100,6 +107,9 @@ func connect(ctx context.Context, cfg config.Config, logger *slog.Logger) (a *Ap
 
 func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App, err error) {
 	a := &App{cfg: cfg, logger: logger, ended: make(chan struct{}), token: publishToken{text: string(cfg.PublishToken), configured: cfg.PublishToken != ""}, descriptors: divide(descriptorLimit())}
+	if cfg.TracerProvider != nil {
+		a.traced = tracing.NewDeliveries(cfg.TracerProvider, cfg.Node)
+	}
 	if a.log, err = openLog(ctx, cfg, logger); err != nil {
 		return nil, err
 	}
@@ -111,7 +121,11 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App
 	if a.keys, err = a.openKeys(cfg, logger); err != nil {
 		return nil, err
 	}
-	if a.hub, err = hub.New(ctx, a.log, hub.Config{WindowBytes: int64(cfg.WindowBytes), Replays: cfg.MaxReplays}); err != nil {
+	hubConfig := hub.Config{WindowBytes: int64(cfg.WindowBytes), Replays: cfg.MaxReplays}
+	if a.traced != nil {
+		hubConfig.Deliveries = a.traced
+	}
+	if a.hub, err = hub.New(ctx, a.log, hubConfig); err != nil {
 		return nil, err
 	}
 	store, err := a.log.Store(ctx)
@@ -143,6 +157,9 @@ func (a *App) run() {
 	g.Go(func() error { return returnMemory(ctx, a.handlers.Turnover) })
 	g.Go(func() error { return a.keys.Run(ctx) })
 	g.Go(func() error { return a.relays.Run(ctx) })
+	if a.traced != nil {
+		g.Go(func() error { return a.traced.Run(ctx) })
+	}
 	go func() {
 		defer close(a.ended)
 		a.runErr = g.Wait()
@@ -151,7 +168,7 @@ func (a *App) run() {
 
 // openLog opens the log; its errors name the flag to check.
 func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*eventlog.Log, error) {
-	log, err := eventlog.Open(ctx, eventlog.Config{
+	logConfig := eventlog.Config{
 		Node:           cfg.Node,
 		Dir:            cfg.Data,
 		SyncInterval:   time.Duration(cfg.Sync),
@@ -164,7 +181,11 @@ func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*even
 		RetainPerTopic: int64(cfg.RetainPerTopic),
 		MaxEvent:       int64(cfg.MaxBody),
 		Logger:         logger,
-	})
+	}
+	if cfg.TracerProvider != nil {
+		logConfig.TraceOf = tracing.TraceOf
+	}
+	log, err := eventlog.Open(ctx, logConfig)
 	switch {
 	case err == nil:
 		return log, nil

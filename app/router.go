@@ -38,8 +38,11 @@ func NewRouter(h *handlers.Handlers, keys *auth.Keys, cfg config.Config, logger 
 	if err != nil {
 		return nil, err
 	}
+	r.Use(middleware.RequestID())
+	if cfg.TracerProvider != nil {
+		r.Use(middleware.Trace(cfg.TracerProvider, handlers.PublicParameters())...)
+	}
 	r.Use(
-		middleware.RequestID(),
 		middleware.Log(logger, handlers.PublicParameters()),
 		middleware.Recover(logger),
 		h.CountErrors,

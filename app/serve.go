@@ -26,6 +26,15 @@ const (
 // it calls stop, so that a second signal ends the process at once.
 func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr io.Writer) error {
 	logger := newLogger(cfg, stderr)
+	var err error
+	if cfg.Node, err = nodeName(cfg.Node); err != nil {
+		return err
+	}
+	endTraces, err := exportTraces(ctx, &cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
 	// Listen first, so that a port in use leaves no trace. Early clients wait.
 	listeners, err := listen(ctx, cfg.Listen)
 	defer closeAll(listeners) // the server has closed them, if there was one
@@ -90,6 +99,7 @@ func Serve(ctx context.Context, stop func(), cfg config.Config, stdout, stderr i
 	a.drainStreams()
 	newcomers.finish(listeners)
 	err = errors.Join(a.finish(server), metricsServer.Close())
+	endTraces()
 	cancel()
 	if err := errors.Join(err, g.Wait()); err != nil {
 		return err

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"freshet/event"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Retry is a range of reconnection times: 1ms <= Min <= Max. Its text is `1s-3s`, or `2s` for both.
@@ -83,4 +85,8 @@ type Config struct {
 
 	Log      string     `name:"log" default:"text" placeholder:"FORMAT" group:"Logging:" help:"Format of the server's own log on standard error: text or json."`
 	LogLevel slog.Level `name:"log-level" default:"info" placeholder:"LEVEL" group:"Logging:" help:"Lowest level to log: debug, info, warn or error."`
+
+	// TracerProvider makes the spans of a server that is part of another program. nil: the program's global one, if it has set one. It has no
+	// flag: the environment variables of OpenTelemetry are for the server as a program.
+	TracerProvider trace.TracerProvider `kong:"-"`
 }

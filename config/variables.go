@@ -55,7 +55,9 @@ func checkVariables(settings map[string]string) error {
 	var flags []string
 	for _, known := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Server]()} {
 		for field := range known.Fields() {
-			flags = append(flags, field.Tag.Get("name"))
+			if name := field.Tag.Get("name"); name != "" {
+				flags = append(flags, name)
+			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {

@@ -24,6 +24,8 @@ var (
 	natsPackages = []string{"github.com/nats-io"}
 	// The parts count for themselves, and metrics reads their counts.
 	prometheusPackages = []string{"github.com/prometheus"}
+	// Only app, middleware, config and tracing know OpenTelemetry.
+	otelPackages = []string{"go.opentelemetry.io"}
 )
 
 // neverImports has, for each top-level folder with Go code, the import paths that its packages keep out of their non-test files,
@@ -35,32 +37,33 @@ var neverImports = map[string][]string{
 	"auth":        slices.Concat(ginPackages, []string{ours + "/hub", ours + "/eventlog"}),
 	"bench":       {}, // a module of its own
 	"certificate": slices.Concat(ginPackages, natsPackages, []string{ours}),
-	"client":      slices.Concat(ginPackages, natsPackages, everyRoomBut("event")),
+	"client":      slices.Concat(ginPackages, natsPackages, otelPackages, everyRoomBut("event")),
 	"config":      ginPackages,
 	"deploy":      {}, // only tests, in a module of their own
 	"docs":        {ours},
 	"doctor":      slices.Concat(ginPackages, natsPackages, everyRoomBut("event")),
 	"e2e":         {}, // only tests
-	"event":       slices.Concat(ginPackages, natsPackages, prometheusPackages, []string{"net/http", ours}),
-	"eventlog":    slices.Concat(ginPackages, prometheusPackages, []string{ours + "/hub", ours + "/handlers"}),
+	"event":       slices.Concat(ginPackages, natsPackages, prometheusPackages, otelPackages, []string{"net/http", ours}),
+	"eventlog":    slices.Concat(ginPackages, prometheusPackages, otelPackages, []string{ours + "/hub", ours + "/handlers"}),
 	"faults":      {}, // only tests
-	"handlers":    slices.Concat(natsPackages, prometheusPackages, []string{ours + "/middleware"}),
-	"hub":         slices.Concat(ginPackages, prometheusPackages, []string{"net/http", ours + "/eventlog"}),
+	"handlers":    slices.Concat(natsPackages, prometheusPackages, otelPackages, []string{ours + "/middleware"}),
+	"hub":         slices.Concat(ginPackages, prometheusPackages, otelPackages, []string{"net/http", ours + "/eventlog"}),
 	"limit":       slices.Concat(ginPackages, natsPackages, []string{ours}),
 	"metrics":     ginPackages,
 	"middleware":  {ours + "/hub", ours + "/eventlog", ours + "/handlers"},
 	"nearest":     slices.Concat(ginPackages, natsPackages, []string{"net/http", ours}),
 	"relay":       slices.Concat(ginPackages, []string{ours + "/hub"}),
 	"ssetest":     slices.Concat(natsPackages, []string{ours + "/hub"}),
-	"stream":      slices.Concat(ginPackages, prometheusPackages, []string{ours + "/eventlog"}),
+	"stream":      slices.Concat(ginPackages, prometheusPackages, otelPackages, []string{ours + "/eventlog"}),
 	"templates":   {ours},
 	"ticket":      slices.Concat(ginPackages, natsPackages, []string{ours + "/hub", ours + "/eventlog"}),
+	"tracing":     slices.Concat(ginPackages, natsPackages, everyRoomBut("limit")), // and event
 }
 
 // everyRoomBut returns the import paths of all folders of neverImports but one.
 func everyRoomBut(allowed string) (paths []string) {
 	for _, folder := range []string{"app", "assets", "auth", "certificate", "config", "docs", "doctor", "eventlog", "handlers", "hub", "limit", "metrics", "middleware", "nearest",
-		"relay", "ssetest", "stream", "templates", "ticket"} {
+		"relay", "ssetest", "stream", "templates", "ticket", "tracing"} {
 		if folder != allowed {
 			paths = append(paths, ours+"/"+folder)
 		}

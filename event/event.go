@@ -14,6 +14,7 @@ type Event struct {
 	data  string
 	time  time.Time
 	retry time.Duration // the reconnection time that the event sets, in whole milliseconds; 0: none
+	trace Trace
 }
 
 // New returns an event for publishing. It has no ID or time until the log stores it. Data is UTF-8, with lines that end
@@ -53,6 +54,15 @@ func (e Event) Data() string { return e.data }
 
 // Time returns when the log stored the event, the zero time if it did not.
 func (e Event) Time() time.Time { return e.time }
+
+// Traced returns the event with the trace of its publish.
+func (e Event) Traced(t Trace) Event {
+	e.trace = t
+	return e
+}
+
+// Trace returns the trace of the event's publish; the zero Trace if none is known.
+func (e Event) Trace() Trace { return e.trace }
 
 // LogValue describes the event without its payload.
 func (e Event) LogValue() slog.Value {

@@ -45,6 +45,9 @@ type Receipt struct {
 // many are in flight are committed together.
 func (l *Log) Append(ctx context.Context, entry Entry) Receipt {
 	began := time.Now()
+	if l.traceOf != nil {
+		entry.Event = entry.Event.Traced(l.traceOf(ctx))
+	}
 	receipt := l.appendOne(ctx, entry)
 	l.counters.count(began, receipt)
 	return receipt
@@ -114,6 +117,7 @@ func (l *Log) withAppendTimeout(ctx context.Context, timeout time.Duration) (con
 //     holds. The remaining events get the same error.
 func (l *Log) AppendAll(ctx context.Context, entries []Entry) []Receipt {
 	began, receipts := time.Now(), make([]Receipt, 0, len(entries))
+	entries = l.tracedEntries(ctx, entries)
 	for len(receipts) < len(entries) {
 		if n := len(receipts); n > 0 && isLogFailure(receipts[n-1].Err) {
 			receipts = append(receipts, receipts[n-1])
@@ -217,6 +221,7 @@ func encode(entry Entry) *nats.Msg {
 	if e.Type() != event.TypeOf(e.Topic()) {
 		m.Header.Set(typeHeader, e.Type().String())
 	}
+	setTrace(m.Header, e.Trace())
 	if entry.Origin != (Origin{}) {
 		m.Header.Set(originHeader, entry.Origin.header())
 	}

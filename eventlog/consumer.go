@@ -257,8 +257,15 @@ func (c *consumer) accept(m *nats.Msg) (event.Event, error) {
 		}
 	}
 	e, invalid := c.log.decode(m.Subject, m.Header, m.Data, meta.Sequence.Stream, meta.Timestamp)
-	if invalid != nil && c.follow { // only the tail: once, and not at each read
+	if !c.follow {
+		return e, nil
+	}
+	// Only the tail does these: once for each event, and not at each read.
+	if invalid != nil {
 		c.log.skip(e, invalid)
+	}
+	if c.log.traceOf != nil {
+		e = e.Traced(traceOf(m.Header))
 	}
 	return e, nil
 }

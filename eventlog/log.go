@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freshet/event"
 	"freshet/eventlog/natsconn"
 	"freshet/limit"
 
@@ -43,8 +44,12 @@ type Config struct {
 	RetainBytes    int64         // 0 means 1 GiB; negative: no limit
 	RetainPerTopic int64         // events of each topic; 0 or negative: no limit
 
-	MaxEvent int64        // bytes of the largest payload (embedded only); 0 means 1 MiB
-	Logger   *slog.Logger // nil: no logs
+	MaxEvent int64 // bytes of the largest payload (embedded only); 0 means 1 MiB
+
+	// TraceOf returns the trace of an append, which the log stores with its events and returns from its tail. nil: the log
+	// neither stores nor reads traces.
+	TraceOf func(context.Context) event.Trace
+	Logger  *slog.Logger // nil: no logs
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -87,7 +92,8 @@ type Log struct {
 	js        jetstream.JetStream
 	stream    jetstream.Stream
 	logger    *slog.Logger
-	lastAcked *lastAckedID // nil: the NATS is external
+	traceOf   func(context.Context) event.Trace // Config.TraceOf
+	lastAcked *lastAckedID                      // nil: the NATS is external
 	consumers consumerCache
 
 	retryAfter  time.Duration // when a request that has no answer is repeated
@@ -111,7 +117,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{logger: cfg.Logger, retryAfter: answerTimeout, grouped: cfg.NATS == "" && cfg.SyncInterval == 0 || cfg.Replicas > 1}
+	l := &Log{logger: cfg.Logger, traceOf: cfg.TraceOf, retryAfter: answerTimeout, grouped: cfg.NATS == "" && cfg.SyncInterval == 0 || cfg.Replicas > 1}
 	if cfg.Replicas > 1 {
 		l.retryAfter = lostTimeout
 	}

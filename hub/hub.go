@@ -27,6 +27,14 @@ type Log interface {
 	ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error)
 }
 
+// Deliveries learns when events whose publish is traced reach subscribers.
+type Deliveries interface {
+	// Begin is called with each of these events before subscribers get it.
+	Begin(e event.Event)
+	// Delivered is called with each event that was written to a subscriber at the time now, traced or not. Many goroutines call it.
+	Delivered(id event.ID, now time.Time)
+}
+
 // Defaults of a [Config], which are the server's.
 const (
 	DefaultWindowBytes = 64 << 20
@@ -35,9 +43,10 @@ const (
 
 // Config bounds the hub.
 type Config struct {
-	WindowBytes int64 // memory of the window; 0 means 64 MiB
-	Replays     int   // subscribers that read the log at once; 0 means 64
-	ReplayBytes int64 // memory of all events read from the log and not written yet; 0 means 128 MiB
+	WindowBytes int64      // memory of the window; 0 means 64 MiB
+	Replays     int        // subscribers that read the log at once; 0 means 64
+	ReplayBytes int64      // memory of all events read from the log and not written yet; 0 means 128 MiB
+	Deliveries  Deliveries // nil: nobody wants to know
 }
 
 // Hub tails the log for all subscribers of a process.
@@ -55,6 +64,8 @@ type Hub struct {
 	startSeq  uint64        // the log's last sequence when the hub was made
 	toWake    []*Subscriber // used by Run alone
 	counters  counters
+
+	deliveries Deliveries // nil: nobody wants to know
 }
 
 // New returns a hub of the log. It does nothing until [Hub.Run].
@@ -81,6 +92,8 @@ func New(ctx context.Context, log Log, cfg Config) (*Hub, error) {
 		budget:   newBudget(cmp.Or(cfg.ReplayBytes, 128<<20)),
 		caughtUp: make(chan struct{}),
 		startSeq: last,
+
+		deliveries: cfg.Deliveries,
 	}
 	h.matched.Store(after)
 	return h, nil
@@ -151,6 +164,12 @@ func (h *Hub) add(ctx context.Context, e event.Event) {
 			h.lostUntil.Store(seq)
 			h.window.reset(seq)
 		}
+	}
+	if !e.Trace().IsZero() {
+		if h.deliveries != nil && seq > h.startSeq {
+			h.deliveries.Begin(e)
+		}
+		e = e.Traced(event.Trace{}) // the window needs no memory for it
 	}
 	formats := []event.Format{event.Frames, event.Lines}
 	if h.lines.Load() == 0 {

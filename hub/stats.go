@@ -59,7 +59,7 @@ func (c *counters) gap(reason event.GapReason) {
 }
 
 // Delivered counts entries that were written to the subscriber's connection at the time now. The latency counted is
-// that of the oldest entry. An event that is older than the subscription has none.
+// that of the oldest entry. An event that is older than the subscription has none, and its delivery is not traced.
 func (s *Subscriber) Delivered(entries []*Entry, now time.Time) {
 	if len(entries) == 0 {
 		return
@@ -73,5 +73,13 @@ func (s *Subscriber) Delivered(entries []*Entry, now time.Time) {
 	}
 	if e := entries[0]; e.seq() > s.subscribedAt && !e.Event.Time().IsZero() { // a gap has no time
 		c.latency.Observe(now.Sub(e.Event.Time()))
+	}
+	if s.hub.deliveries == nil {
+		return
+	}
+	for _, e := range entries {
+		if e.seq() > s.subscribedAt {
+			s.hub.deliveries.Delivered(e.Event.ID(), now)
+		}
 	}
 }

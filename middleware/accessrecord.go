@@ -64,12 +64,12 @@ func (a *accessRecord) write(message string, done, aborted bool) {
 // packedFields are the fields that a detached record keeps, in one allocation.
 type packedFields struct {
 	texts  string // one after the other
-	ends   [7]uint16
+	ends   [8]uint16
 	status uint16
 }
 
-func (f *fields) texts() [7]*string {
-	return [7]*string{&f.id, &f.method, &f.path, &f.query, &f.client, &f.userAgent, &f.origin}
+func (f *fields) texts() [8]*string {
+	return [8]*string{&f.id, &f.traceID, &f.method, &f.path, &f.query, &f.client, &f.userAgent, &f.origin}
 }
 
 // pack copies the texts as far as clean uses them: they may be parts of larger ones, which would stay in memory.

@@ -123,7 +123,7 @@ func TestPreflight(t *testing.T) {
 			t.Errorf("%s: max age %q, want an hour", method, got)
 		}
 		allowed := strings.ToLower(header.Get("Access-Control-Allow-Headers"))
-		for _, name := range []string{"last-event-id", "authorization", "idempotency-key", "event-type", "cache-control", "content-type", "accept"} {
+		for _, name := range []string{"last-event-id", "authorization", "idempotency-key", "event-type", "cache-control", "content-type", "accept", "traceparent", "tracestate"} {
 			if !strings.Contains(","+allowed+",", ","+name+",") {
 				t.Errorf("%s: no %s among the allowed headers %q", method, name, allowed)
 			}

@@ -2,7 +2,7 @@
 //
 // # Order
 //
-// RequestID, Log, Recover, Secure, Hosts, CORS, Authenticate. Log comes before Recover to record requests that panicked. Secure comes before
+// RequestID, Trace (if something is traced), Log, Recover, Secure, Hosts, CORS, Authenticate. Trace comes before Log, because a record has the ID of its trace. Log comes before Recover to record requests that panicked. Secure comes before
 // the parts that refuse requests, so that refusals have its headers. Hosts comes before CORS, which trusts the Host of a request. CORS comes before Authenticate, so that a page can read why it
 // was refused.
 //

@@ -22,7 +22,10 @@ import (
 func Log(logger *slog.Logger, public map[string]func(value string) bool) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		a := &accessRecord{c: c, logger: logger, public: public, start: time.Now()}
-		a.writer = &writer{ResponseWriter: c.Writer, beforeFlush: func() { a.write("stream opened", false, false) }}
+		a.writer = &writer{ResponseWriter: c.Writer, beforeFlush: func() {
+			a.write("stream opened", false, false)
+			endSpanOfStream(c)
+		}}
 		c.Writer = a.writer
 		c.Set("access_log", a)
 		aborted := true // a handler that panics, which cuts the connection
@@ -34,7 +37,8 @@ func Log(logger *slog.Logger, public map[string]func(value string) bool) gin.Han
 
 // fields are the content of a record.
 type fields struct {
-	id, method, path, query   string
+	id, traceID               string
+	method, path, query       string
 	status, bytes             int
 	client, userAgent, origin string
 	failure                   error       // of a 5xx, or why a stream was refused
@@ -46,7 +50,7 @@ type fields struct {
 func (a *accessRecord) fields() fields {
 	c := a.c
 	f := fields{
-		id: RequestIDFrom(c), method: methodOf(c.Request), path: a.public.path(c), query: a.public.query(c.Request.URL.RawQuery),
+		id: RequestIDFrom(c), traceID: c.GetString(traceIDKey), method: methodOf(c.Request), path: a.public.path(c), query: a.public.query(c.Request.URL.RawQuery),
 		status: c.Writer.Status(), bytes: max(0, c.Writer.Size()), // Gin's size is -1 before the first byte
 		client: c.ClientIP(), userAgent: c.Request.UserAgent(), origin: c.GetHeader("Origin"),
 	}
@@ -58,17 +62,21 @@ func (a *accessRecord) fields() fields {
 }
 
 func levelOf(c *gin.Context) slog.Level {
-	path, status := c.Request.URL.Path, c.Writer.Status()
-	quiet := path == "/livez" || path == "/readyz" || path == "/metrics" || strings.HasPrefix(path, "/assets/")
+	status := c.Writer.Status()
 	switch {
 	case status == http.StatusServiceUnavailable || status == http.StatusInsufficientStorage:
 		return slog.LevelInfo
 	case status >= http.StatusInternalServerError:
 		return slog.LevelError
-	case quiet && status < http.StatusBadRequest:
+	case quiet(c.Request.URL.Path) && status < http.StatusBadRequest:
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
+}
+
+// quiet reports whether successful requests for the path are unimportant: probes, metrics and assets.
+func quiet(path string) bool {
+	return path == "/livez" || path == "/readyz" || path == "/metrics" || strings.HasPrefix(path, "/assets/")
 }
 
 // LogValue leaves out empty fields.
@@ -79,6 +87,7 @@ func (f fields) LogValue() slog.Value {
 			attrs = append(attrs, slog.String(key, clean(value)))
 		}
 	}
+	text(traceIDKey, f.traceID)
 	text("query", f.query)
 	attrs = append(attrs, slog.Int("status", f.status))
 	if f.done {

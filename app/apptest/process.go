@@ -52,10 +52,10 @@ func Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// Env is the environment without settings of the server: a developer may have some.
+// Env is the environment without settings of the server and of OpenTelemetry: a developer may have some.
 func Env() (env []string) {
 	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "FRESHET_") {
+		if !strings.HasPrefix(variable, "FRESHET_") && !strings.HasPrefix(variable, "OTEL_") {
 			env = append(env, variable)
 		}
 	}

@@ -1,0 +1,101 @@
+package tracing
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// settings are what this package reads of the environment. OpenTelemetry reads the rest itself, such as headers, time limits, certificates
+// and the sampler.
+type settings struct {
+	protocol string // of OTLP
+	endpoint string // without credentials, for the log
+}
+
+// The protocols of OTLP.
+const (
+	grpc         = "grpc"
+	httpProtobuf = "http/protobuf"
+	httpJSON     = "http/json"
+)
+
+// readEnvironment reports whether the environment asks for traces, and how to send them. The error is one line that names the variable.
+func readEnvironment() (s settings, on bool, err error) {
+	if strings.EqualFold(variable("OTEL_SDK_DISABLED"), "true") {
+		return s, false, nil
+	}
+	endpoint, name := first("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+	switch exporter := variable("OTEL_TRACES_EXPORTER"); {
+	case exporter == "none" || exporter == "" && endpoint == "":
+		return s, false, nil
+	case exporter != "" && exporter != "otlp":
+		return s, false, fmt.Errorf("OTEL_TRACES_EXPORTER is %q; want otlp or none", exporter)
+	}
+	s.protocol, s.endpoint = httpProtobuf, "http://localhost:4318"
+	if protocol, name := first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); protocol != "" {
+		if protocol != grpc && protocol != httpProtobuf && protocol != httpJSON {
+			return s, false, fmt.Errorf("%s is %q; want %s, %s or %s", name, protocol, grpc, httpProtobuf, httpJSON)
+		}
+		s.protocol = protocol
+	}
+	if s.protocol == grpc {
+		s.endpoint = "http://localhost:4317"
+	}
+	if endpoint != "" {
+		u, err := url.Parse(endpoint)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" { // the text may have a password
+			return s, false, fmt.Errorf("%s is not an http or https URL; want one such as %s", name, s.endpoint)
+		}
+		s.endpoint = u.Scheme + "://" + u.Host + u.Path
+	}
+	if err := checkFiles(); err != nil {
+		return s, false, err
+	}
+	return s, true, checkSampler()
+}
+
+// checkFiles finds the mistakes that OpenTelemetry would only log.
+func checkFiles() error {
+	for _, file := range []string{"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"} {
+		path, name := first("OTEL_EXPORTER_OTLP_TRACES_"+file, "OTEL_EXPORTER_OTLP_"+file)
+		if path == "" {
+			continue
+		}
+		if _, err := os.ReadFile(path); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+var samplers = []string{"always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"}
+
+// checkSampler finds the mistakes for which OpenTelemetry would sample everything.
+func checkSampler() error {
+	sampler, arg := strings.ToLower(variable("OTEL_TRACES_SAMPLER")), variable("OTEL_TRACES_SAMPLER_ARG")
+	if sampler != "" && !slices.Contains(samplers, sampler) {
+		return fmt.Errorf("OTEL_TRACES_SAMPLER is %q; want one of %s", sampler, strings.Join(samplers, ", "))
+	}
+	if arg == "" || !strings.HasSuffix(sampler, "traceidratio") {
+		return nil
+	}
+	if ratio, err := strconv.ParseFloat(arg, 64); err != nil || !(ratio >= 0 && ratio <= 1) {
+		return fmt.Errorf("OTEL_TRACES_SAMPLER_ARG is %q; want a number from 0 to 1", arg)
+	}
+	return nil
+}
+
+// variable returns the value of the environment variable; empty counts as not set.
+func variable(name string) string { return strings.TrimSpace(os.Getenv(name)) }
+
+// first returns the value and the name of the first variable that is set. The first is for traces alone, the second for all kinds of telemetry.
+func first(forTraces, forAll string) (value, name string) {
+	if value = variable(forTraces); value != "" {
+		return value, forTraces
+	}
+	return variable(forAll), forAll
+}
