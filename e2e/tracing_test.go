@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,7 +16,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"freshet/app/apptest"
 	"freshet/client"
@@ -276,10 +276,12 @@ func checkStored(t *testing.T, js jetstream.JetStream, want map[string]string) {
 // A collector that cannot be reached costs one line of the log, and one that does not answer does not hold up the end.
 func TestTracesWithoutACollector(t *testing.T) {
 	t.Parallel()
-	held := make(chan struct{})
-	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-held }))
-	t.Cleanup(func() { close(held); hanging.Close() })
-	for endpoint, protocol := range map[string]string{"http://" + apptest.FreeAddress(t): "http/protobuf", hanging.URL: "http/protobuf", "http://" + apptest.FreeAddress(t) + "/": "grpc"} {
+	hanging, err := net.Listen("tcp", "127.0.0.1:0") // the system accepts the connections, and nobody reads
+	must(t, err)
+	t.Cleanup(func() { must(t, hanging.Close()) })
+	refused, silent := "http://"+apptest.FreeAddress(t), "http://"+hanging.Addr().String()
+	for _, c := range [][2]string{{refused, "http/protobuf"}, {silent, "http/protobuf"}, {refused, "grpc"}, {silent, "grpc"}} {
+		endpoint, protocol := c[0], c[1]
 		p := startTraced(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol, "OTEL_BSP_SCHEDULE_DELAY=1",
 			"OTEL_EXPORTER_OTLP_TIMEOUT=600000", "OTEL_BSP_EXPORT_TIMEOUT=600000"})
 		for range 100 {
@@ -289,7 +291,7 @@ func TestTracesWithoutACollector(t *testing.T) {
 		}
 		stop(t, p)
 		if n := strings.Count(p.Log(), "traces cannot be sent"); n != 1 || strings.Count(p.Log(), "\n") > 110 {
-			t.Errorf("%s: %d lines about it:\n%s", endpoint, n, p.Log())
+			t.Errorf("%s by %s: %d lines about it:\n%s", endpoint, protocol, n, p.Log())
 		}
 	}
 }
@@ -297,20 +299,28 @@ func TestTracesWithoutACollector(t *testing.T) {
 // A mistake in the environment is one line that names the variable.
 func TestTracesMistakes(t *testing.T) {
 	t.Parallel()
+	certificate := apptest.Certificate(t)[1]
 	for variable, want := range map[string]string{
-		"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318":                                           `OTEL_EXPORTER_OTLP_ENDPOINT is not an http or https URL; want one such as http://localhost:4318`,
-		"OTEL_TRACES_EXPORTER=zipkin":                                                          `OTEL_TRACES_EXPORTER is "zipkin"; want otlp or none`,
-		"OTEL_TRACES_EXPORTER=otlp OTEL_EXPORTER_OTLP_PROTOCOL=http":                           `OTEL_EXPORTER_OTLP_PROTOCOL is "http"; want grpc, http/protobuf or http/json`,
-		"OTEL_TRACES_EXPORTER=otlp OTEL_TRACES_SAMPLER=ratio":                                  `OTEL_TRACES_SAMPLER is "ratio"; want one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio`,
-		"OTEL_TRACES_EXPORTER=otlp OTEL_TRACES_SAMPLER=traceidratio OTEL_TRACES_SAMPLER_ARG=2": `OTEL_TRACES_SAMPLER_ARG is "2"; want a number from 0 to 1`,
-		"OTEL_TRACES_EXPORTER=otlp OTEL_EXPORTER_OTLP_CERTIFICATE=/none":                       `OTEL_EXPORTER_OTLP_CERTIFICATE: open /none: no such file or directory`,
-		"OTEL_TRACES_EXPORTER=otlp OTEL_RESOURCE_ATTRIBUTES=broken":                            `OTEL_RESOURCE_ATTRIBUTES: `,
+		"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318":                 `OTEL_EXPORTER_OTLP_ENDPOINT is not an http or https URL; want one such as http://localhost:4318`,
+		"OTEL_TRACES_EXPORTER=zipkin":                                `OTEL_TRACES_EXPORTER is "zipkin"; want otlp or none`,
+		"OTEL_EXPORTER_OTLP_PROTOCOL=http":                           `OTEL_EXPORTER_OTLP_PROTOCOL is "http"; want grpc, http/protobuf or http/json`,
+		"OTEL_TRACES_SAMPLER=ratio":                                  `OTEL_TRACES_SAMPLER is "ratio"; want one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio`,
+		"OTEL_TRACES_SAMPLER=traceidratio OTEL_TRACES_SAMPLER_ARG=2": `OTEL_TRACES_SAMPLER_ARG is "2"; want a number from 0 to 1`,
+		"OTEL_EXPORTER_OTLP_TIMEOUT=10s":                             `OTEL_EXPORTER_OTLP_TIMEOUT is "10s"; want a whole number of milliseconds above 0`,
+		"OTEL_BSP_MAX_QUEUE_SIZE=-1":                                 `OTEL_BSP_MAX_QUEUE_SIZE is "-1"; want a whole number above 0`,
+		"OTEL_EXPORTER_OTLP_HEADERS=s3cret":                          `OTEL_EXPORTER_OTLP_HEADERS is invalid; want name=value,name=value, with other characters than ASCII, commas and % as %XX`,
+		"OTEL_EXPORTER_OTLP_TRACES_COMPRESSION=zstd":                 `OTEL_EXPORTER_OTLP_TRACES_COMPRESSION is "zstd"; want gzip or none`,
+		"OTEL_EXPORTER_OTLP_CERTIFICATE=/none":                       `OTEL_EXPORTER_OTLP_CERTIFICATE: open /none: no such file or directory`,
+		"OTEL_EXPORTER_OTLP_CERTIFICATE=/dev/null":                   `OTEL_EXPORTER_OTLP_CERTIFICATE: /dev/null holds no certificate in PEM format`,
+		"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=" + certificate:       `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY are only allowed together`,
+		"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=" + certificate + " OTEL_EXPORTER_OTLP_CLIENT_KEY=" + certificate: `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY: tls: found a certificate`,
+		"OTEL_RESOURCE_ATTRIBUTES=broken": `OTEL_RESOURCE_ATTRIBUTES is invalid; want name=value,name=value`,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		cmd, err := apptest.Command(ctx, "--listen", "127.0.0.1:0", "--data", t.TempDir())
 		must(t, err)
-		cmd.Env = append(cmd.Env, strings.Fields(variable)...)
+		cmd.Env = append(append(cmd.Env, "OTEL_TRACES_EXPORTER=otlp"), strings.Fields(variable)...)
 		out, err := cmd.CombinedOutput()
 		if text := string(out); err == nil || !strings.HasPrefix(text, "freshet: "+want) || strings.Count(text, "\n") != 1 {
 			t.Errorf("%s: %v\n%s", variable, err, text)
@@ -324,5 +334,3 @@ func TestTracesMistakes(t *testing.T) {
 		}
 	}
 }
-
-var _ = time.Second

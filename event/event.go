@@ -14,7 +14,7 @@ type Event struct {
 	data  string
 	time  time.Time
 	retry time.Duration // the reconnection time that the event sets, in whole milliseconds; 0: none
-	trace Trace
+	trace *Trace        // nil: none is known. A pointer, because most events have none
 }
 
 // New returns an event for publishing. It has no ID or time until the log stores it. Data is UTF-8, with lines that end
@@ -57,12 +57,19 @@ func (e Event) Time() time.Time { return e.time }
 
 // Traced returns the event with the trace of its publish.
 func (e Event) Traced(t Trace) Event {
-	e.trace = t
+	if e.trace = nil; !t.IsZero() {
+		e.trace = &t
+	}
 	return e
 }
 
 // Trace returns the trace of the event's publish; the zero Trace if none is known.
-func (e Event) Trace() Trace { return e.trace }
+func (e Event) Trace() Trace {
+	if e.trace == nil {
+		return Trace{}
+	}
+	return *e.trace
+}
 
 // LogValue describes the event without its payload.
 func (e Event) LogValue() slog.Value {

@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 )
 
-// settings are what this package reads of the environment. OpenTelemetry reads the rest itself, such as headers, time limits, certificates
-// and the sampler.
+// settings are what this package needs of the environment. OpenTelemetry reads the rest itself, such as headers, time limits, certificates
+// and the sampler; checkVariables checks them before.
 type settings struct {
 	protocol string // of OTLP
 	endpoint string // without credentials, for the log
@@ -52,41 +50,7 @@ func readEnvironment() (s settings, on bool, err error) {
 		}
 		s.endpoint = u.Scheme + "://" + u.Host + u.Path
 	}
-	if err := checkFiles(); err != nil {
-		return s, false, err
-	}
-	return s, true, checkSampler()
-}
-
-// checkFiles finds the mistakes that OpenTelemetry would only log.
-func checkFiles() error {
-	for _, file := range []string{"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"} {
-		path, name := first("OTEL_EXPORTER_OTLP_TRACES_"+file, "OTEL_EXPORTER_OTLP_"+file)
-		if path == "" {
-			continue
-		}
-		if _, err := os.ReadFile(path); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-var samplers = []string{"always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"}
-
-// checkSampler finds the mistakes for which OpenTelemetry would sample everything.
-func checkSampler() error {
-	sampler, arg := strings.ToLower(variable("OTEL_TRACES_SAMPLER")), variable("OTEL_TRACES_SAMPLER_ARG")
-	if sampler != "" && !slices.Contains(samplers, sampler) {
-		return fmt.Errorf("OTEL_TRACES_SAMPLER is %q; want one of %s", sampler, strings.Join(samplers, ", "))
-	}
-	if arg == "" || !strings.HasSuffix(sampler, "traceidratio") {
-		return nil
-	}
-	if ratio, err := strconv.ParseFloat(arg, 64); err != nil || !(ratio >= 0 && ratio <= 1) {
-		return fmt.Errorf("OTEL_TRACES_SAMPLER_ARG is %q; want a number from 0 to 1", arg)
-	}
-	return nil
+	return s, true, checkVariables()
 }
 
 // variable returns the value of the environment variable; empty counts as not set.

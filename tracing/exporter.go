@@ -3,6 +3,7 @@ package tracing
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -55,6 +56,14 @@ func FromEnvironment(ctx context.Context, cfg Config) (p *Provider, on bool, err
 	if err != nil || !on {
 		return nil, false, err
 	}
+	described, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(
+		attribute.String("service.name", "freshet"),
+		attribute.String("service.version", cfg.Version),
+		attribute.String("service.instance.id", cfg.Node),
+	), resource.WithFromEnv())
+	if err != nil {
+		return nil, false, errors.New("OTEL_RESOURCE_ATTRIBUTES is invalid; want name=value,name=value")
+	}
 	var otlp sdk.SpanExporter
 	if s.protocol == grpc {
 		otlp, err = otlptracegrpc.New(ctx)
@@ -63,14 +72,6 @@ func FromEnvironment(ctx context.Context, cfg Config) (p *Provider, on bool, err
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("traces cannot be exported: %w; check the variables OTEL_EXPORTER_OTLP_…", err)
-	}
-	described, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(
-		attribute.String("service.name", "freshet"),
-		attribute.String("service.version", cfg.Version),
-		attribute.String("service.instance.id", cfg.Node),
-	), resource.WithFromEnv())
-	if err != nil {
-		return nil, false, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w; want name=value,name=value", err)
 	}
 	limits := sdk.NewSpanLimits() // from the environment
 	if limits.AttributeValueLengthLimit < 0 {
