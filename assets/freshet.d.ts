@@ -21,14 +21,16 @@ export type State =
 
 /** The data of the event `gap`. */
 export interface Gap {
-	/** The ID after which the stream should have continued. */
+	/** The ID after which the stream should have continued. Empty if a topic was purged. */
 	requested: string;
 	/** The ID of the first event that the log still has. In an overflow: of the first event that still waits for the loop. */
 	first: string;
 	/** The ID just before the first event that follows. */
 	resumed: string;
-	/** `overflow`: a `for await` loop was too slow. The other reasons are the server's: the log has another epoch, has deleted the events, or never had the ID. */
-	reason: 'epoch' | 'expired' | 'unknown' | 'overflow';
+	/** `overflow`: a `for await` loop was too slow. The other reasons are the server's: the log has another epoch, has deleted the events, or never had the ID, or a publisher has purged the topic. */
+	reason: 'epoch' | 'expired' | 'unknown' | 'purged' | 'overflow';
+	/** `purged`: the topic. No other topic has a gap. */
+	topic?: string;
 	/** The number of events that an overflow dropped. */
 	events?: number;
 }

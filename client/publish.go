@@ -46,12 +46,26 @@ type Result struct {
 // refused it, an [*event.InvalidError] if the message cannot be published, or wraps what
 // happened to the last attempt. If it is none of the first two, the event may be stored.
 func (c *Client) Publish(ctx context.Context, m Message) (id event.ID, err error) {
+	return c.publish(ctx, m, url.Values{})
+}
+
+// End publishes the message as its topic's last and ends the topic: its readers get an event of type end, whose ID is returned. A message without
+// Data and Type only ends the topic. Errors are those of [Client.Publish]; the code "ended" says that the topic has ended before, and
+// not with this Key.
+func (c *Client) End(ctx context.Context, m Message) (id event.ID, err error) {
+	return c.publish(ctx, m, url.Values{"end": {""}})
+}
+
+func (c *Client) publish(ctx context.Context, m Message, query url.Values) (id event.ID, err error) {
 	if err := m.check(); err != nil {
 		return event.ID{}, err
 	}
-	target := "/event/" + url.PathEscape(m.Topic)
 	if m.Type != "" {
-		target += "?type=" + url.QueryEscape(m.Type)
+		query.Set("type", m.Type)
+	}
+	target := eventPath(m.Topic)
+	if len(query) > 0 {
+		target += "?" + query.Encode()
 	}
 	err = c.post(ctx, target, "application/octet-stream", cmp.Or(m.Key, rand.Text()), []byte(m.Data), func(answer []byte) error {
 		id, err = parseResult(answer)
@@ -59,6 +73,30 @@ func (c *Client) Publish(ctx context.Context, m Message) (id event.ID, err error
 	})
 	return id, err
 }
+
+// Purge deletes the topic's events, and opens the topic again if it has ended. Its readers get a gap with the reason purged. It returns
+// how many events were deleted. It is not repeated after an error; another call deletes the rest. The error is an [*Error] if the server refused it.
+func (c *Client) Purge(ctx context.Context, topic string) (deleted uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodDelete, c.base+eventPath(topic), http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	response, err := c.send(c.cfg.HTTP, r, "")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }() // it was read
+	if response.StatusCode != http.StatusOK {
+		return 0, refusal(response)
+	}
+	var purged struct{ Deleted uint64 }
+	err = json.NewDecoder(response.Body).Decode(&purged)
+	return purged.Deleted, err
+}
+
+func eventPath(topic string) string { return "/event/" + url.PathEscape(topic) }
 
 // PublishAll stores messages in their order and returns a result for each. It splits them
 // into as few requests as the server allows. A message that is refused does not stop those

@@ -53,11 +53,11 @@ type Subscription struct {
 type Event struct {
 	ID    string // the last event ID: resume after it
 	OwnID bool   // ID is this event's, not that of an event before
-	Topic string // empty if the stream does not tell it, and for a gap
+	Topic string // empty if the stream does not tell it, and for a gap of all topics
 	Type  string
 	Data  string
 	Time  time.Time // when it was stored; zero if the stream does not tell it
-	// Gap is set for an event of type gap: events are missing before the next one.
+	// Gap is set for an event of type gap: events are missing before the next one. An event of type end is a topic's last.
 	Gap *event.Gap
 	// TooLong is set for an event of [Follow] above its MaxEvent: it has no Data.
 	TooLong bool
@@ -77,7 +77,7 @@ var (
 //
 // It ends with ctx's error, or with an [*Error] if the server refuses the subscription: bad
 // topics, or bad credentials, also new ones from Ticket or TokenFunc. It ends without an
-// error at status 204.
+// error at status 204: all topics have ended, and all their events were yielded.
 func (c *Client) Subscribe(ctx context.Context, s Subscription) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		f := follower{
@@ -222,6 +222,12 @@ func (f *follower) handle(frame Frame) error {
 		return nil
 	}
 	e := Event{ID: f.lastID, Topic: frame.Topic, Type: frame.Type, Data: frame.Data, Time: frame.Time, TooLong: frame.TooLong, OwnID: frame.HasID && frame.ID != ""}
+	if frame.Type == "gap" {
+		gap := new(event.Gap)
+		if json.Unmarshal([]byte(frame.Data), gap) == nil {
+			e.Gap = gap
+		}
+	}
 	if frame.Topic == "" { // it may be one of the stream's own events
 		switch frame.Type {
 		case "busy":
@@ -237,11 +243,6 @@ func (f *follower) handle(frame Frame) error {
 			return nil // the end of the stream follows
 		case "auth-expired":
 			return errExpired
-		case "gap":
-			gap := new(event.Gap)
-			if json.Unmarshal([]byte(frame.Data), gap) == nil {
-				e.Gap = gap
-			}
 		}
 	}
 	if frame.Topic == event.TopicCounter.String() && !f.counted {

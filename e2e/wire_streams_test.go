@@ -113,6 +113,27 @@ func TestWireOfEnds(t *testing.T) {
 	w.golden("ends")
 }
 
+func TestWireOfTopicsThatEnd(t *testing.T) {
+	t.Parallel()
+	w := newWire(t)
+	publisher := []string{"Authorization", "Bearer " + w.Token}
+	w.section("A topic ends, once")
+	w.ask("POST /event/job", "half", publisher...)
+	w.ask("POST /event/job?end", "done", append(publisher, "Idempotency-Key", "job-17")...)
+	w.ask("POST /event/job?end", "done", append(publisher, "Idempotency-Key", "job-17")...)
+	w.ask("POST /event/job", "late", publisher...)
+	w.section("Its readers get all of it, and then 204")
+	inBothFormats(func(accept, _ string) { w.open("GET /event/job?since=all", "Accept", accept).rest() })
+	w.ask("GET /event/job", "", "Last-Event-ID", w.epoch+"3")
+	w.section("The topic is purged, and ends again")
+	w.ask("DELETE /event/job", "", publisher...)
+	w.ask("POST /event/job?end", "", publisher...)
+	inBothFormats(func(accept, _ string) {
+		w.open("GET /event/job", "Accept", accept, "Last-Event-ID", w.epoch+"3").rest()
+	})
+	w.golden("topic-ends")
+}
+
 // A browser stops for good at any status but 200, so a full server sends it a stream with one frame.
 func TestWireOfAFullServer(t *testing.T) {
 	t.Parallel()

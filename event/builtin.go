@@ -40,7 +40,22 @@ func Busy(reason string, retry time.Duration) Event {
 // ones to reconnect.
 func AuthExpired() Event { return Event{typ: TypeAuthExpired, data: "{}"} }
 
-// GapReason says why a stream cannot resume at the requested ID.
+// End returns the last event of a topic that ends. Its data names the topic, because readers of many topics get it too.
+func End(topic Topic) Event {
+	data, _ := json.Marshal(struct { // a string cannot fail
+		Topic string `json:"topic"`
+	}{topic.name})
+	return Event{topic: topic, typ: TypeEnd, data: string(data)}
+}
+
+// Purged returns the gap that a topic's readers get where its events up to then were deleted. It has the ID of the log.
+func Purged(topic Topic, id ID, at time.Time) Event {
+	e := Gap{Resumed: id, First: id, Reason: GapPurged, Topic: topic.name}.Event()
+	e.topic, e.time = topic, at
+	return e
+}
+
+// GapReason says why events are missing.
 type GapReason string
 
 // The reasons of a gap.
@@ -48,14 +63,16 @@ const (
 	GapEpoch   GapReason = "epoch"   // the ID is of an earlier log
 	GapExpired GapReason = "expired" // the log no longer has the events after the ID
 	GapUnknown GapReason = "unknown" // not an ID, or one that the log has not reached
+	GapPurged  GapReason = "purged"  // the topic's events were deleted on request
 )
 
 // Gap says that events are missing, and where the stream continues.
 type Gap struct {
-	Requested string    `json:"requested"` // the last event ID that the client sent, at most 128 bytes
+	Requested string    `json:"requested"` // the last event ID that the client sent, at most 128 bytes; empty with GapPurged
 	First     ID        `json:"first"`     // the first event that the log has
 	Resumed   ID        `json:"resumed"`   // the cursor just before the first event that follows
 	Reason    GapReason `json:"reason"`
+	Topic     string    `json:"topic,omitempty"` // with GapPurged: no other topic has a gap
 }
 
 // Event returns the gap as an event. Its ID is the cursor where the stream continues.

@@ -89,6 +89,11 @@ func (ps Patterns) Match(t Topic) bool {
 	return slices.ContainsFunc(ps, func(p Pattern) bool { return p.Match(t) })
 }
 
+// Exact reports whether the patterns are topics, without wildcards.
+func (ps Patterns) Exact() bool {
+	return !slices.ContainsFunc(ps, func(p Pattern) bool { return strings.ContainsAny(p.text, "*>") })
+}
+
 // Segments returns how many segments the patterns have together.
 func (ps Patterns) Segments() (n int) {
 	for _, p := range ps {

@@ -19,6 +19,7 @@ var (
 	TypeDrain       = Type{"drain"}
 	TypeBusy        = Type{"busy"}
 	TypeAuthExpired = Type{"auth-expired"}
+	TypeEnd         = Type{"end"}
 	TypeStats       = Type{"stats"}
 )
 
@@ -62,5 +63,5 @@ func (t Type) String() string {
 
 // Reserved reports whether only the server may send the type.
 func (t Type) Reserved() bool {
-	return t == TypeGap || t == TypeDrain || t == TypeBusy || t == TypeAuthExpired
+	return t == TypeGap || t == TypeDrain || t == TypeBusy || t == TypeAuthExpired || t == TypeEnd
 }

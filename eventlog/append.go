@@ -78,13 +78,21 @@ func (l *Log) appendDirect(ctx context.Context, entry Entry) Receipt {
 	}
 	ctx, cancel := l.withAppendTimeout(ctx, answerTimeout)
 	defer cancel()
-	ack, err := l.js.PublishMsg(ctx, encode(entry), jetstream.WithExpectStream(streamName))
-	err = wrapError(err)
+	before, m := l.openTopics.current(), l.message(entry)
+	ack, err := l.js.PublishMsg(ctx, m, jetstream.WithExpectStream(streamName))
+	for err = appendError(err); errors.Is(err, errContended); err = appendError(err) {
+		if err = pause(ctx, contendedPause); err == nil {
+			ack, err = l.js.PublishMsg(ctx, m, jetstream.WithExpectStream(streamName))
+		}
+	}
 	if l.logStoring(err); err != nil {
 		return Receipt{Err: err}
 	}
 	l.lastAcked.record(event.NewID(l.epoch, ack.Sequence))
-	return Receipt{ID: event.NewID(l.epoch, ack.Sequence), Repeat: ack.Duplicate}
+	if ack.Duplicate {
+		return Receipt{ID: event.NewID(l.epoch, ack.Sequence), Repeat: true}
+	}
+	return l.stored(ctx, entry, m, before, ack.Sequence)
 }
 
 // logStoring logs once that events cannot be stored, and once that they can be again. natsconn logs a lost connection and an embedded
@@ -138,12 +146,9 @@ func (l *Log) AppendAll(ctx context.Context, entries []Entry) []Receipt {
 // appendBatch returns the receipts of the entries, up to the first failure of the log.
 func (l *Log) appendBatch(ctx context.Context, entries []Entry) (receipts []Receipt) {
 	if len(entries) > 1 {
-		first, err := l.commit(ctx, entries)
+		receipts, err := l.commitEntries(ctx, entries)
 		switch {
 		case err == nil:
-			for i := range entries {
-				receipts = append(receipts, Receipt{ID: event.NewID(l.epoch, first+uint64(i))})
-			}
 			return receipts
 		case !errors.Is(err, errRefused):
 			return []Receipt{{Err: err}}
@@ -164,21 +169,37 @@ func isLogFailure(err error) bool { return errors.Is(err, ErrUnavailable) || err
 // errRefused: JetStream stored nothing of a batch.
 var errRefused = errors.New("the batch was refused")
 
-// commit stores the entries as one atomic batch (NATS ADR-50) and returns the sequence of
+// commitEntries stores the entries as one atomic batch and returns their receipts.
+func (l *Log) commitEntries(ctx context.Context, entries []Entry) ([]Receipt, error) {
+	before, messages := l.openTopics.current(), make([]*nats.Msg, len(entries))
+	for i, entry := range entries {
+		messages[i] = l.message(entry)
+	}
+	first, err := l.commit(ctx, messages)
+	if err != nil {
+		return nil, err
+	}
+	receipts := make([]Receipt, len(entries))
+	for i, entry := range entries {
+		receipts[i] = l.stored(ctx, entry, messages[i], before, first+uint64(i))
+	}
+	return receipts, nil
+}
+
+// commit stores the messages as one atomic batch (NATS ADR-50) and returns the sequence of
 // the first; the others follow without a gap.
-func (l *Log) commit(ctx context.Context, entries []Entry) (first uint64, err error) {
+func (l *Log) commit(ctx context.Context, messages []*nats.Msg) (first uint64, err error) {
 	if err := l.writeError(); err != nil {
 		return 0, err
 	}
 	ctx, cancel := l.withAppendTimeout(ctx, 2*answerTimeout)
 	defer cancel()
 	batch := nuid.Next()
-	for i, entry := range entries {
-		m := encode(entry)
+	for i, m := range messages {
 		m.Header.Set(jetstream.ExpectedStreamHeader, streamName)
 		m.Header.Set("Nats-Batch-Id", batch)
 		m.Header.Set("Nats-Batch-Sequence", strconv.Itoa(i+1))
-		if i < len(entries)-1 {
+		if i < len(messages)-1 {
 			if err := l.nc.PublishMsg(m); err != nil {
 				return 0, fmt.Errorf("%w: %w", errRefused, wrapError(err)) // JetStream drops a batch without its commit
 			}
@@ -204,8 +225,8 @@ func (l *Log) commit(ctx context.Context, entries []Entry) (first uint64, err er
 		if ack.Error != nil {
 			return 0, fmt.Errorf("%w: %w", errRefused, ack.Error)
 		}
-		if ack.Count != uint64(len(entries)) || ack.Seq < ack.Count {
-			return 0, fmt.Errorf("%w: unexpected answer to a batch of %d events: %s", ErrUnavailable, len(entries), reply.Data)
+		if ack.Count != uint64(len(messages)) || ack.Seq < ack.Count {
+			return 0, fmt.Errorf("%w: unexpected answer to a batch of %d events: %s", ErrUnavailable, len(messages), reply.Data)
 		}
 		l.lastAcked.record(event.NewID(l.epoch, ack.Seq))
 		first = ack.Seq - ack.Count + 1
@@ -236,15 +257,24 @@ func encode(entry Entry) *nats.Msg {
 // one with an ID but no topic, which no pattern selects; invalid says why.
 func (l *Log) decode(subject string, header nats.Header, data []byte, seq uint64, at time.Time) (e event.Event, invalid error) {
 	name, ours := strings.CutPrefix(subject, subjectPrefix)
-	if !ours { // stored before the stream was the log's
+	switch {
+	case !ours: // stored before the stream was the log's
 		name = ""
+	case strings.HasPrefix(name, internalTopic):
+		return e.Stored(event.NewID(l.epoch, seq), at), nil
 	}
 	topic, invalid := event.ParseStoredTopic(name)
 	typ := event.TypeOf(topic)
 	if name := header.Get(typeHeader); name != "" && invalid == nil {
 		typ, invalid = event.ParseType(name)
 	}
-	if invalid == nil {
+	switch mark := header.Get(markHeader); {
+	case invalid != nil:
+	case mark == markEnd:
+		e = event.End(topic)
+	case mark == markPurged:
+		return event.Purged(topic, event.NewID(l.epoch, seq), at), nil
+	default:
 		e, invalid = event.New(topic, typ, string(data))
 	}
 	return e.Stored(event.NewID(l.epoch, seq), at), invalid

@@ -261,8 +261,11 @@ func (c *consumer) accept(m *nats.Msg) (event.Event, error) {
 		return e, nil
 	}
 	// Only the tail does these: once for each event, and not at each read.
-	if invalid != nil {
+	switch {
+	case invalid != nil:
 		c.log.skip(e, invalid)
+	case e.Type() == event.TypeEnd:
+		c.log.openTopics.remove(e.Topic())
 	}
 	if c.log.traceOf != nil {
 		e = e.Traced(traceOf(m.Header))

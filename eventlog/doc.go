@@ -56,6 +56,8 @@ var (
 	ErrFull = errors.New("the log cannot store the event")
 	// ErrTooLarge: the event is larger than the log accepts; it was not stored.
 	ErrTooLarge = errors.New("the event is larger than the log accepts")
+	// ErrEnded: the topic has ended. The event was not stored, or, if it was in flight meanwhile, after the end.
+	ErrEnded = errors.New("the topic has ended")
 	// ErrRenewed: while the log was open, its stream or data folder was deleted or replaced, or
 	// events were lost. Only opening it again helps; the events then have other IDs.
 	ErrRenewed = natsconn.ErrRenewed

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"freshet/event"
 )
 
 const (
@@ -152,7 +150,7 @@ func (l *Log) commitGroup(batch []*pendingAppend) {
 		entries[i] = p.entry
 	}
 	start := time.Now()
-	first, err := l.commit(ctx, entries)
+	receipts, err := l.commitEntries(ctx, entries)
 	took := time.Since(start)
 	if errors.Is(err, errRefused) {
 		l.finishCommit(batch)
@@ -163,7 +161,7 @@ func (l *Log) commitGroup(batch []*pendingAppend) {
 		if err != nil {
 			p.receipt <- Receipt{Err: err}
 		} else {
-			p.receipt <- Receipt{ID: event.NewID(l.epoch, first+uint64(i))}
+			p.receipt <- receipts[i]
 		}
 	}
 	if err == nil {

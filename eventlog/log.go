@@ -87,14 +87,15 @@ const (
 
 // Log is an open log.
 type Log struct {
-	epoch     uint64
-	nc        *natsconn.Conn
-	js        jetstream.JetStream
-	stream    jetstream.Stream
-	logger    *slog.Logger
-	traceOf   func(context.Context) event.Trace // Config.TraceOf
-	lastAcked *lastAckedID                      // nil: the NATS is external
-	consumers consumerCache
+	epoch      uint64
+	nc         *natsconn.Conn
+	js         jetstream.JetStream
+	stream     jetstream.Stream
+	logger     *slog.Logger
+	traceOf    func(context.Context) event.Trace // Config.TraceOf
+	lastAcked  *lastAckedID                      // nil: the NATS is external
+	openTopics openTopics                        // that have not ended, as far as this node knows
+	consumers  consumerCache
 
 	retryAfter  time.Duration // when a request that has no answer is repeated
 	grouped     bool          // each append alone would cost an fsync or a round of the cluster
@@ -159,6 +160,11 @@ func (l *Log) open(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("NATS at %s is version %s; atomic batches need 2.12 or later", l.nc.ConnectedUrlRedacted(), l.nc.ConnectedServerVersion())
 	}
 	l.epoch = epochOf(l.stream.CachedInfo())
+	fence, err := l.lastOf(ctx, streamName, fencePrefix+">")
+	if err != nil {
+		return fmt.Errorf("look for topics that have ended: %w", err)
+	}
+	l.openTopics.all.Store(fence == 0)
 	if cfg.NATS == "" {
 		return l.checkLoss(ctx, cfg)
 	}

@@ -14,8 +14,9 @@ import (
 // Requests of the JetStream API that the stream's leader answers. With the methods of nats.go,
 // a server that lags could answer where the stream allows direct access.
 const (
-	getSubject  = "$JS.API.STREAM.MSG.GET."
-	infoSubject = "$JS.API.STREAM.INFO."
+	getSubject   = "$JS.API.STREAM.MSG.GET."
+	infoSubject  = "$JS.API.STREAM.INFO."
+	purgeSubject = "$JS.API.STREAM.PURGE."
 )
 
 // messageRequest selects the last message of LastFor, or the first message of NextFor from Seq on.
@@ -66,6 +67,13 @@ func (m *message) sequence() uint64 {
 		return 0
 	}
 	return m.Seq
+}
+
+func (m *message) header() []byte {
+	if m == nil {
+		return nil
+	}
+	return m.Header
 }
 
 // countTopics returns how many topics with events the patterns select, or more if patterns cross.

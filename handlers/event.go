@@ -22,7 +22,11 @@ const streamHeader = "Freshet-Stream"
 // streamEvents serves GET /event and GET /event/{topic}.
 func (h *Handlers) streamEvents(c *gin.Context) {
 	s, err := h.openStream(c)
-	if err != nil {
+	switch {
+	case errors.Is(err, stream.ErrComplete):
+		c.Status(http.StatusNoContent) // an EventSource stops
+		return
+	case err != nil:
 		h.refuse(c, err)
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"freshet/auth"
+	"freshet/event"
 	"freshet/eventlog"
 	"freshet/hub"
 	"freshet/limit"
@@ -28,6 +29,8 @@ import (
 type Log interface {
 	Append(ctx context.Context, entry eventlog.Entry) eventlog.Receipt
 	AppendAll(ctx context.Context, entries []eventlog.Entry) []eventlog.Receipt
+	End(ctx context.Context, topic event.Topic, key string, events ...event.Event) eventlog.Receipt
+	Purge(ctx context.Context, topic event.Topic) (id event.ID, deleted uint64, err error)
 	State(ctx context.Context) (eventlog.State, error)
 	Ready(ctx context.Context) error
 	Stats() eventlog.Stats
@@ -199,7 +202,8 @@ func (h *Handlers) Register(r gin.IRouter) {
 	r.GET("/event", takes(streaming...), h.streamEvents)
 	r.GET("/event/:topic", takes(streaming...), h.streamEvents)
 	r.POST("/event", takes("type"), orFail(h.publishMany))
-	r.POST("/event/:topic", takes("type"), orFail(h.publish))
+	r.POST("/event/:topic", takes("type", "end"), orFail(h.publish))
+	r.DELETE("/event/:topic", takes(), orFail(h.purge))
 	r.Match(reads, "/history", takes(paging...), orFail(h.history))
 	r.Match(reads, "/connections", takes("limit", "node"), orFail(h.listConnections))
 	r.DELETE("/connections/:id", takes("node"), orFail(h.endConnection))

@@ -19,6 +19,7 @@ import (
 type parameter struct {
 	repeats   bool                    // it may occur more than once
 	mayBeNone bool                    // it may be empty, which means the same as leaving it out
+	isFlag    bool                    // it has no value
 	public    func(value string) bool // whether an access log may have the value; nil: never, because it is a credential
 }
 
@@ -32,6 +33,7 @@ var parameters = map[string]parameter{
 	"limit":   {public: isNumber},
 	"node":    {public: anyText},
 	"type":    {public: anyText},
+	"end":     {isFlag: true, public: anyText},
 	"subject": {public: anyText},
 	"ticket":  {},
 }
@@ -92,7 +94,9 @@ func checkQuery(query string, names []string) error {
 			return unknownParameter(name, names)
 		case len(values[name]) > 1 && !p.repeats:
 			return fmt.Errorf("%w: parameter %q occurs %d times; send it once", errRequest, name, len(values[name]))
-		case slices.Contains(values[name], "") && !p.mayBeNone:
+		case p.isFlag && values.Get(name) != "":
+			return fmt.Errorf("%w: parameter %q has no value; write ?%s, or leave it out", errRequest, name, name)
+		case slices.Contains(values[name], "") && !p.mayBeNone && !p.isFlag:
 			return fmt.Errorf("%w: parameter %q is empty; give it a value, or leave it out", errRequest, name)
 		}
 	}

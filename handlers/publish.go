@@ -35,6 +35,13 @@ type published struct {
 	Topic string   `json:"topic"`
 }
 
+// purged is the response to a purge.
+type purged struct {
+	ID      *event.ID `json:"id,omitempty"` // of the gap that readers get; missing if there were no events
+	Topic   string    `json:"topic"`
+	Deleted uint64    `json:"deleted"`
+}
+
 // publish serves POST /event/{topic}: the body is the data, unchanged.
 func (h *Handlers) publish(c *gin.Context) error {
 	topic, err := event.ParseTopic(c.Param("topic"))
@@ -44,9 +51,9 @@ func (h *Handlers) publish(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	typ := event.TypeOf(topic)
-	if name := cmp.Or(c.Query("type"), c.GetHeader("Event-Type")); name != "" {
-		if typ, err = event.ParseType(name); err != nil {
+	typ, typed := event.TypeOf(topic), cmp.Or(c.Query("type"), c.GetHeader("Event-Type"))
+	if typed != "" {
+		if typ, err = event.ParseType(typed); err != nil {
 			return err
 		}
 	}
@@ -55,7 +62,42 @@ func (h *Handlers) publish(c *gin.Context) error {
 		return err
 	}
 	e, err := event.New(topic, typ, string(body))
-	return h.publishOne(c, eventlog.Entry{Event: e, Key: key}, err)
+	entry := eventlog.Entry{Event: e, Key: key}
+	if _, ends := c.GetQuery("end"); !ends {
+		return h.publishOne(c, topic, err, func(ctx context.Context) eventlog.Receipt { return h.log.Append(ctx, entry) })
+	}
+	var last []event.Event
+	if len(body) > 0 || typed != "" {
+		last = append(last, e)
+	}
+	return h.publishOne(c, topic, err, func(ctx context.Context) eventlog.Receipt { return h.log.End(ctx, topic, key, last...) })
+}
+
+// purge serves DELETE /event/{topic}.
+func (h *Handlers) purge(c *gin.Context) error {
+	topic, err := event.ParseTopic(c.Param("topic"))
+	if err == nil && topic.Reserved() {
+		err = &event.InvalidError{Field: "topic", Reason: fmt.Sprintf("%q is reserved for the server's own events", topic)}
+	}
+	if err == nil {
+		err = mayPublish(c, topic)
+	}
+	if err == nil {
+		err = h.allowPublish(c, 1)
+	}
+	if err != nil {
+		return err
+	}
+	id, deleted, err := h.log.Purge(context.WithoutCancel(c.Request.Context()), topic)
+	if err != nil {
+		return err
+	}
+	response := purged{Topic: topic.String(), Deleted: deleted}
+	if !id.IsZero() {
+		response.ID = &id
+	}
+	c.PureJSON(http.StatusOK, response)
+	return nil
 }
 
 // publishMany serves POST /event: one event as JSON, or many as NDJSON.
@@ -72,11 +114,13 @@ func (h *Handlers) publishMany(c *gin.Context) error {
 		return h.publishLines(c, body, key)
 	}
 	e, err := parsePublishable(c, body)
-	return h.publishOne(c, eventlog.Entry{Event: e, Key: key}, err)
+	return h.publishOne(c, e.Topic(), err, func(ctx context.Context) eventlog.Receipt {
+		return h.log.Append(ctx, eventlog.Entry{Event: e, Key: key})
+	})
 }
 
-// publishOne appends the entry, unless there was an error, and sends its ID.
-func (h *Handlers) publishOne(c *gin.Context, entry eventlog.Entry, err error) error {
+// publishOne calls store, unless there was an error, and sends the ID that it returns.
+func (h *Handlers) publishOne(c *gin.Context, topic event.Topic, err error, store func(context.Context) eventlog.Receipt) error {
 	if err == nil {
 		err = h.allowPublish(c, 1)
 	}
@@ -84,8 +128,7 @@ func (h *Handlers) publishOne(c *gin.Context, entry eventlog.Entry, err error) e
 		h.publishes.countErrors(1, err)
 		return err
 	}
-	// The append goes on if the publisher disconnects.
-	receipt := h.log.Append(context.WithoutCancel(c.Request.Context()), entry)
+	receipt := store(context.WithoutCancel(c.Request.Context())) // goes on if the publisher disconnects
 	h.publishes.count(receipt.Repeat, receipt.Err)
 	if receipt.Err != nil {
 		return uncertain(receipt.Err)
@@ -94,7 +137,7 @@ func (h *Handlers) publishOne(c *gin.Context, entry eventlog.Entry, err error) e
 	if receipt.Repeat {
 		status = http.StatusOK
 	}
-	c.PureJSON(status, published{receipt.ID, entry.Event.Topic().String()})
+	c.PureJSON(status, published{receipt.ID, topic.String()})
 	return nil
 }
 

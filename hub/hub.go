@@ -24,6 +24,7 @@ type Log interface {
 	Seek(ctx context.Context, since event.Since, patterns event.Patterns) (after uint64, err error)
 	Tail(ctx context.Context, after uint64, caughtUp func(), fn func(event.Event) error) error
 	Read(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error)
+	Ended(ctx context.Context, topic event.Topic) (seq uint64, err error)
 	ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (upto uint64, err error)
 }
 
@@ -171,6 +172,9 @@ func (h *Hub) add(ctx context.Context, e event.Event) {
 		}
 		e = e.Traced(event.Trace{}) // the window needs no memory for it
 	}
+	if e.Type() == event.TypeGap { // the topic was purged
+		h.window.purge(e.Topic())
+	}
 	formats := []event.Format{event.Frames, event.Lines}
 	if h.lines.Load() == 0 {
 		formats = formats[:1]
@@ -182,7 +186,7 @@ func (h *Hub) add(ctx context.Context, e event.Event) {
 		}
 	})
 	h.matched.Store(seq)
-	if seq > h.startSeq {
+	if seq > h.startSeq && e.Topic() != (event.Topic{}) {
 		h.counters.published.Add(1)
 		h.counters.publishedBytes.Add(uint64(len(e.Data())))
 	}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +20,7 @@ type counters struct {
 	replays        latency.Histogram
 }
 
-var gapReasons = [...]event.GapReason{event.GapEpoch, event.GapExpired, event.GapUnknown}
+var gapReasons = [...]event.GapReason{event.GapEpoch, event.GapExpired, event.GapUnknown, event.GapPurged}
 
 // Stats is a snapshot of the hub's counters. All but Subscribers, Head and Replaying count since the hub was made and never fall.
 type Stats struct {
@@ -58,6 +59,21 @@ func (c *counters) gap(reason event.GapReason) {
 	}
 }
 
+// noteEnd notes that a delivered event ends its topic, or opens it again.
+func (s *Subscriber) noteEnd(e event.Event) {
+	switch e.Type() {
+	case event.TypeEnd:
+		if s.patterns.Exact() {
+			s.ended = append(s.ended, e.Topic())
+		}
+	case event.TypeGap:
+		if e.Topic() != (event.Topic{}) {
+			s.hub.counters.gap(event.GapPurged)
+			s.ended = slices.DeleteFunc(s.ended, func(t event.Topic) bool { return t == e.Topic() })
+		}
+	}
+}
+
 // Delivered counts entries that were written to the subscriber's connection at the time now. The latency counted is
 // that of the oldest entry. An event that is older than the subscription has none, and its delivery is not traced.
 func (s *Subscriber) Delivered(entries []*Entry, now time.Time) {
@@ -65,6 +81,9 @@ func (s *Subscriber) Delivered(entries []*Entry, now time.Time) {
 		return
 	}
 	s.sent.Add(uint64(len(entries)))
+	for _, e := range entries {
+		s.noteEnd(e.Event)
+	}
 	c := &s.hub.counters
 	if s.unwritten.size > 0 { // the entries are those of the last Replay
 		c.replayed.Add(uint64(len(entries)))

@@ -27,6 +27,9 @@ type Request struct {
 	Wake func()
 }
 
+// endedTimeout is how long Subscribe waits for the log to say whether the topics have ended. Without an answer, they have not.
+const endedTimeout = time.Second
+
 // Subscribe returns a subscriber, after it has called Wake. The error is the log's. The caller closes the subscriber.
 func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
 	s := &Subscriber{hub: h, format: r.Format, wake: r.Wake, subscribedAt: h.matched.Load(), unwritten: reservation{network: unique.Make(r.Network)}}
@@ -38,6 +41,7 @@ func (h *Hub) Subscribe(ctx context.Context, r Request) (*Subscriber, error) {
 	if err := s.findCursor(ctx, r); err != nil {
 		return nil, err
 	}
+	s.findEnded(ctx)
 	// Set dueFrom before the matcher has the subscriber: the first Next then reads from the cursor, and so finds the
 	// events that arrive between.
 	s.dueFrom.Store(s.cursor + 1)
@@ -106,6 +110,27 @@ func (s *Subscriber) beginPerTopic(ctx context.Context, requested string) (err e
 	}
 	s.perTopicAfter, s.perTopicUpto, s.cursor = id.Seq(), last, last
 	return nil
+}
+
+// findEnded asks the log which topics have ended up to the cursor, if all patterns are topics.
+func (s *Subscriber) findEnded(ctx context.Context) {
+	if !s.patterns.Exact() || s.perTopicUpto > 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, endedTimeout)
+	defer cancel()
+	for _, p := range s.patterns {
+		topic, err := event.ParseTopic(p.String())
+		if err != nil {
+			return
+		}
+		switch seq, err := s.hub.log.Ended(ctx, topic); {
+		case err != nil:
+			return
+		case 0 < seq && seq <= s.cursor:
+			s.ended = append(s.ended, topic)
+		}
+	}
 }
 
 // resume sets the cursor to the requested ID. If the log does not have that ID, it sets the nearest cursor and a gap.

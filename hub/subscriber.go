@@ -37,9 +37,10 @@ type Subscriber struct {
 	dueFrom atomic.Uint64
 
 	// The reader's.
-	cursor uint64 // everything due up to here has been returned
-	gap    *Entry // to return first
-	ahead  *ahead // nil: the log has come as far as the cursor
+	cursor uint64        // everything due up to here has been returned
+	gap    *Entry        // to return first
+	ended  []event.Topic // that have ended up to the cursor, if all patterns are topics
+	ahead  *ahead        // nil: the log has come as far as the cursor
 	// For Since.Last: the newest event of each topic is still to be returned, if it is after the first and up to the
 	// second of these. The second is 0 when all have been returned.
 	perTopicAfter, perTopicUpto uint64
@@ -104,6 +105,11 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 func (s *Subscriber) setCursor(seq uint64) {
 	s.cursor = seq
 	s.dueFrom.Store(seq + 1)
+}
+
+// Complete reports whether all topics of the subscriber have ended, and nothing is left to deliver.
+func (s *Subscriber) Complete() bool {
+	return len(s.ended) > 0 && len(s.ended) == len(s.patterns) && s.gap == nil && s.ahead == nil && s.perTopicUpto == 0
 }
 
 // Patterns returns what the subscriber selects, without duplicates.

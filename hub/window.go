@@ -1,6 +1,10 @@
 package hub
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"freshet/event"
+)
 
 // window holds the log's newest entries in a ring indexed by sequence. One writer appends; any number of readers look
 // entries up at the same time without a lock.
@@ -58,6 +62,16 @@ func (w *window) removeFirst() {
 	w.first.Store(first + 1)
 	if e := w.slot(first).Swap(nil); e != nil {
 		w.bytes -= e.size
+	}
+}
+
+// purge removes the topic's entries: their sequences are holes from now on.
+func (w *window) purge(topic event.Topic) {
+	for i := range w.slots {
+		if e := w.slots[i].Load(); e != nil && e.Event.Topic() == topic {
+			w.slots[i].Store(nil)
+			w.bytes -= e.size
+		}
 	}
 }
 

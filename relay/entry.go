@@ -13,8 +13,11 @@ import (
 // maxID is the longest ID of a source, in bytes, that the log stores.
 const maxID = 4 << 10
 
-// gapType is the type of an event that stands for a gap of the source: gap itself is reserved for gaps of this server's streams.
-const gapType = "source-gap"
+// Types of events that stand for a gap of the source, and for its own events of type end: gap and end are reserved for this server's streams.
+const (
+	gapType = "source-gap"
+	endType = "source-end"
+)
 
 // entry returns the entry for an event of the source; nil if the log cannot store it. The error is a refusal to go on. lastID is that of the
 // event before, or where the stream was resumed.
@@ -31,6 +34,9 @@ func (r *relay) entry(e client.Event, lastID string) (*eventlog.Entry, error) {
 	if e.Gap != nil {
 		r.gap(e.Gap)
 		e.Type = gapType
+	}
+	if e.Type == event.TypeEnd.String() {
+		e.Type = endType
 	}
 	typ, err := event.ParseType(strings.ToValidUTF8(e.Type, "\ufffd"))
 	if err != nil {

@@ -135,17 +135,17 @@ func TestEventsWithOneID(t *testing.T) {
 	n.waitEvents(t, "message a", "message b", "message c", "message d", "message e", "message e", "message f", "message g", "message h")
 }
 
-// The readers of the topic are told of a gap of the source, once.
+// The readers of the topic are told of a gap of the source, once. The types gap and end are reserved for this server.
 func TestAGapOfTheSource(t *testing.T) {
 	t.Parallel()
 	source := &answers{streams: []string{
 		"event: gap\ndata: {\"reason\":\"expired\"}\nid: 5\n\n",
-		"event: gap\ndata: {\"reason\":\"expired\"}\nid: 5\n\nid: 6\ndata: a\n\n",
+		"event: gap\ndata: {\"reason\":\"expired\"}\nid: 5\n\nid: 6\ndata: a\n\nevent: end\ndata: b\nid: 7\n\n",
 	}}
 	server := httptest.NewServer(source)
 	t.Cleanup(server.Close)
 	n := start(t, openLog(t, t.TempDir()), "a", relay.Source{Topic: topic(t, "wiki"), URL: server.URL})
-	n.waitEvents(t, `source-gap {"reason":"expired"}`, "message a")
+	n.waitEvents(t, `source-gap {"reason":"expired"}`, "message a", "source-end b")
 	n.stop()
 	if !strings.Contains(n.logged.String(), "missing events") {
 		t.Errorf("logged:\n%s", n.logged.String())

@@ -21,6 +21,8 @@ const (
 	Expired
 	// LogUnavailable: the log could not be read.
 	LogUnavailable
+	// Complete: all topics of the stream have ended.
+	Complete
 	// Sent: the client sent more than MaxUnread after its request.
 	Sent
 
@@ -28,7 +30,7 @@ const (
 )
 
 func (r Reason) String() string {
-	return [reasons]string{"open", "gone", "stalled", "drain", "ended", "auth-expired", "log unavailable", "sent data"}[r]
+	return [reasons]string{"open", "gone", "stalled", "drain", "ended", "auth-expired", "log unavailable", "complete", "sent data"}[r]
 }
 
 // ReasonOf is why a stream ends whose output returned the error; Open for nil.
@@ -45,4 +47,4 @@ func ReasonOf(err error) Reason {
 }
 
 // Whole reports whether the server ended the stream with a last event.
-func (r Reason) Whole() bool { return r == Drained || r == Ended || r == Expired }
+func (r Reason) Whole() bool { return r == Drained || r == Ended || r == Expired || r == Complete }

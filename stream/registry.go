@@ -26,6 +26,8 @@ var (
 	ErrFull = errors.New("all connections are in use")
 	// ErrAddressFull: those of the client's address have all that Config.MaxPerAddress allows.
 	ErrAddressFull = errors.New("all connections of this address are in use")
+	// ErrComplete: all topics of the request have ended, and the client has all of their events.
+	ErrComplete = errors.New("the topics have ended")
 )
 
 // Config is what all streams of a registry have in common. An interval or limit of 0 turns
@@ -104,7 +106,7 @@ type Request struct {
 	Transport   Transport
 }
 
-// Open opens a stream. The error is [ErrDraining], [ErrFull], [ErrAddressFull] or the log's.
+// Open opens a stream. The error is [ErrDraining], [ErrFull], [ErrAddressFull], [ErrComplete] or the log's.
 // The caller has a driver run the stream, or closes it.
 func (r *Registry) Open(ctx context.Context, q Request) (*Stream, error) {
 	now := r.Now()
@@ -132,6 +134,11 @@ func (r *Registry) Open(ctx context.Context, q Request) (*Stream, error) {
 	if err != nil {
 		r.release(s)
 		return nil, err
+	}
+	if s.complete() {
+		s.sub.Close()
+		r.release(s)
+		return nil, ErrComplete
 	}
 	s.from = s.sub.Cursor()
 	r.add(s)

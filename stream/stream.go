@@ -126,9 +126,15 @@ func (s *Stream) step(now time.Duration, out Output, scratch *Scratch) (over Rea
 		if behind, err = s.deliver(now, out, scratch); err != nil || out.Blocked() {
 			return Open, behind, err
 		}
+		if !behind && s.complete() {
+			return Complete, false, nil
+		}
 	}
 	return Open, behind, s.writeDue(now, out, scratch)
 }
+
+// complete reports whether nothing can follow, because all topics have ended.
+func (s *Stream) complete() bool { return !s.counter && !s.stats && s.sub.Complete() }
 
 // next is when the next step is due. A blocked connection only waits to be ended.
 func (s *Stream) next(out Output) time.Duration {

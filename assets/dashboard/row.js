@@ -16,6 +16,7 @@ export function fillRow(li, item, today, filter) {
 	time.textContent = clock(item.time, today);
 	topic.textContent = topic.title = item.topic;
 	if (item.type !== item.topic) type.textContent = type.title = item.type;
+	if (gap.reason === 'purged') return `The earlier events of ${gap.topic} were deleted on request.`;
 	const [from, to] = filter.range(item.data, maxLine);
 	data.append(...coloured(item.data.slice(0, to)));
 	if (from) cutBegin(data, from);

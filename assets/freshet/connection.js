@@ -205,7 +205,7 @@ export class Connection {
 		try {
 			reason = (await response.json()).error.message;
 		} catch {
-			reason = status === 200 ? 'the answer is not an event stream' : `the server answered ${status} ${response.statusText}`.trim();
+			reason = { 200: 'the answer is not an event stream', 204: 'the topics have ended' }[status] ?? `the server answered ${status} ${response.statusText}`.trim();
 		}
 		if (status === 401 && this.#owner.renewCredential() && ++this.#refusedCredentials < 3) {
 			return { reconnectNow: this.#mayRenewNow(), reason, status };

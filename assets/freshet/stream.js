@@ -128,7 +128,7 @@ export class Stream extends EventTarget {
 					yield e;
 				} else if (this.#state !== 'closed') {
 					await new Promise((wake) => { queue.wake = wake; });
-				} else if (this.#detail.reason) {
+				} else if (this.#detail.reason && this.#detail.status !== 204) {
 					throw new Error(this.#detail.reason);
 				} else return;
 			}
@@ -278,8 +278,8 @@ export class Stream extends EventTarget {
 			}
 			if (line.id) {
 				// A tab that reads gets its own gaps. Another tab gets those of the leader, and may be ahead of the leader.
-				const gap = line.type === 'gap' && !line.topic && JSON.parse(line.data);
-				const concernsUs = gap && (this.#connection || gap.requested === this.#cursor || gap.reason === 'unknown');
+				const gap = line.type === 'gap' && JSON.parse(line.data);
+				const concernsUs = gap && !gap.topic && (this.#connection || gap.requested === this.#cursor || gap.reason === 'unknown');
 				if (hasReached(this.#cursor, line.id) && !concernsUs) continue;
 				this.#cursor = line.id;
 			}
@@ -289,7 +289,7 @@ export class Stream extends EventTarget {
 
 	#dispatch(line) {
 		const e = new StreamEvent(line, this.#cursor, this.#url.origin);
-		const ownType = e.topic ? '' : e.type;
+		const ownType = e.topic && e.type !== 'gap' ? '' : e.type;
 		if (ownType === 'gap') this.#setState('gap', { gap: e.json(), events: 0 });
 		else if (ownType === 'auth-expired') this.#setState('auth-expired', { reason: 'the right to read has ended' });
 		else if (e.id && this.#countsMissed) {
@@ -299,7 +299,7 @@ export class Stream extends EventTarget {
 		this.dispatchEvent(e);
 		if (e.type === 'message') this.#call(this.onmessage, e);
 		for (const { name, fn } of this.#listeners) {
-			if (e.topic ? !ownEvents.includes(name) && matches(name, e.topic) : name === ownType) this.#call(fn, e);
+			if (ownType ? name === ownType : !ownEvents.includes(name) && matches(name, e.topic)) this.#call(fn, e);
 		}
 		if (e.topic || ownType === 'gap') this.#enqueue(e);
 	}

@@ -126,7 +126,7 @@ test('a server that refuses for good ends it, with its own words', async (t) => 
 		server.refuses = () => (status === 204 ? new Response(null, { status }) : error(status, 'because'));
 		const { connection, seen } = open(t, server);
 		await pass(0);
-		const reason = status === 204 ? 'the server answered 204' : 'because';
+		const reason = status === 204 ? 'the topics have ended' : 'because';
 		assert.deepEqual(seen.refusals, isFinal ? [{ reason, status }] : [], `status ${status}`);
 		const requests = server.requests.length;
 		await pass(minute, 1000);

@@ -198,3 +198,34 @@ test('a module that came from no server needs a URL', () => {
 	assert.throws(() => connect({ topics: ['news'] }), /connect needs a URL/);
 	assert.throws(() => new Stream(), /connect needs a URL/);
 });
+
+test('a topic ends, or is purged', async (t) => {
+	const server = startBrowser(t);
+	const lines = [
+		{ retry: 1000, id: 'e-0' },
+		{ id: 'e-3', topic: 'news', type: 'gap', data: JSON.stringify({ requested: '', first: 'e-3', resumed: 'e-3', reason: 'purged', topic: 'news' }) },
+		{ id: 'e-4', topic: 'news', type: 'news', data: 'again' },
+		{ id: 'e-5', topic: 'news', type: 'end', data: '{"topic":"news"}' },
+	];
+	server.refuses = () => server.requests.length > 1 ? new Response(null, { status: 204 }) : answer(...lines);
+	const s = open(t);
+	const gaps = [];
+	s.on('gap', (e) => gaps.push(e.json().topic));
+	const types = [];
+	for await (const e of pastTime(s)) types.push(e.type);
+	assert.deepEqual(types, ['gap', 'news', 'end']);
+	assert.deepEqual([gaps, s.got], [['news'], ['again', '{"topic":"news"}']]);
+	assert.deepEqual([s.state, s.detail.reason, s.lastEventId], ['closed', 'the topics have ended', 'e-5']);
+});
+
+/** Yields what the stream yields, and lets fake time pass meanwhile. */
+async function* pastTime(s) {
+	const loop = s[Symbol.asyncIterator]();
+	for (;;) {
+		const next = loop.next();
+		await pass(5000);
+		const { value, done } = await next;
+		if (done) return;
+		yield value;
+	}
+}

@@ -25,12 +25,13 @@ type Memory struct {
 	first  uint64
 	events []event.Event
 	keys   map[string]event.ID
+	ends   map[event.Topic]memoryEnd
 	grown  chan struct{} // closed and replaced at each append
 }
 
 // NewMemory returns an empty log.
 func NewMemory() *Memory {
-	return &Memory{first: 1, keys: map[string]event.ID{}, grown: make(chan struct{})}
+	return &Memory{first: 1, keys: map[string]event.ID{}, ends: map[event.Topic]memoryEnd{}, grown: make(chan struct{})}
 }
 
 // Publish appends an event of the topic and returns its ID.
@@ -65,12 +66,21 @@ func (m *Memory) Append(_ context.Context, entry eventlog.Entry) eventlog.Receip
 	if id, known := m.keys[key]; known && entry.Key != "" {
 		return eventlog.Receipt{ID: id, Repeat: true}
 	}
-	id := event.NewID(Epoch, m.first+uint64(len(m.events)))
-	m.events = append(m.events, entry.Event.Stored(id, time.Now()))
+	if _, ended := m.ends[entry.Event.Topic()]; ended {
+		return eventlog.Receipt{Err: eventlog.ErrEnded}
+	}
+	id := m.store(entry.Event)
 	m.keys[key] = id
+	return eventlog.Receipt{ID: id}
+}
+
+// store appends the event. The mutex is held.
+func (m *Memory) store(e event.Event) event.ID {
+	id := event.NewID(Epoch, m.first+uint64(len(m.events)))
+	m.events = append(m.events, e.Stored(id, time.Now()))
 	close(m.grown)
 	m.grown = make(chan struct{})
-	return eventlog.Receipt{ID: id}
+	return id
 }
 
 // AppendAll is [eventlog.Log.AppendAll].

@@ -19,6 +19,9 @@ import (
 type Log interface {
 	Append(ctx context.Context, entry eventlog.Entry) eventlog.Receipt
 	AppendAll(ctx context.Context, entries []eventlog.Entry) []eventlog.Receipt
+	End(ctx context.Context, topic event.Topic, key string, events ...event.Event) eventlog.Receipt
+	Ended(ctx context.Context, topic event.Topic) (seq uint64, err error)
+	Purge(ctx context.Context, topic event.Topic) (id event.ID, deleted uint64, err error)
 	State(ctx context.Context) (eventlog.State, error)
 	Bounds(ctx context.Context) (first, last uint64, err error)
 	Recent(ctx context.Context, size int64) (after uint64, err error)
@@ -38,6 +41,8 @@ func TestLog(t *testing.T, open func(t *testing.T) Log) {
 		"seek":                         testSeek,
 		"recent":                       testRecent,
 		"tail follows in order":        testTail,
+		"a topic ends":                 testEnd,
+		"a topic is purged":            testPurge,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

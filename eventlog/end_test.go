@@ -1,0 +1,131 @@
+package eventlog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"freshet/event"
+	"freshet/eventlog"
+	"freshet/eventlog/eventlogtest"
+)
+
+// Whoever gets an ID while the topic ends has it before the end.
+func TestAnEndDuringAppends(t *testing.T) {
+	t.Parallel()
+	l := open(t, eventlog.Config{Dir: t.TempDir()})
+	for round := range 20 {
+		topic := fmt.Sprintf("job.%d", round)
+		e := eventlogtest.NewEvent(t, topic, "x", "x")
+		var ids []event.ID
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		begun := make(chan struct{}, 1000)
+		for range 20 {
+			wg.Go(func() {
+				for {
+					r := l.Append(t.Context(), eventlog.Entry{Event: e})
+					if errors.Is(r.Err, eventlog.ErrEnded) {
+						return
+					}
+					if r.Err != nil {
+						t.Error(r.Err)
+						return
+					}
+					select {
+					case begun <- struct{}{}:
+					default:
+					}
+					mu.Lock()
+					ids = append(ids, r.ID)
+					mu.Unlock()
+				}
+			})
+		}
+		for range 30 {
+			<-begun
+		}
+		end := l.End(t.Context(), e.Topic(), "")
+		must(t, end.Err)
+		wg.Wait()
+		for _, id := range ids {
+			if id.Seq() > end.ID.Seq() {
+				t.Errorf("%v was acknowledged after the end %v", id, end.ID)
+			}
+		}
+	}
+}
+
+// A node learns from the log that another node has ended a topic. Nodes that append to one topic at the same time do not refuse each other.
+func TestEndsInACluster(t *testing.T) {
+	t.Parallel()
+	url := clusterNATS(t)
+	var nodes []*eventlog.Log
+	var tails sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	defer tails.Wait()
+	defer cancel()
+	ends := make(chan event.Event, 100)
+	for range 3 {
+		l := open(t, eventlog.Config{NATS: url, Replicas: 3})
+		nodes = append(nodes, l)
+		tails.Go(func() {
+			_ = l.Tail(ctx, 0, func() {}, func(e event.Event) error { // until the test's end
+				if e.Type() == event.TypeEnd {
+					ends <- e
+				}
+				return nil
+			})
+		})
+	}
+	job := eventlogtest.NewEvent(t, "job", "x", "x")
+	for _, l := range nodes {
+		must(t, l.Append(t.Context(), eventlog.Entry{Event: job}).Err)
+	}
+	first := nodes[0].End(t.Context(), job.Topic(), "k")
+	must(t, first.Err)
+	for range nodes {
+		<-ends
+	}
+	for i, l := range nodes {
+		if r := l.Append(t.Context(), eventlog.Entry{Event: job}); !errors.Is(r.Err, eventlog.ErrEnded) {
+			t.Errorf("node %d stored an event after the end: %+v", i, r)
+		}
+		if r := l.End(t.Context(), job.Topic(), "k"); r.Err != nil || !r.Repeat || r.ID != first.ID {
+			t.Errorf("node %d: a repeat of the end got %+v", i, r)
+		}
+	}
+	var wg sync.WaitGroup
+	for i, l := range nodes {
+		for range 10 {
+			wg.Go(func() {
+				for round := range 10 {
+					entry := eventlog.Entry{Event: eventlogtest.NewEvent(t, fmt.Sprintf("round.%d", round), "x", "x")}
+					if r := l.Append(t.Context(), entry); r.Err != nil {
+						t.Errorf("node %d, round %d: %v", i, round, r.Err)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+func TestAnEndSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := open(t, eventlog.Config{Dir: dir})
+	e := eventlogtest.NewEvent(t, "job", "x", "x")
+	must(t, l.End(t.Context(), e.Topic(), "k", e).Err)
+	must(t, l.Close())
+	l = open(t, eventlog.Config{Dir: dir})
+	if r := l.Append(t.Context(), eventlog.Entry{Event: e}); !errors.Is(r.Err, eventlog.ErrEnded) {
+		t.Errorf("an append got %+v", r)
+	}
+	if r := l.End(t.Context(), e.Topic(), "k", e); r.Err != nil || !r.Repeat {
+		t.Errorf("a repeat of the end got %+v", r)
+	}
+	appendOne(t, l, "other", "x", "")
+}
