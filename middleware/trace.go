@@ -31,30 +31,47 @@ func Trace(provider trace.TracerProvider, public map[string]func(value string) b
 		otelgin.WithTracerProvider(provider),
 		otelgin.WithPropagators(propagation.TraceContext{}),
 		otelgin.WithMeterProvider(noop.NewMeterProvider())) // GET /metrics has the metrics
+	// What an open stream holds on its goroutine's stack is in functions of its own.
 	return gin.HandlersChain{
 		func(c *gin.Context) {
-			if of := trace.SpanContextFromContext(c.Request.Context()); of.IsValid() {
-				c.Set(traceIDKey, of.TraceID().String())
-			} else if !quiet(c.Request.URL.Path) {
-				c.Set(spanKey, nil) // for the next handler
+			if wantsSpan(c) {
 				span(c)
 			}
 		},
 		func(c *gin.Context) {
-			if _, traced := c.Get(spanKey); !traced {
-				return
+			if noteSpan(c, public) {
+				c.Next()
+				keepFailure(c)
 			}
-			span := trace.SpanFromContext(c.Request.Context())
-			span.SetAttributes(attribute.String("url.path", clean(publicParameters(public).path(c))))
-			if agent := c.Request.UserAgent(); agent != "" {
-				span.SetAttributes(attribute.String("user_agent.original", clean(agent)))
-			}
-			c.Set(spanKey, span)
-			c.Set(traceIDKey, span.SpanContext().TraceID().String())
-			c.Next()
-			keepFailure(c)
 		},
 	}
+}
+
+func wantsSpan(c *gin.Context) bool {
+	if of := trace.SpanContextFromContext(c.Request.Context()); of.IsValid() {
+		c.Set(traceIDKey, of.TraceID().String())
+		return false
+	}
+	if quiet(c.Request.URL.Path) {
+		return false
+	}
+	c.Set(spanKey, nil) // for noteSpan
+	return true
+}
+
+// noteSpan notes the request's span in c, and corrects its attributes. It reports whether Trace has made one.
+func noteSpan(c *gin.Context, public publicParameters) bool {
+	if _, traced := c.Get(spanKey); !traced {
+		return false
+	}
+	span := trace.SpanFromContext(c.Request.Context())
+	span.SetAttributes(attribute.String("url.path", clean(public.path(c))))
+	if agent := c.Request.UserAgent(); agent != "" {
+		span.SetAttributes(attribute.String("user_agent.original", clean(agent)))
+	}
+	c.Set(spanKey, span)
+	c.Set(traceIDKey, span.SpanContext().TraceID().String())
+	return true
 }
 
 // keepFailure leaves otelgin the error of a failed request, as the access log has it, and no error of a refused one.
