@@ -296,12 +296,26 @@ func TestTracesWithoutACollector(t *testing.T) {
 	}
 }
 
+// By default the collector is on this machine, without TLS.
+func TestTracesToTheDefaultCollector(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"http/protobuf", "grpc"} {
+		p := startTraced(t, []string{"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol, "OTEL_BSP_SCHEDULE_DELAY=1"})
+		publish(t, p, "/event/news", "x")
+		stop(t, p)
+		if log := p.Log(); !strings.Contains(log, "traces are sent") || strings.Contains(log, "https:") || strings.Contains(strings.ToLower(log), "tls") {
+			t.Errorf("%s: %s", protocol, log)
+		}
+	}
+}
+
 // A mistake in the environment is one line that names the variable.
 func TestTracesMistakes(t *testing.T) {
 	t.Parallel()
 	certificate := apptest.Certificate(t)[1]
 	for variable, want := range map[string]string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318":                 `OTEL_EXPORTER_OTLP_ENDPOINT is not an http or https URL; want one such as http://localhost:4318`,
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://user:s3cret@host":        `OTEL_EXPORTER_OTLP_ENDPOINT has a user, which OpenTelemetry would ignore; send credentials with OTEL_EXPORTER_OTLP_HEADERS`,
 		"OTEL_TRACES_EXPORTER=zipkin":                                `OTEL_TRACES_EXPORTER is "zipkin"; want otlp or none`,
 		"OTEL_EXPORTER_OTLP_PROTOCOL=http":                           `OTEL_EXPORTER_OTLP_PROTOCOL is "http"; want grpc, http/protobuf or http/json`,
 		"OTEL_TRACES_SAMPLER=ratio":                                  `OTEL_TRACES_SAMPLER is "ratio"; want one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio`,

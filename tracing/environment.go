@@ -10,8 +10,9 @@ import (
 // settings are what this package needs of the environment. OpenTelemetry reads the rest itself, such as headers, time limits, certificates
 // and the sampler; checkVariables checks them before.
 type settings struct {
-	protocol string // of OTLP
-	endpoint string // without credentials, for the log
+	protocol  string // of OTLP
+	endpoint  string // without a path, which may be a credential
+	byDefault bool   // no variable has the endpoint
 }
 
 // The protocols of OTLP.
@@ -33,7 +34,7 @@ func readEnvironment() (s settings, on bool, err error) {
 	case exporter != "" && exporter != "otlp":
 		return s, false, fmt.Errorf("OTEL_TRACES_EXPORTER is %q; want otlp or none", exporter)
 	}
-	s.protocol, s.endpoint = httpProtobuf, "http://localhost:4318"
+	s.protocol, s.endpoint, s.byDefault = httpProtobuf, "http://localhost:4318", endpoint == ""
 	if protocol, name := first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); protocol != "" {
 		if protocol != grpc && protocol != httpProtobuf && protocol != httpJSON {
 			return s, false, fmt.Errorf("%s is %q; want %s, %s or %s", name, protocol, grpc, httpProtobuf, httpJSON)
@@ -48,7 +49,10 @@ func readEnvironment() (s settings, on bool, err error) {
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" { // the text may have a password
 			return s, false, fmt.Errorf("%s is not an http or https URL; want one such as %s", name, s.endpoint)
 		}
-		s.endpoint = u.Scheme + "://" + u.Host + u.Path
+		if u.User != nil {
+			return s, false, fmt.Errorf("%s has a user, which OpenTelemetry would ignore; send credentials with OTEL_EXPORTER_OTLP_HEADERS", name)
+		}
+		s.endpoint = u.Scheme + "://" + u.Host
 	}
 	return s, true, checkVariables()
 }

@@ -39,7 +39,7 @@ type Config struct {
 // Provider exports spans over OTLP in the background. Spans that the collector does not take in time are dropped.
 type Provider struct {
 	*sdk.TracerProvider
-	Endpoint string // where the spans go, without credentials
+	Endpoint string // where the spans go, without the path
 
 	stop  context.CancelFunc // ends exports in progress
 	close sync.Once
@@ -64,12 +64,7 @@ func FromEnvironment(ctx context.Context, cfg Config) (p *Provider, on bool, err
 	if err != nil {
 		return nil, false, errors.New("OTEL_RESOURCE_ATTRIBUTES is invalid; want name=value,name=value")
 	}
-	var otlp sdk.SpanExporter
-	if s.protocol == grpc {
-		otlp, err = otlptracegrpc.New(ctx)
-	} else {
-		otlp, err = otlptracehttp.New(ctx)
-	}
+	otlp, err := s.newExporter(ctx)
 	if err != nil {
 		return nil, false, fmt.Errorf("traces cannot be exported: %w; check the variables OTEL_EXPORTER_OTLP_…", err)
 	}
@@ -89,6 +84,19 @@ func FromEnvironment(ctx context.Context, cfg Config) (p *Provider, on bool, err
 	}, true, nil
 }
 
+// newExporter returns OpenTelemetry's exporter. Without the endpoint, its default would be TLS, against the standard.
+func (s settings) newExporter(ctx context.Context) (sdk.SpanExporter, error) {
+	switch {
+	case s.protocol == grpc && s.byDefault:
+		return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(s.endpoint))
+	case s.protocol == grpc:
+		return otlptracegrpc.New(ctx)
+	case s.byDefault:
+		return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(s.endpoint+"/v1/traces"))
+	}
+	return otlptracehttp.New(ctx)
+}
+
 // Close exports the spans that have ended, for at most a second, and drops the rest. Later spans are dropped too.
 func (p *Provider) Close() {
 	p.close.Do(func() {
@@ -106,6 +114,7 @@ type exporter struct {
 	endpoint string
 	stopped  context.Context //nolint:containedctx // the life of the exporter
 	failures limit.Log
+	warned   bool // guarded by the processor, which exports one batch after the other
 }
 
 // ExportSpans is [sdk.SpanExporter.ExportSpans] that also ends when the provider is closed.
@@ -113,12 +122,19 @@ func (e *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) er
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.stopped, cancel)()
-	if err := e.SpanExporter.ExportSpans(ctx, spans); err != nil {
-		if n := e.failures.Allow(); n > 0 {
-			text := strings.Join(strings.Fields(err.Error()), " ") // one line
-			text = strings.ToValidUTF8(text[:min(len(text), maxError)], "")
-			e.logger.Warn("traces cannot be sent and are dropped; check OTEL_EXPORTER_OTLP_ENDPOINT", "endpoint", e.endpoint, "failures", n, "error", text)
+	err := e.SpanExporter.ExportSpans(ctx, spans)
+	if err == nil {
+		if e.warned {
+			e.logger.Info("traces can be sent again")
 		}
+		e.warned = false
+		return nil
+	}
+	if n := e.failures.Allow(); n > 0 {
+		text := strings.Join(strings.Fields(err.Error()), " ") // one line
+		text = strings.ToValidUTF8(text[:min(len(text), maxError)], "")
+		e.logger.Warn("traces cannot be sent and are dropped; check OTEL_EXPORTER_OTLP_ENDPOINT", "endpoint", e.endpoint, "failures", n, "error", text)
+		e.warned = true
 	}
 	return nil
 }
