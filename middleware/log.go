@@ -29,7 +29,10 @@ func Log(logger *slog.Logger, public map[string]func(value string) bool) gin.Han
 		c.Writer = a.writer
 		c.Set("access_log", a)
 		aborted := true // a handler that panics, which cuts the connection
-		defer func() { a.returned(aborted) }()
+		defer func() {
+			a.returned(aborted)
+			endSpanOfStream(c)
+		}()
 		c.Next()
 		aborted = false
 	}

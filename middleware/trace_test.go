@@ -52,6 +52,7 @@ func TestSpansOfRequests(t *testing.T) {
 		}
 	}
 	engine.GET("/event/:topic", respond(http.StatusOK, nil))
+	engine.GET("/event/:topic/refused/:id", respond(http.StatusServiceUnavailable, errors.New("token "+jsonToken)))
 	engine.GET("/refused/:id", respond(http.StatusUnauthorized, errors.New("the token is wrong")))
 	engine.GET("/failed", respond(http.StatusInternalServerError, errors.New("token "+jsonToken)))
 	engine.GET("/panics", func(*gin.Context) { panic("token " + jsonToken) })
@@ -63,6 +64,7 @@ func TestSpansOfRequests(t *testing.T) {
 	}{
 		{"/event?topic=a", "GET", "/…", codes.Unset, ""}, // no route
 		{"/event/news?token=" + jsonToken, "GET /event/:topic", "/event/news", codes.Unset, ""},
+		{"/event/news/refused/" + jsonToken, "GET /event/:topic/refused/:id", "/event/news/refused/:id", codes.Error, "token [redacted]"},
 		{"/refused/" + jsonToken, "GET /refused/:id", "/refused/:id", codes.Unset, ""},
 		{"/failed", "GET /failed", "/failed", codes.Error, "token [redacted]"},
 		{"/panics", "GET /panics", "/panics", codes.Error, "panic: token [redacted]"},
