@@ -82,9 +82,6 @@ func ownOrigin(r *http.Request, origins []string) bool {
 
 func refuseToken(c *gin.Context, err error) {
 	_ = c.Error(err)
-	if challenge := auth.Challenge(err); challenge != "" {
-		c.Header("WWW-Authenticate", challenge)
-	}
 	var many *badTokensError
 	switch {
 	case errors.As(err, &many):
@@ -94,6 +91,7 @@ func refuseToken(c *gin.Context, err error) {
 		c.Header("Retry-After", "10")
 		refuse(c, http.StatusServiceUnavailable, "auth_unavailable", err.Error()+"; try again in a few seconds")
 	default:
+		c.Header("WWW-Authenticate", auth.Challenge(err))
 		refuse(c, http.StatusUnauthorized, "unauthorized", err.Error())
 	}
 }
