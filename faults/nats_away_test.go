@@ -11,7 +11,8 @@ import (
 	"freshet/client"
 )
 
-// While NATS is away, streams stay open with their heartbeats, and new ones open. A reader that reconnects gets what the window has. Publishers and
+// While NATS is away, streams stay open with their heartbeats, and new ones open. A reader that reconnects, or asks for
+// the newest events, gets what the window has. Publishers and
 // /readyz get 503 with the reason. When NATS is back, all streams continue.
 func TestReadersWhileNATSIsAway(t *testing.T) {
 	t.Parallel()
@@ -21,8 +22,8 @@ func TestReadersWhileNATSIsAway(t *testing.T) {
 	first := publish(ctx, t, p, "news", "1")
 	second := publish(ctx, t, p, "news", "2")
 	readers := map[string]*client.Reader{}
-	open := func(name, lastEventID string) {
-		r, err := p.Open(ctx, client.Subscription{Topics: []string{"news"}, LastEventID: lastEventID, Header: asBrowser()})
+	open := func(name, lastEventID, since string) {
+		r, err := p.Open(ctx, client.Subscription{Topics: []string{"news"}, LastEventID: lastEventID, Since: since, Header: asBrowser()})
 		must(t, err)
 		t.Cleanup(r.Close)
 		readers[name] = r
@@ -35,7 +36,7 @@ func TestReadersWhileNATSIsAway(t *testing.T) {
 			}
 		}
 	}
-	open("before", second.String())
+	open("before", second.String(), "")
 	publish(ctx, t, p, "news", "3")
 	want("before", "3")
 
@@ -52,9 +53,11 @@ func TestReadersWhileNATSIsAway(t *testing.T) {
 	if refusal, ok := errors.AsType[*client.Error](err); !refused(err, "log_unavailable") || !ok || refusal.RetryAfter == 0 {
 		t.Errorf("a publisher got %v", err)
 	}
-	open("reconnected", first.String())
-	open("new", "")
+	open("reconnected", first.String(), "")
+	open("new", "", "")
+	open("newest", "", "-2")
 	want("reconnected", "2", "3")
+	want("newest", "2", "3")
 	for name, r := range readers {
 		for beats := 0; beats < 3; beats++ {
 			if f, err := r.Next(); err != nil || f.HasData {

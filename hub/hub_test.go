@@ -161,6 +161,38 @@ func TestWhereASubscriberBegins(t *testing.T) {
 	}
 }
 
+// While the log is away, the window serves the newest events, if it has as many.
+func TestTheNewestWhileTheLogIsAway(t *testing.T) {
+	log := eventlogtest.NewMemory()
+	for i := range 10 {
+		log.Publish(t, []string{"a", "b"}[i%2], strconv.Itoa(i+1))
+	}
+	h := start(t, log, hub.Config{})
+	away := errors.New("the log is away")
+	log.Fail(away)
+	for _, c := range []struct {
+		newest   int
+		patterns []string
+		cursor   string // empty: the log's error
+	}{
+		{1, []string{">"}, "10-9"}, {2, []string{"b"}, "10-7"}, {2, []string{"a"}, "10-6"}, {3, []string{"a", "b"}, "10-7"}, {5, []string{"a"}, "10-0"},
+		{6, []string{"a"}, ""}, {1, []string{"none"}, ""},
+	} {
+		s, err := h.Subscribe(t.Context(), hub.Request{Patterns: eventlogtest.Patterns(t, c.patterns...), Since: event.Since{Newest: c.newest}, Wake: func() {}})
+		if c.cursor == "" {
+			if !errors.Is(err, away) {
+				t.Errorf("%+v: %v", c, err)
+			}
+			continue
+		}
+		must(t, err)
+		if got := s.Cursor().String(); got != c.cursor {
+			t.Errorf("%+v: cursor %s", c, got)
+		}
+		s.Close()
+	}
+}
+
 // A client that another node served must not get the same events again from a node that is behind.
 func TestAReaderAheadOfThisNodesTail(t *testing.T) {
 	log := &stalledLog{Memory: eventlogtest.NewMemory()}

@@ -94,7 +94,15 @@ func (s *Subscriber) findCursor(ctx context.Context, r Request) (err error) {
 		return err
 	}
 	defer s.hub.releaseReplay()
-	s.cursor, err = s.hub.log.Seek(ctx, since, s.patterns)
+	cursor, err := s.hub.log.Seek(ctx, since, s.patterns)
+	if err != nil && since.Newest > 0 { // the log is away, and the window may have as many
+		if before, found := s.hub.window.beforeNewest(since.Newest, s.patterns, s.cursor); found {
+			cursor, err = before, nil
+		}
+	}
+	if err == nil {
+		s.cursor = cursor
+	}
 	return err
 }
 

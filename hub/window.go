@@ -84,3 +84,25 @@ func (w *window) at(seq uint64) (e *Entry, covered bool) {
 	}
 	return nil, seq >= w.first.Load()
 }
+
+// maxComparisons bounds the work of beforeNewest.
+const maxComparisons = 1_000_000
+
+// beforeNewest returns the sequence just before the n newest entries up to last that the patterns select; found is false if the window
+// does not cover as many, or if the search takes too long.
+func (w *window) beforeNewest(n int, patterns event.Patterns, last uint64) (before uint64, found bool) {
+	seq := last
+	for range maxComparisons / len(patterns) {
+		e, covered := w.at(seq)
+		if !covered {
+			return 0, false
+		}
+		seq--
+		if e != nil && patterns.Match(e.Event.Topic()) {
+			if n--; n == 0 {
+				return seq, true
+			}
+		}
+	}
+	return 0, false
+}
