@@ -4,14 +4,11 @@ package park_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http/httputil"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,138 +16,8 @@ import (
 
 	"freshet/app/apptest"
 	"freshet/event"
-	"freshet/eventlog/eventlogtest"
-	"freshet/hub"
 	"freshet/stream"
-	"freshet/stream/park"
 )
-
-// ground is a park of streams of a hub of a log in memory, in real time.
-type ground struct {
-	*park.Park
-	registry *stream.Registry
-	log      *eventlogtest.Memory
-	hub      *hub.Hub
-	listen   net.Listener
-	end      func() // ends the park and waits for it
-}
-
-func newGround(t *testing.T, window int64, shards int, cfg stream.Config) *ground {
-	t.Helper()
-	log := eventlogtest.NewMemory()
-	h, err := hub.New(t.Context(), log, hub.Config{WindowBytes: window})
-	must(t, err)
-	cfg.Hub = h
-	cfg.RetryMin, cfg.RetryMax = 1500*time.Millisecond, 1500*time.Millisecond
-	registry, err := stream.New(cfg)
-	must(t, err)
-	p, err := park.New(registry, park.Config{Shards: shards})
-	must(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	hubEnded, parkEnded := make(chan error, 1), make(chan error, 1)
-	go func() { hubEnded <- h.Run(ctx) }()
-	parkCtx, endPark := context.WithCancel(ctx)
-	go func() { parkEnded <- p.Run(parkCtx) }()
-	end := sync.OnceFunc(func() {
-		endPark()
-		if err := <-parkEnded; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(func() {
-		end()
-		cancel()
-		must(t, <-hubEnded)
-		_ = l.Close() // a test may have closed it
-	})
-	return &ground{p, registry, log, h, l, end}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// within is for what should happen at once, on a machine that does other things too.
-func within(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// pair returns both ends of a connection, with small buffers: what is not read is soon felt.
-func (g *ground) pair(t *testing.T) (peer, own net.Conn) {
-	t.Helper()
-	peer, err := net.Dial("tcp", g.listen.Addr().String())
-	must(t, err)
-	t.Cleanup(func() { _ = peer.Close() })
-	own, err = g.listen.Accept()
-	must(t, err)
-	t.Cleanup(func() { _ = own.Close() })
-	must(t, errors.Join(peer.(*net.TCPConn).SetReadBuffer(32<<10), own.(*net.TCPConn).SetWriteBuffer(256<<10)))
-	return peer, own
-}
-
-// parked is a stream that was handed over.
-type parked struct {
-	*stream.Stream
-	closed chan stream.Reason
-}
-
-// open opens a stream of the topics.
-func (g *ground) open(t *testing.T, q stream.Request, topics ...string) *parked {
-	t.Helper()
-	q.Patterns = eventlogtest.Patterns(t, topics...)
-	s, err := g.registry.Open(t.Context(), q)
-	must(t, err)
-	p := &parked{s, make(chan stream.Reason, 10)}
-	s.OnClose(func(why stream.Reason) { p.closed <- why })
-	return p
-}
-
-// enter parks a stream and returns the peer's end.
-func (g *ground) enter(t *testing.T, q stream.Request, topics ...string) (net.Conn, *parked) {
-	t.Helper()
-	peer, own := g.pair(t)
-	p := g.open(t, q, topics...)
-	must(t, g.Enter(own, p.Stream))
-	return peer, p
-}
-
-// ends waits for the stream's end.
-func (p *parked) ends(t *testing.T, want stream.Reason) {
-	t.Helper()
-	select {
-	case why := <-p.closed:
-		if why != want {
-			t.Errorf("the stream ended because: %s, want %s", why, want)
-		}
-	case <-within(t).Done():
-		t.Fatalf("the stream does not end, want %s", want)
-	}
-}
-
-// body reads a chunked body and counts its bytes.
-type body struct {
-	io.Reader
-	bytes int
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
-	b.bytes += n
-	return n, err
-}
-
-func readBody(peer io.Reader) (*event.Scanner, *body) {
-	b := &body{Reader: httputil.NewChunkedReader(bufio.NewReader(peer))}
-	return event.NewScanner(b, 64<<20), b
-}
 
 // A stream that is stopped from outside says why, and its response ends whole.
 func TestAStoppedStreamSaysWhy(t *testing.T) {
@@ -391,112 +258,6 @@ func TestAStreamThatIsBehindReadsTheLog(t *testing.T) {
 	p.ends(t, stream.Ended)
 	if p.Bytes() != sent.bytes || frames.Err() != nil {
 		t.Errorf("the stream counts %d bytes, want %d; %v", p.Bytes(), sent.bytes, frames.Err())
-	}
-}
-
-// A drain is over when its span is, and ends the streams spread over it.
-func TestADrainEndsAllInItsSpan(t *testing.T) {
-	g := newGround(t, 0, 0, stream.Config{})
-	const span = 300 * time.Millisecond
-	var streams []*parked
-	for range 100 {
-		_, p := g.enter(t, stream.Request{}, "n")
-		streams = append(streams, p)
-	}
-	late := g.open(t, stream.Request{}, "n") // not parked yet when the drain begins
-	began, drained := time.Now(), make(chan error, 1)
-	go func() { drained <- g.registry.Drain(within(t), span) }()
-	var most time.Duration
-	for _, p := range streams {
-		p.ends(t, stream.Drained)
-		most = max(most, time.Since(began))
-	}
-	if most < span/4 {
-		t.Errorf("all ended within %v: they are not spread", most)
-	}
-	_, own := g.pair(t)
-	must(t, g.Enter(own, late.Stream))
-	late.ends(t, stream.Drained)
-	must(t, <-drained)
-	if took := time.Since(began); took > 2*span+10*time.Second {
-		t.Errorf("the drain took %v", took)
-	}
-}
-
-// When the park has ended, all is closed and it takes nothing more.
-func TestTheEndLeavesNothing(t *testing.T) {
-	before := descriptors(t)
-	g := newGround(t, 0, 3, stream.Config{})
-	var streams []*parked
-	var peers []net.Conn
-	for range 20 {
-		peer, p := g.enter(t, stream.Request{}, "n")
-		peers, streams = append(peers, peer), append(streams, p)
-	}
-	if g.Len() != 20 {
-		t.Errorf("%d are parked", g.Len())
-	}
-	g.end()
-	for _, p := range streams {
-		select {
-		case why := <-p.closed:
-			if why != stream.Gone {
-				t.Errorf("a stream ended because: %s", why)
-			}
-		default:
-			t.Error("the park has ended, but one of its streams is open")
-		}
-	}
-	peer, own := g.pair(t)
-	p := g.open(t, stream.Request{}, "n")
-	if err := g.Enter(own, p.Stream); !errors.Is(err, park.ErrClosed) || p.Info().State != stream.StateLive {
-		t.Errorf("entered after the end: %v, %s", err, p.Info().State)
-	}
-	g.log.Publish(t, "n", "x") // a wake-up of a closed park does no harm
-	_, err := own.Write([]byte("y"))
-	must(t, err) // it stayed ours
-	p.Close(stream.Gone)
-	must(t, errors.Join(peer.Close(), own.Close(), g.listen.Close()))
-	for _, peer := range peers {
-		must(t, peer.Close())
-	}
-	if err := apptest.Until(within(t), func() bool { return descriptors(t) <= before }); err != nil {
-		t.Errorf("%d descriptors are open, %d before", descriptors(t), before)
-	}
-}
-
-func descriptors(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	must(t, err)
-	return len(entries)
-}
-
-func TestWhatCannotBeParkedStaysTheCallers(t *testing.T) {
-	g := newGround(t, 0, 0, stream.Config{})
-	own, peer := net.Pipe()
-	p := g.open(t, stream.Request{}, "n")
-	if err := g.Enter(own, p.Stream); err == nil || g.Len() != 0 {
-		t.Errorf("a pipe is parked: %v", err)
-	}
-	must(t, errors.Join(own.Close(), peer.Close()))
-
-	low, err := park.New(g.registry, park.Config{MaxDescriptors: 3})
-	must(t, err)
-	peer, own = g.pair(t)
-	before := descriptors(t)
-	if err := low.Enter(own, p.Stream); err == nil || low.Len() != 0 || descriptors(t) != before {
-		t.Errorf("a descriptor above the limit is parked: %v; %d are open, %d before", err, descriptors(t), before)
-	}
-	_, err = own.Write([]byte("x"))
-	must(t, err)
-	must(t, peer.Close())
-	p.Close(stream.Gone)
-	ended, end := context.WithCancel(t.Context())
-	end()
-	must(t, low.Run(ended))
-	if _, err := park.New(g.registry, park.Config{Shards: -1}); err == nil {
-		t.Error("a negative number of shards is accepted")
 	}
 }
 
