@@ -44,6 +44,8 @@ func TestHealthcheck(t *testing.T) {
 		"gone":               {nil, []string{"--listen", gone}, 1, "cannot be reached: connect: connection refused; --listen or FRESHET_LISTEN names another address\n"},
 		"no TLS there":       {nil, []string{"--listen", ready.Addr, "--tls-cert", "tls.crt"}, 1, "does not answer as Freshet does: "},
 		"no address":         {nil, []string{"--listen", "8080"}, 1, `freshet: --listen: "8080" is not allowed: want host:port or :port, here :8080` + "\n"},
+		"of systemd":         {[]string{"FRESHET_LISTEN=systemd"}, nil, 1, `freshet: --listen: "systemd" does not say which port to ask: want the address in the socket unit, such as freshet healthcheck --listen :8080 (from FRESHET_LISTEN)` + "\n"},
+		"of systemd too":     {[]string{"FRESHET_LISTEN=systemd," + ready.Addr}, nil, 0, "ready\n"},
 		"a flag that is not": {nil, []string{"--url", "x"}, 1, "freshet: unknown flag --url; see freshet healthcheck --help\n"},
 	} {
 		code, stdout, stderr := healthcheck(c.variables, c.args...)

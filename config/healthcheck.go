@@ -1,6 +1,10 @@
 package config
 
-import "io"
+import (
+	"fmt"
+	"io"
+	"slices"
+)
 
 // Healthcheck holds where the server of the same machine listens. The fields have the flags and variables of [Config].
 type Healthcheck struct {
@@ -30,6 +34,10 @@ func ParseHealthcheck(args, environ []string, stdout io.Writer) (h Healthcheck, 
 }
 
 func (h *Healthcheck) validate() error {
+	h.Listen = slices.DeleteFunc(h.Listen, func(address string) bool { return address == ListenSystemd })
+	if len(h.Listen) == 0 {
+		return fmt.Errorf("--listen: %q does not say which port to ask: want the address in the socket unit, such as freshet healthcheck --listen :8080", ListenSystemd)
+	}
 	for _, address := range h.Listen {
 		if err := checkListen("--listen", address); err != nil {
 			return err

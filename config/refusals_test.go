@@ -27,6 +27,7 @@ func TestRefusals(t *testing.T) {
 		{"listen", "port 65536 is out of range: want 0 to 65535", []string{":65536"}},
 		{"listen", "port 99999 is out of range: want 0 to 65535", []string{":99999"}},
 		{"listen", "an empty value is not allowed: want --listen ADDRESS, or leave the flag out", []string{""}},
+		{"listen", "systemd is there twice: want it once, because it stands for all sockets that systemd passes", []string{"systemd,systemd"}},
 		{"metrics-listen", "VALUE is not allowed: want host:port or :port, here :9090", []string{"9090"}},
 		{"metrics-listen", "port 65536 is out of range: want 0 to 65535", []string{"127.0.0.1:65536"}},
 		{"listen", "port -1 is out of range: want 0 to 65535", []string{":-1"}},

@@ -26,8 +26,11 @@ var nodeName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // validate checks what the parsers of single values cannot: bounds of flags, and flags that exclude or need each other.
 func (c *Config) validate() error {
-	for _, address := range c.Listen {
+	for i, address := range c.Listen {
 		if address == ListenSystemd {
+			if slices.Contains(c.Listen[:i], address) {
+				return fmt.Errorf("--listen: %[1]s is there twice: want it once, because it stands for all sockets that systemd passes", ListenSystemd)
+			}
 			continue
 		}
 		if err := checkListen("--listen", address); err != nil {

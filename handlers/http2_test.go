@@ -90,6 +90,8 @@ func (m *multiplexed) open(t *testing.T, path string) *lane {
 	l := &lane{body: answer.Body, r: answer.Body}
 	l.Scanner = event.NewScanner(l, 2<<20)
 	l.frame(t) // the opening
+	// The transport gives a new connection to its request first, and then offers it to others. Without the wait, the next request may dial again.
+	synctest.Wait()
 	return l
 }
 
