@@ -269,6 +269,7 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventl
 		OpenAPI:                  docs.OpenAPI(),
 		CounterInterval:          orNone(cfg.CounterInterval),
 		Heartbeat:                orNone(cfg.Heartbeat),
+		Coalesce:                 orNone(cfg.Coalesce),
 		RetryMin:                 cfg.Retry.Min,
 		RetryMax:                 cfg.Retry.Max,
 		MaxConnections:           orNone(a.descriptors.maxStreams(cfg.MaxConnections, logger)),

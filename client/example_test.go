@@ -3,9 +3,12 @@ package client_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"iter"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"time"
 
 	"freshet/client"
@@ -57,4 +60,26 @@ func someServer() (url string, end func()) {
 		write(w, `{"id":"mq3x1-1","topic":"orders.new","type":"orders.new","data":"42"}`+"\n")
 	}))
 	return s.URL, s.Close
+}
+
+// The pieces of a language model become a topic that ends.
+func ExampleClient_Answer() {
+	model := func(context.Context) iter.Seq[string] { return slices.Values([]string{"The answer", " is 42."}) }
+	write := func(ctx context.Context, c *client.Client) error {
+		answer, err := c.Answer(ctx, "answers.17")
+		if err != nil {
+			return err
+		}
+		for piece := range model(answer.Stopped()) {
+			if _, err := io.WriteString(answer, piece); err != nil {
+				return err
+			}
+		}
+		return answer.End()
+	}
+	c, err := client.New(client.Config{URL: "http://localhost:8080", Token: "the publish token"})
+	if err == nil {
+		err = write(context.Background(), c)
+	}
+	fmt.Println(err)
 }

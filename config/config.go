@@ -66,6 +66,7 @@ type Config struct {
 	Heartbeat       time.Duration `name:"heartbeat" default:"15s" placeholder:"DURATION" group:"Streams:" help:"Time without an event ID after which a stream sends a heartbeat. 0 turns heartbeats off."`
 	Retry           Retry         `name:"retry" default:"1s-3s" placeholder:"MIN-MAX" group:"Streams:" help:"Range of reconnection times, from which each connection gets a random one. A single duration is the same for all."`
 	WindowBytes     Bytes         `name:"window-bytes" default:"64MiB" placeholder:"BYTES" group:"Streams:" help:"Memory for the newest events. Streams that need older ones read the log."`
+	Coalesce        time.Duration `name:"coalesce" default:"30ms" placeholder:"DURATION" group:"Streams:" help:"Time for which joined lines of a publisher are gathered into one event, of about 4 KiB at most. 0 makes an event of each line."`
 	Park            string        `name:"park" default:"on" placeholder:"WHEN" group:"Streams:" help:"Whether streams that have caught up release their goroutine, on Linux over plain HTTP/1.1: on or off."`
 
 	MaxConnections           int   `name:"max-connections" default:"100000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams. A stream counts once for each 64 segments of its topics. 0 sets no limit."`

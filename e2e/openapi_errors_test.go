@@ -167,6 +167,8 @@ func (x *exchanges) invalidRequests(t *testing.T) {
 		{want: "400 invalid_data", route: "POST /event/{topic}", target: "/event/news", body: "\xff"},
 		{want: "400 invalid_idempotency_key", route: "POST /event/{topic}", target: "/event/news", header: "Idempotency-Key", value: "ü"},
 		{want: "400 invalid_topic", route: "DELETE /event/{topic}", target: "/event/counter"},
+		{want: "400 invalid_join", route: "POST /event/{topic}", target: "/event/news?join=text"},
+		{want: "400 invalid_line", route: "POST /event/{topic}", target: "/event/news?line=2"},
 		{want: "201", route: "POST /event/{topic}", target: "/event/ended?end"},
 		{want: "409 ended", route: "POST /event/{topic}", target: "/event/ended"},
 		{want: "409 ended", route: "POST /event", target: "/event", body: `{"topic":"ended","data":"x"}`},

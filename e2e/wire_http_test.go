@@ -40,6 +40,10 @@ func TestWireOfPublishing(t *testing.T) {
 	for range 2 {
 		w.ask("POST /event/orders.eu", "paid", append(publisher, "Idempotency-Key", "order-17")...)
 	}
+	w.section("Lines that are stored as they arrive")
+	lines := append(publisher, "Content-Type", "application/x-ndjson", "Idempotency-Key", "answer-17")
+	w.ask("POST /event/answers.17?join=text", `"The answer"`+"\n"+`" is 42."`, lines...)
+	w.ask("POST /event/answers.17?join=text&line=2", `" is 42."`+"\nnot JSON", lines...)
 	w.section("What was stored")
 	w.ask("GET /history", "")
 	w.ask("GET /history?topic=news&since=last&limit=1", "")

@@ -29,6 +29,8 @@ type Entry struct {
 	// Key makes a retry harmless: a second append of the same key and topic within two
 	// minutes stores nothing and returns the ID of the first. Empty: no key.
 	Key string
+	// After is the sequence that the topic's newest event must have, else the Receipt has [ErrMoved]. nil: any.
+	After *uint64
 	// Origin is stored with an event of another server's stream. Zero: none.
 	Origin Origin
 }
@@ -80,7 +82,7 @@ func (l *Log) appendDirect(ctx context.Context, entry Entry) Receipt {
 	defer cancel()
 	before, m := l.openTopics.current(), l.message(entry)
 	ack, err := l.js.PublishMsg(ctx, m, jetstream.WithExpectStream(streamName))
-	for err = appendError(err); errors.Is(err, errContended); err = appendError(err) {
+	for err = appendError(entry, err); errors.Is(err, errContended); err = appendError(entry, err) {
 		if err = pause(ctx, contendedPause); err == nil {
 			ack, err = l.js.PublishMsg(ctx, m, jetstream.WithExpectStream(streamName))
 		}

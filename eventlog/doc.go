@@ -58,6 +58,8 @@ var (
 	ErrTooLarge = errors.New("the event is larger than the log accepts")
 	// ErrEnded: the topic has ended. The event was not stored, or, if it was in flight meanwhile, after the end.
 	ErrEnded = errors.New("the topic has ended")
+	// ErrMoved: the topic has a newer event than the append expected. It was not stored.
+	ErrMoved = errors.New("the topic has a newer event")
 	// ErrRenewed: while the log was open, its stream or data folder was deleted or replaced, or
 	// events were lost. Only opening it again helps; the events then have other IDs.
 	ErrRenewed = natsconn.ErrRenewed

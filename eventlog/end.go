@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"freshet/event"
@@ -45,20 +46,26 @@ func expectOpen(m *nats.Msg, topic event.Topic) {
 // message returns the entry as a message, with the condition that its topic has not ended unless this node knows that.
 func (l *Log) message(entry Entry) *nats.Msg {
 	m := encode(entry)
-	if topic := entry.Event.Topic(); !l.openTopics.has(topic) {
+	switch topic := entry.Event.Topic(); {
+	case entry.After != nil: // the caller knows that the event there is not the topic's end
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*entry.After, 10))
+	case !l.openTopics.has(topic):
 		expectOpen(m, topic)
 	}
 	return m
 }
 
-// appendError is wrapError for an append: JetStream refuses a condition with these codes.
-func appendError(err error) error {
+// appendError is wrapError for an append of the entry: JetStream refuses a condition with these codes.
+func appendError(entry Entry, err error) error {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		switch api.ErrorCode {
-		case jetstream.JSErrCodeStreamWrongLastSequence:
-			return ErrEnded
-		case codeContended:
+		switch {
+		case api.ErrorCode == codeContended:
 			return errContended
+		case api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence:
+		case entry.After != nil:
+			return ErrMoved
+		default:
+			return ErrEnded
 		}
 	}
 	return wrapError(err)
@@ -70,7 +77,7 @@ func appendError(err error) error {
 func (l *Log) stored(ctx context.Context, entry Entry, m *nats.Msg, before generation, seq uint64) Receipt {
 	topic, receipt := entry.Event.Topic(), Receipt{ID: event.NewID(l.epoch, seq)}
 	switch {
-	case m.Header.Get(jetstream.ExpectedLastSubjSeqSubjHeader) != "":
+	case m.Header.Get(jetstream.ExpectedLastSubjSeqHeader) != "":
 		l.openTopics.add(topic, before)
 	case !l.openTopics.has(topic):
 		fence, err := l.lastOf(ctx, streamName, fencePrefix+topic.String())
@@ -82,20 +89,20 @@ func (l *Log) stored(ctx context.Context, entry Entry, m *nats.Msg, before gener
 	return receipt
 }
 
-// End appends the events, which have the topic, and then ends the topic. All of that is stored, or nothing. The [Receipt] is that of the
-// end: its ID is that of [event.End], and its Err is [ErrEnded] if the topic has ended before. If it has ended with the same key, the
-// receipt is a repeat.
-func (l *Log) End(ctx context.Context, topic event.Topic, key string, events ...event.Event) Receipt {
+// End appends the entries, which have the topic and no keys, and then ends the topic. All of that is stored, or nothing. The [Receipt] is
+// that of the end: its ID is that of [event.End], and its Err is [ErrEnded] if the topic has ended before. If it has ended with the same
+// key, the receipt is a repeat.
+func (l *Log) End(ctx context.Context, topic event.Topic, key string, last ...Entry) Receipt {
 	began := time.Now()
-	receipt := l.end(ctx, topic, key, events)
+	receipt := l.end(ctx, topic, key, last)
 	l.counters.count(began, receipt)
 	return receipt
 }
 
-func (l *Log) end(ctx context.Context, topic event.Topic, key string, events []event.Event) Receipt {
+func (l *Log) end(ctx context.Context, topic event.Topic, key string, last []Entry) Receipt {
 	defer l.openTopics.closing(topic)()
 	for {
-		messages := endMessages(topic, key, events)
+		messages := l.endMessages(topic, key, last)
 		if l.traceOf != nil {
 			for _, m := range messages[:len(messages)-1] {
 				setTrace(m.Header, l.traceOf(ctx))
@@ -104,11 +111,14 @@ func (l *Log) end(ctx context.Context, topic event.Topic, key string, events []e
 		first, err := l.commit(ctx, messages)
 		if errors.Is(err, errRefused) {
 			api, _ := errors.AsType[*jetstream.APIError](err)
-			err = appendError(api)
+			err = appendError(Entry{}, api)
 		}
-		receipt := Receipt{ID: event.NewID(l.epoch, first+uint64(len(events))), Err: err}
-		if errors.Is(err, ErrEnded) {
+		receipt := Receipt{ID: event.NewID(l.epoch, first+uint64(len(last))), Err: err}
+		if errors.Is(err, ErrEnded) { // or an entry's After is not the newest
 			receipt = l.endBefore(ctx, topic, key)
+			if errors.Is(receipt.Err, errContended) && len(last) > 0 && last[0].After != nil {
+				receipt.Err = ErrMoved
+			}
 		}
 		if !errors.Is(receipt.Err, errContended) {
 			return receipt
@@ -119,10 +129,10 @@ func (l *Log) end(ctx context.Context, topic event.Topic, key string, events []e
 	}
 }
 
-// endMessages returns the events, the mark and, last, the fence.
-func endMessages(topic event.Topic, key string, events []event.Event) (messages []*nats.Msg) {
-	for _, e := range events {
-		messages = append(messages, encode(Entry{Event: e}))
+// endMessages returns the entries, the mark and, last, the fence.
+func (l *Log) endMessages(topic event.Topic, key string, last []Entry) (messages []*nats.Msg) {
+	for _, entry := range last {
+		messages = append(messages, l.message(entry))
 	}
 	mark := nats.NewMsg(subjectPrefix + topic.String())
 	mark.Header.Set(typeHeader, event.TypeEnd.String())

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"freshet/app/apptest"
 	"freshet/event"
 	"freshet/eventlog"
 	"freshet/eventlog/eventlogtest"
@@ -82,7 +83,9 @@ func TestEndsInACluster(t *testing.T) {
 	}
 	job := eventlogtest.NewEvent(t, "job", "x", "x")
 	for _, l := range nodes {
-		must(t, l.Append(t.Context(), eventlog.Entry{Event: job}).Err)
+		must(t, apptest.Until(t.Context(), func() bool { // the node's server may not know the stream's leader yet
+			return l.Append(t.Context(), eventlog.Entry{Event: job}).Err == nil
+		}))
 	}
 	first := nodes[0].End(t.Context(), job.Topic(), "k")
 	must(t, first.Err)
@@ -118,13 +121,13 @@ func TestAnEndSurvivesARestart(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, eventlog.Config{Dir: dir})
 	e := eventlogtest.NewEvent(t, "job", "x", "x")
-	must(t, l.End(t.Context(), e.Topic(), "k", e).Err)
+	must(t, l.End(t.Context(), e.Topic(), "k", eventlog.Entry{Event: e}).Err)
 	must(t, l.Close())
 	l = open(t, eventlog.Config{Dir: dir})
 	if r := l.Append(t.Context(), eventlog.Entry{Event: e}); !errors.Is(r.Err, eventlog.ErrEnded) {
 		t.Errorf("an append got %+v", r)
 	}
-	if r := l.End(t.Context(), e.Topic(), "k", e); r.Err != nil || !r.Repeat {
+	if r := l.End(t.Context(), e.Topic(), "k", eventlog.Entry{Event: e}); r.Err != nil || !r.Repeat {
 		t.Errorf("a repeat of the end got %+v", r)
 	}
 	appendOne(t, l, "other", "x", "")

@@ -23,6 +23,7 @@ const (
 	originHeader = "Event-Origin"
 	// originSearch is how many of a topic's newest events are searched for an origin, where others publish to the topic too.
 	originSearch = 10_000
+	lineSearch   = 1_000 // for the line of a publisher
 )
 
 func (o Origin) header() string { return o.Source + " " + url.QueryEscape(o.ID) }
@@ -45,10 +46,14 @@ func originOf(header []byte) Origin {
 // events; ok is false if none of them comes from there. With the embedded log, no append of this process that has ended without an answer
 // is stored later than that.
 func (l *Log) LastOrigin(ctx context.Context, topic event.Topic, source string) (id string, ok bool, err error) {
-	subject := subjectPrefix + topic.String()
-	if err := l.settle(ctx, subject); err != nil {
+	if err := l.settle(ctx, subjectPrefix+topic.String()); err != nil {
 		return "", false, err
 	}
+	return l.lastOrigin(ctx, topic, source, originSearch)
+}
+
+func (l *Log) lastOrigin(ctx context.Context, topic event.Topic, source string, search int) (id string, ok bool, err error) {
+	subject := subjectPrefix + topic.String()
 	m, err := l.getMessage(ctx, streamName, messageRequest{LastFor: subject})
 	if err != nil {
 		return "", false, err
@@ -64,7 +69,7 @@ func (l *Log) LastOrigin(ctx context.Context, topic event.Topic, source string) 
 	if err != nil {
 		return "", false, err
 	}
-	after, err := l.seekNewest(ctx, state, originSearch, event.Patterns{topic.Pattern()})
+	after, err := l.seekNewest(ctx, state, search, event.Patterns{topic.Pattern()})
 	for err == nil && after < m.Seq {
 		var next *message
 		if next, err = l.getMessage(ctx, streamName, messageRequest{Seq: after + 1, NextFor: subject}); err != nil {

@@ -26,6 +26,7 @@ var (
 	errNotWritable  = errors.New("the log cannot be written")
 	errRequest      = errors.New("the request is malformed")
 	errSlow         = errors.New("the body did not arrive in time")
+	errLines        = errors.New("the lines did not arrive in time")
 	errRevocations  = errors.New("the revocation cannot be stored")
 	// errUnknownParameter is followed by the parameter and what is known.
 	errUnknownParameter = errors.New("unknown parameter")
@@ -57,6 +58,7 @@ var table = []struct {
 	{errRequest, http.StatusBadRequest, "malformed", ""},
 	{errUnknownParameter, http.StatusBadRequest, "unknown_parameter", ""},
 	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive within 30 s; send smaller requests"},
+	{errLines, http.StatusRequestTimeout, "timeout", "no line arrived for five minutes, or the request took an hour; continue in another request with the same Idempotency-Key"},
 	{errNotFound, http.StatusNotFound, "not_found", "there is nothing at this URL; the event stream is at /event or /event/{topic}, without a slash at the end or in the topic"},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", ""},
 	{eventlog.ErrRefused, http.StatusServiceUnavailable, "nats_refused", "NATS refuses this server's credentials, so the log cannot be used; check --nats and --nats-creds"},

@@ -29,7 +29,9 @@ import (
 type Log interface {
 	Append(ctx context.Context, entry eventlog.Entry) eventlog.Receipt
 	AppendAll(ctx context.Context, entries []eventlog.Entry) []eventlog.Receipt
-	End(ctx context.Context, topic event.Topic, key string, events ...event.Event) eventlog.Receipt
+	End(ctx context.Context, topic event.Topic, key string, last ...eventlog.Entry) eventlog.Receipt
+	LinesOf(ctx context.Context, topic event.Topic, key string) (eventlog.Lines, error)
+	Ended(ctx context.Context, topic event.Topic) (seq uint64, err error)
 	Purge(ctx context.Context, topic event.Topic) (id event.ID, deleted uint64, err error)
 	State(ctx context.Context) (eventlog.State, error)
 	Ready(ctx context.Context) error
@@ -40,6 +42,7 @@ type Log interface {
 const (
 	DefaultCounterInterval          = time.Second
 	DefaultHeartbeat                = 15 * time.Second
+	DefaultCoalesce                 = 30 * time.Millisecond
 	DefaultLeastRetry               = time.Second
 	DefaultMostRetry                = 3 * time.Second
 	DefaultMaxConnections           = 100_000
@@ -61,6 +64,7 @@ type Config struct {
 
 	CounterInterval    time.Duration // between the counts of a connection
 	Heartbeat          time.Duration // after so long without an ID a stream sends its cursor
+	Coalesce           time.Duration // how long joined lines of a publisher are gathered for one event
 	RetryMin, RetryMax time.Duration // each connection draws its reconnection time between them
 
 	// A client's address is what the router's ClientIP returns. Tell the router which proxies
@@ -123,6 +127,7 @@ type Handlers struct {
 func New(cfg Config) (*Handlers, error) {
 	cfg.CounterInterval = orDefault(cfg.CounterInterval, DefaultCounterInterval)
 	cfg.Heartbeat = orDefault(cfg.Heartbeat, DefaultHeartbeat)
+	cfg.Coalesce = orDefault(cfg.Coalesce, DefaultCoalesce)
 	cfg.RetryMin = cmp.Or(cfg.RetryMin, DefaultLeastRetry)
 	cfg.RetryMax = cmp.Or(cfg.RetryMax, max(DefaultMostRetry, cfg.RetryMin))
 	cfg.MaxConnections = orDefault(cfg.MaxConnections, DefaultMaxConnections)
@@ -202,7 +207,7 @@ func (h *Handlers) Register(r gin.IRouter) {
 	r.GET("/event", takes(streaming...), h.streamEvents)
 	r.GET("/event/:topic", takes(streaming...), h.streamEvents)
 	r.POST("/event", takes("type"), orFail(h.publishMany))
-	r.POST("/event/:topic", takes("type", "end"), orFail(h.publish))
+	r.POST("/event/:topic", takes("type", "end", "join", "line"), orFail(h.publish))
 	r.DELETE("/event/:topic", takes(), orFail(h.purge))
 	r.Match(reads, "/history", takes(paging...), orFail(h.history))
 	r.Match(reads, "/connections", takes("limit", "node"), orFail(h.listConnections))

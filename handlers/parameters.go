@@ -33,6 +33,8 @@ var parameters = map[string]parameter{
 	"limit":   {public: isNumber},
 	"node":    {public: anyText},
 	"type":    {public: anyText},
+	"join":    {public: anyText},
+	"line":    {public: isNumber},
 	"end":     {isFlag: true, public: anyText},
 	"subject": {public: anyText},
 	"ticket":  {},

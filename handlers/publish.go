@@ -57,6 +57,14 @@ func (h *Handlers) publish(c *gin.Context) error {
 			return err
 		}
 	}
+	if hasLines(c) {
+		return h.publishLinesOf(c, topic, typ)
+	}
+	for _, name := range []string{"join", "line"} {
+		if c.Query(name) != "" {
+			return &event.InvalidError{Field: name, Reason: "is for lines: send them with Content-Type: application/x-ndjson"}
+		}
+	}
 	body, key, err := h.readPublish(c)
 	if err != nil {
 		return err
@@ -66,9 +74,9 @@ func (h *Handlers) publish(c *gin.Context) error {
 	if _, ends := c.GetQuery("end"); !ends {
 		return h.publishOne(c, topic, err, func(ctx context.Context) eventlog.Receipt { return h.log.Append(ctx, entry) })
 	}
-	var last []event.Event
+	var last []eventlog.Entry
 	if len(body) > 0 || typed != "" {
-		last = append(last, e)
+		last = append(last, eventlog.Entry{Event: e})
 	}
 	return h.publishOne(c, topic, err, func(ctx context.Context) eventlog.Receipt { return h.log.End(ctx, topic, key, last...) })
 }
@@ -109,8 +117,7 @@ func (h *Handlers) publishMany(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	switch kind, _, _ := mime.ParseMediaType(c.GetHeader("Content-Type")); kind {
-	case "application/x-ndjson", "application/ndjson", "application/jsonl":
+	if hasLines(c) {
 		return h.publishLines(c, body, key)
 	}
 	e, err := parsePublishable(c, body)
@@ -212,12 +219,25 @@ func (h *Handlers) readPublish(c *gin.Context) (body []byte, key string, err err
 	if err := mayPublish(c, event.Topic{}); err != nil {
 		return nil, "", err
 	}
-	key = c.GetHeader("Idempotency-Key")
-	if len(key) > 200 || strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return nil, "", &event.InvalidError{Field: "Idempotency-Key", Reason: "must be at most 200 printable ASCII characters"}
+	if key, err = idempotencyKey(c); err != nil {
+		return nil, "", err
 	}
 	body, err = readBody(c, h.cfg.MaxBody)
 	return body, key, err
+}
+
+func idempotencyKey(c *gin.Context) (string, error) {
+	key := c.GetHeader("Idempotency-Key")
+	if len(key) > 200 || strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return "", &event.InvalidError{Field: "Idempotency-Key", Reason: "must be at most 200 printable ASCII characters"}
+	}
+	return key, nil
+}
+
+// hasLines reports whether the body is NDJSON.
+func hasLines(c *gin.Context) bool {
+	kind, _, _ := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	return kind == "application/x-ndjson" || kind == "application/ndjson" || kind == "application/jsonl"
 }
 
 // readBody reads a body of at most size bytes. Its deadline stops a slow client; a transport without deadlines has its own.

@@ -54,6 +54,7 @@ type Registry struct {
 	places    *limit.Concurrency[struct{}] // of all streams together
 	addresses *limit.Concurrency[netip.Prefix]
 	drainEnds atomic.Int64  // a time of the registry; 0 before the drain
+	begun     chan struct{} // closed when the drain begins
 	empty     chan struct{} // closed when the last stream of a drain has ended
 	bytes     atomic.Uint64 // written to all streams
 
@@ -89,6 +90,7 @@ func New(cfg Config) (*Registry, error) {
 		made:      time.Now(),
 		places:    limit.NewConcurrency[struct{}](cfg.MaxStreams),
 		addresses: limit.NewConcurrency[netip.Prefix](cfg.MaxPerAddress),
+		begun:     make(chan struct{}),
 		empty:     make(chan struct{}),
 	}, nil
 }
@@ -307,6 +309,7 @@ func (r *Registry) Drain(ctx context.Context, span time.Duration) error {
 	r.mu.Lock()
 	if !r.closing {
 		r.closing = true
+		close(r.begun)
 		span = min(span, time.Duration(r.open)*time.Second/drainRate)
 		r.drainEnds.Store(int64(r.Now() + span + 1)) // never 0
 		if r.open == 0 {
@@ -327,6 +330,9 @@ func (r *Registry) Drain(ctx context.Context, span time.Duration) error {
 
 // Draining reports whether the drain has begun.
 func (r *Registry) Draining() bool { return r.drainEnds.Load() != 0 }
+
+// Closing is closed when the drain begins.
+func (r *Registry) Closing() <-chan struct{} { return r.begun }
 
 // DrainLeft is how long the drain goes on; 0 before it begins.
 func (r *Registry) DrainLeft() time.Duration {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ type memoryEnd struct {
 }
 
 // End is [eventlog.Log.End].
-func (m *Memory) End(_ context.Context, topic event.Topic, key string, events ...event.Event) eventlog.Receipt {
+func (m *Memory) End(_ context.Context, topic event.Topic, key string, last ...eventlog.Entry) eventlog.Receipt {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
@@ -31,13 +32,53 @@ func (m *Memory) End(_ context.Context, topic event.Topic, key string, events ..
 		}
 		return eventlog.Receipt{Err: eventlog.ErrEnded}
 	}
-	for _, e := range events {
-		m.store(e)
+	if len(last) > 0 && !m.follows(last[0]) {
+		return eventlog.Receipt{Err: eventlog.ErrMoved}
+	}
+	for _, entry := range last {
+		m.store(entry.Event)
+		m.note(entry)
 	}
 	id := m.store(event.End(topic))
 	m.store(event.Event{}) // the fence
 	m.ends[topic] = memoryEnd{id, key}
 	return eventlog.Receipt{ID: id}
+}
+
+// LinesOf is [eventlog.Log.LinesOf].
+func (m *Memory) LinesOf(_ context.Context, topic event.Topic, key string) (lines eventlog.Lines, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ended := m.ends[topic]
+	return eventlog.Lines{Stored: m.lines[topic][eventlog.LineOrigin(key, 0).Source], Newest: m.newest(topic), Ended: ended}, m.err
+}
+
+// newest returns the sequence of the topic's newest event. The mutex is held.
+func (m *Memory) newest(topic event.Topic) uint64 {
+	for _, e := range slices.Backward(m.events) {
+		if e.Topic() == topic {
+			return e.ID().Seq()
+		}
+	}
+	return 0
+}
+
+// follows reports whether the newest event of the topic is the one that the entry expects. The mutex is held.
+func (m *Memory) follows(entry eventlog.Entry) bool {
+	return entry.After == nil || *entry.After == m.newest(entry.Event.Topic())
+}
+
+// note notes the line of the entry's origin. The mutex is held.
+func (m *Memory) note(entry eventlog.Entry) {
+	line, err := strconv.ParseUint(entry.Origin.ID, 10, 64)
+	if err != nil {
+		return
+	}
+	topic := entry.Event.Topic()
+	if m.lines[topic] == nil {
+		m.lines[topic] = map[string]uint64{}
+	}
+	m.lines[topic][entry.Origin.Source] = line
 }
 
 // Ended is [eventlog.Log.Ended].
@@ -61,6 +102,7 @@ func (m *Memory) Purge(_ context.Context, topic event.Topic) (id event.ID, delet
 		return event.ID{}, 0, m.err
 	}
 	delete(m.ends, topic)
+	delete(m.lines, topic)
 	id = event.NewID(Epoch, m.first+uint64(len(m.events)))
 	m.store(event.Purged(topic, id, time.Now()))
 	return id, deleted, nil
@@ -71,7 +113,7 @@ func testEnd(t *testing.T, l Log) {
 	appendOne(t, l, "job", "half")
 	appendOne(t, l, "jobs", "other")
 	last := NewEvent(t, "job", "result", "done")
-	end := l.End(t.Context(), topic, "k", last)
+	end := l.End(t.Context(), topic, "k", eventlog.Entry{Event: last})
 	must(t, end.Err)
 	if seq, err := l.Ended(t.Context(), topic); err != nil || seq != end.ID.Seq() || end.Repeat {
 		t.Errorf("ended at %d, %v; the receipt is %+v", seq, err, end)
@@ -83,7 +125,7 @@ func testEnd(t *testing.T, l Log) {
 	if got := read(t, l, 0, "job"); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if r := l.End(t.Context(), topic, "k", last); r.Err != nil || !r.Repeat || r.ID != end.ID {
+	if r := l.End(t.Context(), topic, "k", eventlog.Entry{Event: last}); r.Err != nil || !r.Repeat || r.ID != end.ID {
 		t.Errorf("a repeat got %+v", r)
 	}
 	for name, r := range map[string]eventlog.Receipt{
@@ -132,5 +174,36 @@ func testPurge(t *testing.T, l Log) {
 	}
 	if got := read(t, l, 0, "jobs"); len(got) != 1 {
 		t.Errorf("the other topic has %q", got)
+	}
+}
+
+func testLines(t *testing.T, l Log) {
+	e := NewEvent(t, "answer", "answer", "x")
+	piece := func(key string, line, after uint64) eventlog.Entry {
+		return eventlog.Entry{Event: e, Origin: eventlog.LineOrigin(key, line), After: &after}
+	}
+	linesOf := func(key string, want eventlog.Lines) {
+		t.Helper()
+		if got, err := l.LinesOf(t.Context(), e.Topic(), key); err != nil || got != want {
+			t.Errorf("the lines of %q are %+v, %v; want %+v", key, got, err, want)
+		}
+	}
+	linesOf("k 1", eventlog.Lines{})
+	must(t, l.Append(t.Context(), piece("k 1", 3, 0)).Err)
+	linesOf("k 1", eventlog.Lines{Stored: 3, Newest: 1})
+	linesOf("k", eventlog.Lines{Newest: 1})
+	if r := l.Append(t.Context(), piece("k 1", 5, 0)); !errors.Is(r.Err, eventlog.ErrMoved) {
+		t.Errorf("an append after another event got %+v", r)
+	}
+	appendOne(t, l, "answer", "of somebody else")
+	linesOf("k 1", eventlog.Lines{Stored: 3, Newest: 2})
+	if r := l.End(t.Context(), e.Topic(), "k 1", piece("k 1", 5, 1)); !errors.Is(r.Err, eventlog.ErrMoved) {
+		t.Errorf("an end after another event got %+v", r)
+	}
+	end := l.End(t.Context(), e.Topic(), "k 1", piece("k 1", 5, 2))
+	must(t, end.Err)
+	linesOf("k 1", eventlog.Lines{Stored: 5, Newest: end.ID.Seq(), Ended: true})
+	if r := l.End(t.Context(), e.Topic(), "k 1", piece("k 1", 5, 2)); r.Err != nil || !r.Repeat || r.ID != end.ID {
+		t.Errorf("a repeat of the end got %+v", r)
 	}
 }

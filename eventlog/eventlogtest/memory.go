@@ -26,12 +26,13 @@ type Memory struct {
 	events []event.Event
 	keys   map[string]event.ID
 	ends   map[event.Topic]memoryEnd
-	grown  chan struct{} // closed and replaced at each append
+	lines  map[event.Topic]map[string]uint64 // by the source of the Origin
+	grown  chan struct{}                     // closed and replaced at each append
 }
 
 // NewMemory returns an empty log.
 func NewMemory() *Memory {
-	return &Memory{first: 1, keys: map[string]event.ID{}, ends: map[event.Topic]memoryEnd{}, grown: make(chan struct{})}
+	return &Memory{first: 1, keys: map[string]event.ID{}, ends: map[event.Topic]memoryEnd{}, lines: map[event.Topic]map[string]uint64{}, grown: make(chan struct{})}
 }
 
 // Publish appends an event of the topic and returns its ID.
@@ -69,7 +70,11 @@ func (m *Memory) Append(_ context.Context, entry eventlog.Entry) eventlog.Receip
 	if _, ended := m.ends[entry.Event.Topic()]; ended {
 		return eventlog.Receipt{Err: eventlog.ErrEnded}
 	}
+	if !m.follows(entry) {
+		return eventlog.Receipt{Err: eventlog.ErrMoved}
+	}
 	id := m.store(entry.Event)
+	m.note(entry)
 	m.keys[key] = id
 	return eventlog.Receipt{ID: id}
 }

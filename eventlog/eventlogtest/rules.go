@@ -19,7 +19,8 @@ import (
 type Log interface {
 	Append(ctx context.Context, entry eventlog.Entry) eventlog.Receipt
 	AppendAll(ctx context.Context, entries []eventlog.Entry) []eventlog.Receipt
-	End(ctx context.Context, topic event.Topic, key string, events ...event.Event) eventlog.Receipt
+	End(ctx context.Context, topic event.Topic, key string, last ...eventlog.Entry) eventlog.Receipt
+	LinesOf(ctx context.Context, topic event.Topic, key string) (eventlog.Lines, error)
 	Ended(ctx context.Context, topic event.Topic) (seq uint64, err error)
 	Purge(ctx context.Context, topic event.Topic) (id event.ID, deleted uint64, err error)
 	State(ctx context.Context) (eventlog.State, error)
@@ -43,6 +44,7 @@ func TestLog(t *testing.T, open func(t *testing.T) Log) {
 		"tail follows in order":        testTail,
 		"a topic ends":                 testEnd,
 		"a topic is purged":            testPurge,
+		"lines continue":               testLines,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
