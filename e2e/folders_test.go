@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"freshet/app/apptest"
+	"freshet/event"
 )
 
 // A version opens the data folders of all earlier ones, continues their logs, and keeps their tokens. testdata/folders has a folder of each
@@ -37,9 +38,10 @@ func TestDataFoldersOfEarlierVersions(t *testing.T) {
 			token, err := os.ReadFile(filepath.Join(dir, "publish-token"))
 			must(t, err)
 			history := read(t, "e2e/"+strings.TrimSuffix(folder, ".tar.gz")+".json")
-			lastID, err := os.ReadFile(filepath.Join(dir, "last-id"))
+			text, err := os.ReadFile(filepath.Join(dir, "last-id"))
 			must(t, err)
-			epoch, _, _ := strings.Cut(string(lastID), "-")
+			last, err := event.ParseID(strings.TrimSpace(string(text)))
+			must(t, err)
 
 			s := apptest.Start(t, dir, "", "--retain-age", "0")
 			if have := get(t, s.URL+"/history"); have != history {
@@ -48,21 +50,25 @@ func TestDataFoldersOfEarlierVersions(t *testing.T) {
 			if s.Token != strings.TrimSpace(string(token)) {
 				t.Errorf("the token is %q", s.Token)
 			}
-			id, err := s.Publish(t.Context(), "news", "", "appended", "")
-			must(t, err)
-			if id != epoch+"-5" {
-				t.Errorf("the next event has the ID %s, want %s-5", id, epoch)
+			next := event.NewID(last.Epoch(), last.Seq()+1).String()
+			if id, err := s.Publish(t.Context(), "news", "", "appended", ""); err != nil || id != next {
+				t.Errorf("the next event has the ID %s, %v, want %s", id, err, next)
+			}
+			if strings.Contains(history, `"type":"end"`) {
+				if _, err := s.Publish(t.Context(), "job", "", "late", ""); err == nil || !strings.Contains(err.Error(), "409") {
+					t.Errorf("published to a topic that has ended: %v", err)
+				}
 			}
 			s.Stop()
 			s = apptest.Start(t, dir, "", "--retain-age", "0")
-			if have := get(t, s.URL+"/history?cursor="+epoch+"-3"); strings.Contains(have, "gap") || !strings.Contains(have, `"id":"`+epoch+`-4"`) || !strings.Contains(have, "appended") {
-				t.Errorf("after %s-3 there is %s", epoch, have)
+			if have := get(t, s.URL+"/history?cursor="+last.String()); strings.Contains(have, `"gap"`) || !strings.Contains(have, `"id":"`+next+`"`) {
+				t.Errorf("after %s there is %s", last, have)
 			}
 		})
 	}
 }
 
-// fillFolder returns the data folder of a server with four events. It writes the server's history to a file.
+// fillFolder returns the data folder of a server with events, a topic that has ended, and a revocation. It writes the server's history to a file.
 func fillFolder(t *testing.T, history string) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data")
@@ -76,12 +82,18 @@ func fillFolder(t *testing.T, history string) (dir string) {
 		_, err := s.Publish(t.Context(), e.topic, e.typ, e.data, e.key)
 		must(t, err)
 	}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, s.URL+"/ticket?subject=alice", nil) // the folder then has revocations
-	must(t, err)
-	r.Header.Set("Authorization", "Bearer "+s.Token)
-	response, err := s.HTTP.Do(r)
-	must(t, err)
-	must(t, response.Body.Close())
+	for _, request := range []string{"POST /event/job?end", "DELETE /ticket?subject=alice"} {
+		method, path, _ := strings.Cut(request, " ")
+		r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, nil)
+		must(t, err)
+		r.Header.Set("Authorization", "Bearer "+s.Token)
+		response, err := s.HTTP.Do(r)
+		must(t, err)
+		must(t, response.Body.Close())
+		if response.StatusCode >= 300 {
+			t.Fatalf("%s: %s", request, response.Status)
+		}
+	}
 	must(t, os.WriteFile(history, []byte(get(t, s.URL+"/history")), 0o600))
 	s.Stop()
 	return dir
