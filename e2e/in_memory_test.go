@@ -1,10 +1,13 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"freshet/app"
@@ -70,6 +73,19 @@ func newInMemory(t *testing.T, change func(*handlers.Config, *auth.Config, *conf
 		must(t, errors.Join(<-ended, <-ended))
 	})
 	return s
+}
+
+// send sends a request, and returns the whole response. The headers are names and values in turn.
+func (s *inMemory) send(t *testing.T, method, target, body string, headers ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, "http://localhost"+target, strings.NewReader(body))
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	r.Host = cmp.Or(r.Header.Get("Host"), r.Host)
+	w := httptest.NewRecorder()
+	s.router.ServeHTTP(w, r)
+	return w
 }
 
 // deafNodes hears two nodes of one name, which do not answer.

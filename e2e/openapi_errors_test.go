@@ -82,7 +82,7 @@ func (x *exchanges) errorsOfEveryRoute(t *testing.T) {
 	})
 	guessed := newInMemory(t, nil)
 	for n := range 21 {
-		guessed.router.ServeHTTP(httptest.NewRecorder(), withToken(t, "GET", "/livez", fmt.Sprint("a-bad-token-", n)))
+		guessed.send(t, "GET", "/livez", "", bearer(fmt.Sprint("a-bad-token-", n))...)
 	}
 	without := newInMemory(t, func(_ *handlers.Config, a *auth.Config, _ *config.Config) {
 		a.JWKSURL, a.Client = "https://keys.example", &http.Client{Transport: noServer{}}
@@ -104,44 +104,34 @@ func (x *exchanges) errorsOfEveryRoute(t *testing.T) {
 		if strings.Contains(p.target, "?") {
 			separator = "&"
 		}
-		x.do(t, server.router, "401 unauthorized", route, p.target, p.body, bearer("a-bad-token")...)
-		x.do(t, guessed.router, "429 too_many_failures", route, p.target, p.body, bearer("a-bad-token")...)
-		x.do(t, closed.router, "403 origin", route, p.target, p.body, "Origin", "https://other.example")
+		x.do(t, server, "401 unauthorized", route, p.target, p.body, bearer("a-bad-token")...)
+		x.do(t, guessed, "429 too_many_failures", route, p.target, p.body, bearer("a-bad-token")...)
+		x.do(t, closed, "403 origin", route, p.target, p.body, "Origin", "https://other.example")
 		if responses.Status(http.StatusMisdirectedRequest) != nil {
-			x.do(t, server.router, "421 unknown_host", route, p.target, p.body, "Host", "evil.example")
+			x.do(t, server, "421 unknown_host", route, p.target, p.body, "Host", "evil.example")
 		}
 		if responses.Status(http.StatusBadRequest) != nil {
-			x.do(t, server.router, "400 malformed", route, p.target+separator+"%zz", p.body, bearer(inMemoryToken)...)
-			x.do(t, server.router, "400 unknown_parameter", route, p.target+separator+"nonsense", p.body, bearer(inMemoryToken)...)
+			x.do(t, server, "400 malformed", route, p.target+separator+"%zz", p.body, bearer(inMemoryToken)...)
+			x.do(t, server, "400 unknown_parameter", route, p.target+separator+"nonsense", p.body, bearer(inMemoryToken)...)
 		}
 		if strings.Contains(*responses.Status(http.StatusForbidden).Value.Description, "token") {
 			target := p.target
 			if route == "DELETE /ticket/{id}" {
 				target = "/ticket/" + closed.ticket(t)
 			}
-			x.do(t, closed.router, "403 forbidden", route, target, p.body, bearer(powerless)...)
-			x.do(t, closed.router, "401 unauthorized", route, target, p.body) // the token is missing
+			x.do(t, closed, "403 forbidden", route, target, p.body, bearer(powerless)...)
+			x.do(t, closed, "401 unauthorized", route, target, p.body) // the token is missing
 		}
 	}
 	for route, p := range plain { // each waits for the keys, and time changes the other responses
-		x.do(t, without.router, "503 auth_unavailable", route, p.target, p.body, bearer(unchecked)...)
+		x.do(t, without, "503 auth_unavailable", route, p.target, p.body, bearer(unchecked)...)
 	}
-}
-
-func withToken(t *testing.T, method, target, token string) *http.Request {
-	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, "http://localhost"+target, nil)
-	r.Header.Set("Authorization", "Bearer "+token)
-	return r
 }
 
 // ticket returns the ID of a new ticket of the operator.
 func (s *inMemory) ticket(t *testing.T) string {
 	t.Helper()
-	r := withToken(t, "POST", "/ticket", inMemoryToken)
-	r.Header.Set("Origin", "http://localhost")
-	w := httptest.NewRecorder()
-	s.router.ServeHTTP(w, r)
+	w := s.send(t, "POST", "/ticket", plain["POST /ticket"].body, bearer(inMemoryToken)...)
 	var ticket struct{ ID string }
 	must(t, json.Unmarshal(w.Body.Bytes(), &ticket))
 	return ticket.ID
@@ -196,7 +186,7 @@ func (x *exchanges) invalidRequests(t *testing.T) {
 		if c.header != "" {
 			headers = append(headers, c.header, c.value)
 		}
-		x.do(t, server.router, c.want, c.route, c.target, c.body, headers...)
+		x.do(t, server, c.want, c.route, c.target, c.body, headers...)
 	}
 }
 
@@ -209,7 +199,7 @@ func (x *exchanges) fullServers(t *testing.T) {
 		stream := ssetest.Get(t, s.router, "http://localhost/event/news")
 		stream.Next() // it is open
 		for _, route := range []string{"GET /event", "GET /event/{topic}"} {
-			x.do(t, s.router, want, route, plain[route].target, "")
+			x.do(t, s, want, route, plain[route].target, "")
 		}
 		stream.Close()
 	}
@@ -219,10 +209,10 @@ func (x *exchanges) fullServers(t *testing.T) {
 func (x *exchanges) errorsOfLimits(t *testing.T) {
 	limited := newInMemory(t, func(h *handlers.Config, _ *auth.Config, _ *config.Config) { h.PublishRate = 1 })
 	for range 10 {
-		x.do(t, limited.router, "201", "POST /event", "/event", plain["POST /event"].body, bearer(inMemoryToken)...)
+		x.do(t, limited, "201", "POST /event", "/event", plain["POST /event"].body, bearer(inMemoryToken)...)
 	}
 	for _, route := range []string{"POST /event", "POST /event/{topic}", "DELETE /event/{topic}"} {
-		x.do(t, limited.router, "429 rate_limited", route, plain[route].target, plain[route].body, bearer(inMemoryToken)...)
+		x.do(t, limited, "429 rate_limited", route, plain[route].target, plain[route].body, bearer(inMemoryToken)...)
 	}
 
 	// A subject has a burst of 200 tickets, and of 200 revocations.
@@ -232,9 +222,9 @@ func (x *exchanges) errorsOfLimits(t *testing.T) {
 		must(t, json.Unmarshal(limited.send(t, "POST", "/ticket", plain["POST /ticket"].body, user...).Body.Bytes(), &own))
 		limited.send(t, "DELETE", "/ticket/"+own.ID, "", user...)
 	}
-	x.do(t, limited.router, "429 too_many_tickets", "POST /ticket", "/ticket", plain["POST /ticket"].body, user...)
-	x.do(t, limited.router, "429 too_many_tickets", "DELETE /ticket/{id}", "/ticket/"+own.ID, "", user...)
-	x.do(t, limited.router, "429 too_many_tickets", "DELETE /ticket", "/ticket?subject="+own.Subject, "", user...)
+	x.do(t, limited, "429 too_many_tickets", "POST /ticket", "/ticket", plain["POST /ticket"].body, user...)
+	x.do(t, limited, "429 too_many_tickets", "DELETE /ticket/{id}", "/ticket/"+own.ID, "", user...)
+	x.do(t, limited, "429 too_many_tickets", "DELETE /ticket", "/ticket?subject="+own.Subject, "", user...)
 
 	// Of 17 history requests that wait for the log, one is refused.
 	slow := newInMemory(t, nil)
@@ -253,20 +243,8 @@ func (x *exchanges) errorsOfLimits(t *testing.T) {
 
 	must(t, slow.handlers.Drain(t.Context(), 0))
 	for _, route := range []string{"GET /event", "GET /event/{topic}", "GET /readyz"} {
-		x.do(t, slow.router, "503 draining", route, plain[route].target, "")
+		x.do(t, slow, "503 draining", route, plain[route].target, "")
 	}
-}
-
-// send sends a request and returns the response.
-func (s *inMemory) send(t *testing.T, method, target, body string, headers ...string) *httptest.ResponseRecorder {
-	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, "http://localhost"+target, strings.NewReader(body))
-	for i := 0; i+1 < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
-	w := httptest.NewRecorder()
-	s.router.ServeHTTP(w, r)
-	return w
 }
 
 // errorsOfTheLog provokes the errors of a log, and of a store of tickets, that fail.
@@ -281,22 +259,22 @@ func (x *exchanges) errorsOfTheLog(t *testing.T) {
 	} {
 		server.log.Fail(err)
 		server.store.Fail(err)
-		x.do(t, server.router, want, "POST /event", "/event", plain["POST /event"].body, operator...)
-		x.do(t, server.router, want, "POST /event/{topic}", "/event/news", "x", operator...)
-		x.do(t, server.router, want, "DELETE /event/{topic}", "/event/news", "", operator...)
+		x.do(t, server, want, "POST /event", "/event", plain["POST /event"].body, operator...)
+		x.do(t, server, want, "POST /event/{topic}", "/event/news", "x", operator...)
+		x.do(t, server, want, "DELETE /event/{topic}", "/event/news", "", operator...)
 		if !errors.Is(err, eventlog.ErrFull) { // reading needs no space
-			x.do(t, server.router, want, "GET /event", "/event?since=all", "")
-			x.do(t, server.router, want, "GET /event/{topic}", "/event/news?since=all", "")
-			x.do(t, server.router, want, "GET /history", "/history", "")
+			x.do(t, server, want, "GET /event", "/event?since=all", "")
+			x.do(t, server, want, "GET /event/{topic}", "/event/news?since=all", "")
+			x.do(t, server, want, "GET /history", "/history", "")
 		}
 		ready := "503 not_ready"
 		if errors.Is(err, eventlog.ErrRefused) {
 			ready = want
 		}
-		x.do(t, server.router, ready, "GET /readyz", "/readyz", "")
+		x.do(t, server, ready, "GET /readyz", "/readyz", "")
 		want = strings.Replace(want, "log_full", "tickets_full", 1)
-		x.do(t, server.router, want, "DELETE /ticket", "/ticket?subject=operator", "", operator...)
-		x.do(t, server.router, want, "DELETE /ticket/{id}", ticket, "", operator...)
+		x.do(t, server, want, "DELETE /ticket", "/ticket?subject=operator", "", operator...)
+		x.do(t, server, want, "DELETE /ticket/{id}", ticket, "", operator...)
 	}
 }
 
@@ -310,7 +288,7 @@ func (x *exchanges) errorsOfNodes(t *testing.T) {
 	must(t, apptest.Until(t.Context(), heard))
 	for node, want := range map[string]string{"none": "404 no_node", "twin": "400 invalid_node", "a": "504 node_unreachable"} {
 		for _, route := range []string{"GET /connections", "DELETE /connections/{id}"} {
-			x.do(t, server.router, want, route, plain[route].target+"?node="+node, "", bearer(inMemoryToken)...)
+			x.do(t, server, want, route, plain[route].target+"?node="+node, "", bearer(inMemoryToken)...)
 		}
 	}
 }
@@ -334,7 +312,7 @@ func (x *exchanges) errorsOfSlowness(t *testing.T) {
 		close(ended)
 	}()
 	synctest.Wait() // it reads
-	x.do(t, slow.router, "503 busy", "GET /history", "/history?cursor=10-0", "")
+	x.do(t, slow, "503 busy", "GET /history", "/history?cursor=10-0", "")
 	<-ended
 }
 

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"mime"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,19 +58,12 @@ func (x *exchanges) unseen(t *testing.T) []string {
 	return slices.DeleteFunc(x.described(t), func(part string) bool { return x.seen[part] })
 }
 
-// do sends the request to the handler, and checks the response, which has to have the status and the error code, as in "400 malformed", or the
+// do sends the request to the server, and checks the response, which has to have the status and the error code, as in "400 malformed", or the
 // status alone. The route is the operation's, and the headers are names and values in turn.
-func (x *exchanges) do(t *testing.T, handler http.Handler, want, route, target, body string, headers ...string) {
+func (x *exchanges) do(t *testing.T, server *inMemory, want, route, target, body string, headers ...string) {
 	t.Helper()
 	method, _, _ := strings.Cut(route, " ")
-	r := httptest.NewRequestWithContext(t.Context(), method, "http://localhost"+target, strings.NewReader(body))
-	for i := 0; i+1 < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
-	r.Host = r.Header.Get("Host")
-	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, r)
-	x.check(t, want, route, w.Result())
+	x.check(t, want, route, server.send(t, method, target, body, headers...).Result())
 }
 
 // check checks a whole response.
