@@ -203,15 +203,15 @@ func (l *Log) Purge(ctx context.Context, topic event.Topic) (id event.ID, delete
 	}
 	id = event.NewID(l.epoch, ack.Sequence)
 	l.lastAcked.record(id)
-	// The fence goes last: until then the topic is closed, so nobody's new events are deleted.
-	for i, filter := range []string{subject, fence} {
-		n, err := l.purge(ctx, filter, ack.Sequence)
-		if err != nil {
-			return event.ID{}, 0, err
+	err = l.expectHoles(ctx, func() (err error) {
+		// The fence goes last: until then the topic is closed, so nobody's new events are deleted.
+		if deleted, err = l.purge(ctx, subject, ack.Sequence); err == nil {
+			_, err = l.purge(ctx, fence, ack.Sequence)
 		}
-		if i == 0 {
-			deleted = n
-		}
+		return err
+	})
+	if err != nil {
+		return event.ID{}, 0, err
 	}
 	return id, deleted, nil
 }

@@ -11,6 +11,10 @@ import (
 	"freshet/event"
 	"freshet/eventlog"
 	"freshet/eventlog/eventlogtest"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Whoever gets an ID while the topic ends has it before the end.
@@ -131,4 +135,47 @@ func TestAnEndSurvivesARestart(t *testing.T) {
 		t.Errorf("a repeat of the end got %+v", r)
 	}
 	appendOne(t, l, "other", "x", "")
+}
+
+// The holes that a purge makes are no loss: the log keeps its epoch. A loss in the same log is still found.
+func TestAPurgeIsNoLoss(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := open(t, eventlog.Config{Dir: dir})
+	epoch := l.Epoch()
+	e := eventlogtest.NewEvent(t, "secret", "secret", "x")
+	appendOne(t, l, "news", "before", "")
+	for range 3 {
+		appendOne(t, l, "secret", "x", "")
+		appendOne(t, l, "news", "between", "")
+	}
+	_, deleted, err := l.Purge(t.Context(), e.Topic())
+	must(t, err)
+	last := appendOne(t, l, "news", "after", "")
+	must(t, l.Close())
+	for range 2 {
+		l = open(t, eventlog.Config{Dir: dir})
+		if l.Epoch() != epoch || deleted != 3 {
+			t.Errorf("epoch %d, then %d; %d deleted", epoch, l.Epoch(), deleted)
+		}
+		if got := read(t, l, 0, "news"); len(got) != 5 {
+			t.Errorf("%q are left", got)
+		}
+		must(t, l.Close())
+	}
+	s := startNATS(t, dir, server.RANDOM_PORT) // deletes an event, as damage on disk does
+	nc, err := nats.Connect(s.ClientURL())
+	must(t, err)
+	js, err := jetstream.New(nc)
+	must(t, err)
+	stream, err := js.Stream(t.Context(), "freshet")
+	must(t, err)
+	must(t, stream.DeleteMsg(t.Context(), last.Seq()-2))
+	nc.Close()
+	s.Shutdown()
+	s.WaitForShutdown()
+	l = open(t, eventlog.Config{Dir: dir})
+	if l.Epoch() == epoch {
+		t.Error("a loss beside the holes was not found")
+	}
 }

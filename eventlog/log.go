@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -101,6 +102,7 @@ type Log struct {
 	grouped     bool          // each append alone would cost an fsync or a round of the cluster
 	group       groupCommit
 	cannotStore atomic.Bool // the log says so
+	purging     sync.Mutex  // held while events in the midst of the embedded log are deleted
 	skipLog     limit.Log
 	turn        chan struct{}       // holds a token during a request that takes JetStream long, and a pause
 	largeEvents int                 // how many events of the largest size are below maxLargeBytes

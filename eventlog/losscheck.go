@@ -28,21 +28,22 @@ func (l *Log) checkLoss(ctx context.Context, cfg Config) (err error) {
 	if l.lastAcked, err = openLastAcked(cfg.Dir); err != nil {
 		return err
 	}
-	state, err := l.State(ctx)
+	info, err := l.info(ctx)
 	if err != nil {
 		return err
 	}
-	loss := l.findLoss(state)
+	loss := l.findLoss(info)
 	if loss != nil {
 		// JetStream's index may be wrong too, and then new events would not be delivered.
 		if err := l.nc.Server.Rebuild(streamName); err != nil {
 			return err
 		}
-		if state, err = l.awaitState(ctx); err != nil {
+		if info, err = l.awaitInfo(ctx); err != nil {
 			return err
 		}
 	}
-	if holes := l.knownHoles(state); loss != nil || holes != l.stream.CachedInfo().Config.Metadata[holesKey] {
+	state := stateOf(info)
+	if holes := knownHoles(info); loss != nil || holes != info.Config.Metadata[holesKey] {
 		if err := l.updateMetadata(ctx, loss != nil, holes); err != nil {
 			return err
 		}
@@ -56,11 +57,11 @@ func (l *Log) checkLoss(ctx context.Context, cfg Config) (err error) {
 }
 
 // findLoss returns an error that describes which events the log has lost, or nil.
-func (l *Log) findLoss(s State) error {
+func (l *Log) findLoss(info *jetstream.StreamInfo) error {
+	s, cfg := stateOf(info), info.Config
 	if id, beyond := l.lastAcked.isBeyond(l.epoch, s.Last); beyond {
 		return fmt.Errorf("the log ends at %d, but acknowledged events up to %v", s.Last, id)
 	}
-	cfg := l.stream.CachedInfo().Config
 	known, err := strconv.ParseUint(cmp.Or(cfg.Metadata[holesKey], "0"), 10, 64)
 	if missing := s.holes(); err == nil && missing > known && cfg.MaxMsgsPerSubject <= 0 {
 		return fmt.Errorf("%d events between %d and %d are missing", missing, s.First, s.Last)
@@ -71,9 +72,9 @@ func (l *Log) findLoss(s State) error {
 // holes is how many events between the first and the last are not kept.
 func (s State) holes() uint64 { return s.Last + 1 - s.First - s.Events }
 
-// knownHoles returns the value of holesKey for this state.
-func (l *Log) knownHoles(s State) string {
-	cfg := l.stream.CachedInfo().Config
+// knownHoles returns the value of holesKey for a stream.
+func knownHoles(info *jetstream.StreamInfo) string {
+	s, cfg := stateOf(info), info.Config
 	switch {
 	case cfg.MaxMsgsPerSubject > 0 || cfg.Metadata[holesKey] == anyHoles && s.holes() > 0:
 		return anyHoles
@@ -102,33 +103,69 @@ func (l *Log) updateMetadata(ctx context.Context, newEpoch bool, holes string) e
 	return nil
 }
 
-// verifyRestarted returns [ErrRenewed] if a restarted server lacks acknowledged events. The
-// next Open then starts a new epoch.
-func (l *Log) verifyRestarted(ctx context.Context) error {
-	state, err := l.awaitState(ctx)
+// expectHoles runs the function, which makes holes in the embedded log. If the process dies meanwhile, the next Open takes no hole for a loss.
+func (l *Log) expectHoles(ctx context.Context, makeHoles func() error) error {
+	if l.lastAcked == nil { // nobody checks the external log
+		return makeHoles()
+	}
+	l.purging.Lock()
+	defer l.purging.Unlock()
+	if err := l.setHoles(ctx, func(*jetstream.StreamInfo) string { return anyHoles }); err != nil {
+		return err
+	}
+	err := makeHoles()
+	return errors.Join(err, l.setHoles(ctx, func(info *jetstream.StreamInfo) string {
+		if info.Config.MaxMsgsPerSubject > 0 || err != nil {
+			return anyHoles
+		}
+		return strconv.FormatUint(stateOf(info).holes(), 10)
+	}))
+}
+
+func (l *Log) setHoles(ctx context.Context, value func(*jetstream.StreamInfo) string) error {
+	info, err := l.info(ctx)
 	if err != nil {
 		return err
 	}
-	if loss := l.findLoss(state); loss != nil {
+	cfg := info.Config
+	cfg.Metadata = maps.Clone(cfg.Metadata)
+	if cfg.Metadata == nil {
+		cfg.Metadata = map[string]string{}
+	}
+	cfg.Metadata[holesKey] = value(info)
+	if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("update the stream's metadata: %w", wrapError(err))
+	}
+	return nil
+}
+
+// verifyRestarted returns [ErrRenewed] if a restarted server lacks acknowledged events. The
+// next Open then starts a new epoch.
+func (l *Log) verifyRestarted(ctx context.Context) error {
+	info, err := l.awaitInfo(ctx)
+	if err != nil {
+		return err
+	}
+	if loss := l.findLoss(info); loss != nil {
 		return fmt.Errorf("%w: %w", ErrRenewed, loss)
 	}
 	return nil
 }
 
-// awaitState waits until a restarted server answers, and returns its state.
-func (l *Log) awaitState(ctx context.Context) (State, error) {
+// awaitInfo waits until a restarted server answers, and returns what it says of the stream.
+func (l *Log) awaitInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	for {
 		// A short timeout, because a request sent to the old server gets no answer.
 		attempt, stop := context.WithTimeout(ctx, answerTimeout/10)
-		state, err := l.State(attempt)
+		info, err := l.info(attempt)
 		stop()
 		if !errors.Is(err, ErrUnavailable) {
-			return state, err
+			return info, err
 		}
 		if pause(ctx, 20*time.Millisecond) != nil {
-			return State{}, err
+			return nil, err
 		}
 	}
 }
