@@ -247,7 +247,7 @@ func TestFlagsOfDocuments(t *testing.T) {
 }
 
 // otherFlags are flags of other programs that documents name.
-var otherFlags = map[string]bool{"--json": true} // of bench
+var otherFlags = map[string]bool{"--json": true, "--commit": true} // of bench and deploy/release
 
 // testVariables are variables of the tests.
 var testVariables = map[string]bool{

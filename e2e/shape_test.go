@@ -39,7 +39,7 @@ var neverImports = map[string][]string{
 	"certificate": slices.Concat(ginPackages, natsPackages, []string{ours}),
 	"client":      slices.Concat(ginPackages, natsPackages, otelPackages, everyRoomBut("event")),
 	"config":      ginPackages,
-	"deploy":      {}, // only tests, in a module of their own
+	"deploy":      {}, // modules of their own
 	"docs":        {ours},
 	"doctor":      slices.Concat(ginPackages, natsPackages, everyRoomBut("event")),
 	"e2e":         {}, // only tests
