@@ -200,5 +200,24 @@ export class Stream extends EventTarget implements AsyncIterable<StreamEvent> {
 export function connect(url: string | URL, options?: Options): Stream;
 export function connect(options?: Options & { url?: string | URL }): Stream;
 
+/** A text that is published piece by piece, until its topic ends. It is read once: by a loop, or as a ReadableStream. */
+export interface Answer {
+	/** The text so far. */
+	readonly text: string;
+	/** Gives the pieces: first what exists, then what comes. Ends with the topic or after `close`. Throws if the server refuses to give the answer, or its beginning is gone. */
+	[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined>;
+	/** The pieces as a ReadableStream, as for a loop. */
+	readonly readable: ReadableStream<string>;
+	/** Stops reading. The answer itself goes on. */
+	close(): void;
+}
+
+/**
+ * Reads an answer from its beginning, also after a reload.
+ *
+ * @param options As for `connect`. The default of `url` is `/event` of the server that the module came from.
+ */
+export function answer(topic: string, options?: Omit<Options, 'topics' | 'since'> & { url?: string | URL }): Answer;
+
 /** Whether the pattern matches the topic: `*` is one segment, a final `>` one or more. No pattern matches `counter` and `stats`. */
 export function matches(pattern: string, topic: string): boolean;

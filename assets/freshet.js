@@ -9,5 +9,6 @@
 // Everything rests on the stream's cursor, the ID up to which it has dispatched all events. A stream drops each line that is not
 // after its cursor, wherever the line comes from. So a tab in doubt reads from its own cursor, and no event is lost or repeated.
 
+export { answer } from './freshet/answer.js';
 export { connect, Stream, StreamEvent } from './freshet/stream.js';
 export { matches } from './freshet/pattern.js';

@@ -17,7 +17,7 @@ import (
 // packageFiles are the files of the package that npm makes from assets/, except for package.json.
 var packageFiles = []string{
 	"LICENSE", "README.md", "freshet.d.ts", "freshet.js",
-	"freshet/connection.js", "freshet/credential.js", "freshet/cursor.js", "freshet/page.js", "freshet/pattern.js", "freshet/share.js", "freshet/stream.js",
+	"freshet/answer.js", "freshet/connection.js", "freshet/credential.js", "freshet/cursor.js", "freshet/page.js", "freshet/pattern.js", "freshet/share.js", "freshet/stream.js",
 }
 
 // typedPage uses all of the module, and what the types have to refuse.

@@ -88,11 +88,13 @@ export class Server {
 	get cursor() { return `e-${this.#log.length}`; }
 
 	publish(topic, ...payloads) {
-		for (const data of payloads) {
-			const line = { id: `e-${this.#log.length + 1}`, topic, type: topic, time: new Date().toISOString(), data: String(data) };
-			this.#log.push(line);
-			for (const stream of this.streams) stream.offer(line);
-		}
+		for (const data of payloads) this.publishAs(topic, topic, data);
+	}
+
+	publishAs(type, topic, data) {
+		const line = { id: `e-${this.#log.length + 1}`, topic, type, time: new Date().toISOString(), data: String(data) };
+		this.#log.push(line);
+		for (const stream of this.streams) stream.offer(line);
 	}
 
 	/** Breaks all streams. */

@@ -1,0 +1,54 @@
+// A text that is published piece by piece, such as that of a language model.
+
+import { Stream } from './stream.js';
+
+/** Reads an answer from its beginning. freshet.d.ts describes it. */
+export function answer(topic, { url, ...options } = {}) {
+	return new Answer(topic, url, options);
+}
+
+class Answer {
+	text = '';
+	#topic;
+	#url;
+	#options;
+	#stream = null;
+
+	constructor(topic, url, options) {
+		this.#topic = topic;
+		this.#url = url;
+		this.#options = options;
+	}
+
+	/** Yields the pieces. What exists comes first, so a page that was reloaded begins anew. */
+	async *[Symbol.asyncIterator]() {
+		if (this.#stream) throw new Error('the answer is being read already');
+		this.#stream = new Stream(this.#url, { queue: Infinity, share: false, ...this.#options, topics: [this.#topic], since: 'all' });
+		try {
+			for await (const e of this.#stream) {
+				if (e.type === 'gap') throw new Error('the beginning of the answer is gone');
+				if (e.type === 'end') return;
+				this.text += e.data;
+				yield e.data;
+			}
+		} finally {
+			this.#stream.close();
+		}
+	}
+
+	/** The pieces as a ReadableStream. */
+	get readable() {
+		const pieces = this[Symbol.asyncIterator]();
+		return new ReadableStream({
+			async pull(controller) {
+				const { value, done } = await pieces.next();
+				if (done) controller.close();
+				else controller.enqueue(value);
+			},
+			cancel: () => this.close(),
+		});
+	}
+
+	/** Stops reading: the loop ends. The answer itself goes on. */
+	close() { this.#stream?.close(); }
+}

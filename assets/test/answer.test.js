@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { answer } from '../freshet.js';
+import { answer as response, error, pass, startBrowser } from './kit.js';
+
+const url = 'https://server.example/event';
+
+/** Collects the pieces, and lets fake time pass meanwhile. */
+async function collect(pieces) {
+	const got = [];
+	const reading = (async () => { for await (const piece of pieces) got.push(piece); })().then(() => got, (err) => err.message);
+	await pass(20_000);
+	return reading;
+}
+
+test('an answer is whole after a lost connection, and ends', async (t) => {
+	const server = startBrowser(t);
+	server.publish('answers.1', 'The ', 'answer ');
+	const a = answer('answers.1', { url });
+	const reading = collect(a);
+	await pass(0);
+	server.cut();
+	server.publish('answers.1', 'is ', '42.');
+	server.publish('answers.2', 'of somebody else');
+	await pass(5000);
+	server.publishAs('end', 'answers.1', '{"topic":"answers.1"}');
+	assert.deepEqual(await reading, ['The ', 'answer ', 'is ', '42.']);
+	assert.deepEqual([a.text, server.streams.size], ['The answer is 42.', 0]);
+});
+
+test('as a ReadableStream', async (t) => {
+	const server = startBrowser(t);
+	server.publish('answers.1', 'a', 'b');
+	server.publishAs('end', 'answers.1', '{"topic":"answers.1"}');
+	assert.deepEqual(await collect(answer('answers.1', { url }).readable), ['a', 'b']);
+	const a = answer('answers.1', { url });
+	const reader = a.readable.getReader();
+	await pass(0);
+	await reader.cancel();
+	await pass(0);
+	assert.equal(server.streams.size, 0);
+});
+
+test('an answer that is not whole is an error', async (t) => {
+	const server = startBrowser(t);
+	server.refuses = () => error(403, 'you may not read this');
+	assert.equal(await collect(answer('answers.1', { url })), 'you may not read this');
+	server.refuses = () => response({ retry: 1000, id: 'e-1' }, { id: 'e-1', type: 'gap', data: '{"reason":"expired"}' });
+	const a = answer('answers.1', { url });
+	assert.equal(await collect(a), 'the beginning of the answer is gone');
+	assert.equal(await collect(a), 'the answer is being read already');
+	server.refuses = () => new Response(null, { status: 204 });
+	assert.deepEqual(await collect(answer('answers.1', { url })), []);
+});
+
+test('close ends the loop', async (t) => {
+	const server = startBrowser(t);
+	server.publish('answers.1', 'half');
+	const a = answer('answers.1', { url });
+	const reading = collect(a);
+	await pass(0);
+	a.close();
+	assert.deepEqual(await reading, ['half']);
+	assert.equal(server.streams.size, 0);
+});
