@@ -4,12 +4,19 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"freshet/event"
 )
 
-// inBothFormats calls show for an event stream, then for NDJSON.
-func inBothFormats(show func(accept, end string)) {
-	show("text/event-stream", "\n")
-	show("application/x-ndjson", "")
+// inEachFormat calls show with the media type of a format, and the line that ends an event there: an empty one, or any for NDJSON.
+func inEachFormat(show func(accept, end string)) {
+	for format := range event.Formats {
+		end := ""
+		if format == event.Frames {
+			end = "\n"
+		}
+		show(format.ContentType(), end)
+	}
 }
 
 // storeEvents publishes the events that some of the files show, and waits until streams get them.
@@ -60,7 +67,7 @@ func TestWireOfStreams(t *testing.T) {
 func TestWireOfHeartbeats(t *testing.T) {
 	t.Parallel()
 	w := newWire(t, "--heartbeat", "10ms")
-	inBothFormats(func(accept, end string) {
+	inEachFormat(func(accept, end string) {
 		s := w.open("GET /event/news", "Accept", accept)
 		s.read(3, end)
 		s.close()
@@ -76,7 +83,7 @@ func TestWireOfGaps(t *testing.T) {
 	}
 	w.restart()
 	w.hide = append(w.hide, "mwrzeraj", "OTHER")
-	inBothFormats(func(accept, end string) {
+	inEachFormat(func(accept, end string) {
 		for _, id := range []string{w.epoch + "0", "mwrzeraj-1842"} {
 			s := w.open("GET /event/news", "Accept", accept, "Last-Event-ID", id)
 			s.read(3, end)
@@ -97,7 +104,7 @@ func TestWireOfEnds(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
 	operator := []string{"Authorization", "Bearer " + w.Token}
-	inBothFormats(func(accept, end string) {
+	inEachFormat(func(accept, end string) {
 		w.section("An operator ends the stream. A server that stops sends the same")
 		s := w.open("GET /event/news", "Accept", accept)
 		s.read(1, end)
@@ -123,12 +130,12 @@ func TestWireOfTopicsThatEnd(t *testing.T) {
 	w.ask("POST /event/job?end", "done", append(publisher, "Idempotency-Key", "job-17")...)
 	w.ask("POST /event/job", "late", publisher...)
 	w.section("Its readers get all of it, and then 204")
-	inBothFormats(func(accept, _ string) { w.open("GET /event/job?since=all", "Accept", accept).rest() })
+	inEachFormat(func(accept, _ string) { w.open("GET /event/job?since=all", "Accept", accept).rest() })
 	w.ask("GET /event/job", "", "Last-Event-ID", w.epoch+"3")
 	w.section("The topic is purged, and ends again")
 	w.ask("DELETE /event/job", "", publisher...)
 	w.ask("POST /event/job?end", "", publisher...)
-	inBothFormats(func(accept, _ string) {
+	inEachFormat(func(accept, _ string) {
 		w.open("GET /event/job", "Accept", accept, "Last-Event-ID", w.epoch+"3").rest()
 	})
 	w.golden("topic-ends")

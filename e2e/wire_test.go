@@ -147,7 +147,7 @@ func (w *wire) open(request string, headers ...string) *wireStream {
 	return &wireStream{w, response.Header.Get("Freshet-Stream"), bufio.NewReader(response.Body), response.Body.Close}
 }
 
-// read writes the next bytes to the file, up to the n-th piece that ends with these bytes.
+// read writes the next n pieces to the file. A piece ends with the line end, or, if that is empty, with any line.
 func (s *wireStream) read(n int, end string) {
 	s.w.t.Helper()
 	for n > 0 {
