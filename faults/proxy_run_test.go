@@ -205,6 +205,8 @@ func (p *proxy) start(ctx context.Context, t *testing.T) {
 		args = []string{"-db", "-f", "freshet.conf"}
 	case "caddy":
 		args = []string{"run", "--config", "freshet.conf", "--adapter", "caddyfile"}
+	case "traefik":
+		args = []string{"--configfile=traefik.yaml"}
 	}
 	p.cmd = exec.CommandContext(ctx, p.program, args...)
 	p.cmd.Dir = p.dir
