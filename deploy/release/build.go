@@ -96,12 +96,12 @@ func (b *builder) completions(ctx context.Context) (files []file, err error) {
 // licences returns the licences of Go and of all modules that the program for the platform contains, as the licences ask for.
 func (b *builder) licences(ctx context.Context, p platform) ([]byte, error) {
 	const format = "{{with .Module}}{{if not .Main}}{{.Path}}\t{{.Version}}\t{{.Dir}}\t{{$.Dir}}{{end}}{{end}}"
-	text, err := output(ctx, b.source, b.environment(p), "go", "list", "-deps", "-f", format, ".")
+	text, err := output(ctx, b.source, b.environment(p), "go", "list", "-buildvcs=false", "-deps", "-f", format, ".")
 	if err != nil {
 		return nil, err
 	}
 	modules := map[string][]string{} // by heading, the paths of their licences
-	heading := "Go " + runtime.Version()
+	heading := "Go " + strings.TrimPrefix(runtime.Version(), "go")
 	if modules[heading], err = licencesIn(b.goroot, b.goroot); err != nil {
 		return nil, err
 	}

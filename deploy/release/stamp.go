@@ -64,7 +64,7 @@ func stampOfGit(ctx context.Context, source, version string) (s stamp, epoch str
 	}
 	s.version = tags[0]
 	changelog, err := os.ReadFile(filepath.Join(source, "CHANGELOG.md"))
-	if err == nil && !regexp.MustCompile(`(?m)^## `+regexp.QuoteMeta(s.version)+`\b`).Match(changelog) {
+	if err == nil && !regexp.MustCompile(`(?m)^## `+regexp.QuoteMeta(s.version)+`( |$)`).Match(changelog) {
 		err = fmt.Errorf("CHANGELOG.md has no heading for %[1]s: rename Unreleased to %[1]s, commit, and set the tag again", s.version)
 	}
 	return s, epoch, err
