@@ -186,23 +186,37 @@ func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*even
 		logConfig.TraceOf = tracing.TraceOf
 	}
 	log, err := eventlog.Open(ctx, logConfig)
-	switch {
-	case err == nil:
-		return log, nil
-	case errors.Is(err, eventlog.ErrSettings):
-		return nil, err
-	case errors.Is(err, eventlog.ErrInUse):
-		return nil, fmt.Errorf("%w; stop it, or choose another folder with --data", err)
-	case errors.Is(err, eventlog.ErrCredentials):
-		return nil, fmt.Errorf("%w; check --nats-creds", err)
-	case errors.Is(err, eventlog.ErrRefused):
-		return nil, fmt.Errorf("%w; check --nats-creds, or the user and password in --nats", err)
-	case cfg.Replicas > 1:
-		return nil, fmt.Errorf("%w; check --nats and --replicas", err)
-	case cfg.NATS != "":
-		return nil, fmt.Errorf("%w; check --nats", err)
+	if err != nil {
+		return nil, explainLog(err, cfg.NATS != "", cfg.Replicas)
 	}
-	return nil, fmt.Errorf("%w; check --data", err)
+	return log, nil
+}
+
+// explainLog adds to the error of a log what to do.
+func explainLog(err error, nats bool, replicas int) error {
+	switch {
+	case errors.Is(err, eventlog.ErrSettings), errors.Is(err, eventlog.ErrNoLog), errors.Is(err, eventlog.ErrBackup):
+		return err
+	case errors.Is(err, eventlog.ErrInUse):
+		return fmt.Errorf("%w; stop it, or choose another folder with --data", err)
+	case errors.Is(err, eventlog.ErrElsewhere):
+		return fmt.Errorf("%w; start the server with --nats, or, if nothing was published there, delete the file \"moved\" in the folder", err)
+	case errors.Is(err, eventlog.ErrUnfinished):
+		return fmt.Errorf("%w: wait until freshet restore or freshet move has ended; if it was interrupted, delete the log and start again", err)
+	case errors.Is(err, eventlog.ErrLogExists) && nats:
+		return fmt.Errorf("%w; delete it with its content, or use another NATS account", err)
+	case errors.Is(err, eventlog.ErrLogExists):
+		return fmt.Errorf("%w; choose another folder with --data, or delete the folder jetstream in it", err)
+	case errors.Is(err, eventlog.ErrCredentials):
+		return fmt.Errorf("%w; check --nats-creds", err)
+	case errors.Is(err, eventlog.ErrRefused):
+		return fmt.Errorf("%w; check --nats-creds, or the user and password in --nats", err)
+	case replicas > 1:
+		return fmt.Errorf("%w; check --nats and --replicas", err)
+	case nats:
+		return fmt.Errorf("%w; check --nats", err)
+	}
+	return fmt.Errorf("%w; check --data", err)
 }
 
 func (a *App) openKeys(cfg config.Config, logger *slog.Logger) (*auth.Keys, error) {
@@ -282,6 +296,7 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventl
 		Nodes:                    a.log.Nodes(),
 		Relays:                   a.relays.States,
 		Metrics:                  forOperators,
+		Backup:                   a.log.Backup,
 		NoPark:                   cfg.Park == "off",
 		Node:                     cfg.Node,
 		Version:                  config.ThisBuild().Version,

@@ -86,7 +86,7 @@ func (c Caller) MayReadAnything() error {
 	return c.needsToken("read here", "token")
 }
 
-// MayOperate is nil if the caller is an operator, who may see and end connections, and revoke every ticket: the publish token and a JSON
+// MayOperate is nil if the caller is an operator, who may see and end connections, revoke every ticket and take backups: the publish token and a JSON
 // web token with the claim freshet.operator allow it, a ticket never does.
 func (c Caller) MayOperate() error {
 	switch {

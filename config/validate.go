@@ -85,7 +85,7 @@ func (c *Config) validate() error {
 		refuse(c.WindowBytes == 0, "--window-bytes: 0 is not allowed: want at least 1B"),
 		refuse(c.MaxReplays == 0, "--max-replays: 0 is not allowed: want at least 1"),
 		refuse(c.MaxBody == 0 || c.MaxBody > maxBody, "--max-body: %v is not allowed: want 1B to %v", c.MaxBody, maxBody),
-		refuse(c.Replicas < 1 || c.Replicas > 5, "--replicas: %d is not allowed: want 1 to 5", c.Replicas),
+		checkReplicas(c.Replicas),
 		refuse(c.Replicas > 1 && c.NATS == "", "--replicas: more than 1 is only allowed together with --nats: the embedded log is a single copy"),
 		refuse(c.UpdateStream && c.NATS == "", "--update-stream: only allowed together with --nats: the embedded log always gets the settings of its server"),
 		refuse(c.NATSCreds != "" && c.NATS == "", "--nats-creds: only allowed together with --nats"),

@@ -110,6 +110,17 @@ func TestErrorsOfCommands(t *testing.T) {
 		"a bad time":        {nil, []string{"doctor", "--for", "1s"}, 2, "--for: 1s is not allowed: want 5s to 1h"},
 		"a bad origin":      {nil, []string{"doctor", "--origin", "https://a.example/"}, 2, `--origin: "https://a.example/" is not allowed`},
 		"no scheme":         {nil, []string{"doctor", "localhost:8080"}, 2, "the URL is not allowed: want one such as"},
+		"no file":           {nil, []string{"backup"}, 2, "no file: want freshet backup FILE"},
+		"backup, no token":  {nil, []string{"backup", "b.zip", "--url", s.URL}, 1, "wants a token: "},
+		"backup, no folder": {[]string{"FRESHET_TOKEN=" + s.Token}, []string{"backup", "gone/b.zip", "--url", s.URL}, 1, "open gone/b.zip.part: no such file or directory"},
+		"backup, away":      {nil, []string{"backup", "b.zip", "--url", away}, 1, away + " cannot be reached: "},
+		"no backup":         {nil, []string{"restore"}, 2, "no backup: want freshet restore BACKUP"},
+		"a backup is gone":  {nil, []string{"restore", "gone.zip"}, 1, "gone.zip: no such file or directory"},
+		"no log":            {nil, []string{"restore", "."}, 1, "there is no log in ."},
+		"many copies":       {nil, []string{"restore", "b.zip", "--replicas", "3"}, 2, "--replicas: more than 1 is only allowed together with --nats"},
+		"move, no folder":   {nil, []string{"move", "--nats", "localhost"}, 2, "no folder: want freshet move FOLDER --nats URL"},
+		"move, no NATS":     {nil, []string{"move", "freshet-data"}, 2, "no NATS: want freshet move FOLDER --nats URL"},
+		"move, no log":      {nil, []string{"move", "gone", "--nats", "localhost"}, 1, "there is no log in gone"},
 		"an unknown shell":  {nil, []string{"completion", "csh"}, 2, "want freshet completion bash, or zsh, or fish"},
 	} {
 		r := runProgram(t, c.variables, "x\n", c.args...)

@@ -50,7 +50,7 @@ func newInMemory(t *testing.T, change func(*handlers.Config, *auth.Config, *conf
 	logger := slog.New(slog.DiscardHandler)
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/plain") })
 	handlersConfig := handlers.Config{
-		Log: s.log, Hub: h, Tickets: tickets, Nodes: deafNodes{}, Page: page, Assets: assets.Files(), OpenAPI: docs.OpenAPI(), Metrics: metrics, NoPark: true,
+		Log: s.log, Hub: h, Tickets: tickets, Nodes: deafNodes{}, Page: page, Assets: assets.Files(), OpenAPI: docs.OpenAPI(), Metrics: metrics, Backup: s.backup, NoPark: true,
 	}
 	authConfig := auth.Config{PublishToken: inMemoryToken, JWTSecret: jwtSecret, Anonymous: event.Patterns{event.All}}
 	appConfig := config.Config{CORSOrigins: []string{"*"}}
@@ -104,4 +104,10 @@ func (deafNodes) Listen(ctx context.Context, hear func(id string, data []byte), 
 	hear("a", []byte(`{"node":"twin"}`)) // so b has not replaced it
 	<-ctx.Done()
 	return nil
+}
+
+// backup fails as the log does, which cannot be copied.
+func (s *inMemory) backup(ctx context.Context) (*eventlog.Backup, error) {
+	_, err := s.log.State(ctx)
+	return nil, cmp.Or(err, eventlog.ErrUnavailable)
 }

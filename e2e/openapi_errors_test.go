@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -42,6 +43,7 @@ var plain = map[string]struct{ target, body string }{
 	"GET /livez":               {"/livez", ""},
 	"GET /readyz":              {"/readyz", ""},
 	"GET /metrics":             {"/metrics", ""},
+	"GET /backup":              {"/backup", ""},
 	"GET /":                    {"/", ""},
 	"GET /assets/{name}":       {"/assets/freshet.js", ""},
 	"GET /openapi.yaml":        {"/openapi.yaml", ""},
@@ -241,10 +243,31 @@ func (x *exchanges) errorsOfLimits(t *testing.T) {
 		<-responses
 	}
 
+	x.errorsOfBackups(t)
 	must(t, slow.handlers.Drain(t.Context(), 0))
+	x.do(t, slow, "503 draining", "GET /backup", "/backup", "", bearer(inMemoryToken)...)
 	for _, route := range []string{"GET /event", "GET /event/{topic}", "GET /readyz"} {
 		x.do(t, slow, "503 draining", route, plain[route].target, "")
 	}
+}
+
+// errorsOfBackups provokes the errors of two backups at once, and of an old NATS.
+func (x *exchanges) errorsOfBackups(t *testing.T) {
+	t.Helper()
+	begun, end := make(chan struct{}), make(chan struct{})
+	server := newInMemory(t, func(h *handlers.Config, _ *auth.Config, _ *config.Config) {
+		h.Backup = func(context.Context) (*eventlog.Backup, error) {
+			close(begun)
+			<-end
+			return nil, eventlog.ErrOldNATS
+		}
+	})
+	first := make(chan *httptest.ResponseRecorder)
+	go func() { first <- server.send(t, "GET", "/backup", "", bearer(inMemoryToken)...) }()
+	<-begun
+	x.do(t, server, "409 backup_running", "GET /backup", "/backup", "", bearer(inMemoryToken)...)
+	close(end)
+	x.check(t, "501 nats_too_old", "GET /backup", (<-first).Result())
 }
 
 // errorsOfTheLog provokes the errors of a log, and of a store of tickets, that fail.
@@ -266,6 +289,7 @@ func (x *exchanges) errorsOfTheLog(t *testing.T) {
 			x.do(t, server, want, "GET /event", "/event?since=all", "")
 			x.do(t, server, want, "GET /event/{topic}", "/event/news?since=all", "")
 			x.do(t, server, want, "GET /history", "/history", "")
+			x.do(t, server, want, "GET /backup", "/backup", "", operator...)
 		}
 		ready := "503 not_ready"
 		if errors.Is(err, eventlog.ErrRefused) {

@@ -67,4 +67,16 @@ var (
 	ErrSettings = errors.New("the settings differ from the stream \"freshet\"")
 	// ErrInUse: another process holds the data folder.
 	ErrInUse = natsconn.ErrInUse
+	// ErrBackup: the file is not a whole backup.
+	ErrBackup = errors.New("not a whole backup of Freshet")
+	// ErrOldNATS: the NATS server cannot make or read the snapshots that backups consist of.
+	ErrOldNATS = errors.New("backups need NATS 2.15 or later")
+	// ErrLogExists: there is a log already where one is to be restored.
+	ErrLogExists = errors.New("there is a log already")
+	// ErrUnfinished: restoring the log was interrupted, or is in progress.
+	ErrUnfinished = errors.New("the log is not restored completely")
+	// ErrElsewhere: the log in the data folder continues elsewhere.
+	ErrElsewhere = errors.New("the log has moved")
+	// ErrNoLog: there is no log in the folder.
+	ErrNoLog = errors.New("there is no log")
 )

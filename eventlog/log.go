@@ -51,6 +51,8 @@ type Config struct {
 	// neither stores nor reads traces.
 	TraceOf func(context.Context) event.Trace
 	Logger  *slog.Logger // nil: no logs
+
+	existing bool // open only a stream that exists, with the settings that it has
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -112,7 +114,8 @@ type Log struct {
 
 // Open opens the log, creating the data folder and the stream where they are missing. It
 // returns [ErrInUse] for a data folder that another process holds, and [ErrCredentials] for a
-// credentials file that cannot be used, and [ErrSettings] for a stream with other settings. [ErrUnavailable] means that a later call may succeed:
+// credentials file that cannot be used, [ErrSettings] for a stream with other settings, [ErrUnfinished] for one
+// that is being restored, and [ErrElsewhere] for a data folder whose log continues elsewhere. [ErrUnavailable] means that a later call may succeed:
 // the NATS cannot be reached, refuses the credentials (then it is also [ErrRefused]), or its
 // JetStream is not ready, as during an election.
 func Open(ctx context.Context, cfg Config) (*Log, error) {
@@ -123,6 +126,11 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	l := &Log{logger: cfg.Logger, traceOf: cfg.TraceOf, retryAfter: answerTimeout, grouped: cfg.NATS == "" && cfg.SyncInterval == 0 || cfg.Replicas > 1}
 	if cfg.Replicas > 1 {
 		l.retryAfter = lostTimeout
+	}
+	if cfg.NATS == "" {
+		if err := checkMoved(cfg.Dir); err != nil {
+			return nil, err
+		}
 	}
 	l.nc, err = natsconn.Open(ctx, natsconn.Config{
 		Name: strings.TrimSpace("freshet " + cfg.Node), URLs: cfg.NATS, Creds: cfg.Creds,
@@ -153,7 +161,7 @@ func (l *Log) open(ctx context.Context, cfg Config) (err error) {
 	if l.js, err = jetstream.New(l.nc.Conn); err != nil {
 		return err
 	}
-	if l.stream, err = l.openStream(ctx, cfg); errors.Is(err, ErrSettings) {
+	if l.stream, err = l.openStream(ctx, cfg); errors.Is(err, ErrSettings) || errors.Is(err, ErrUnfinished) {
 		return err
 	} else if err != nil {
 		return fmt.Errorf("open the stream %q: %w", streamName, err)
@@ -312,4 +320,6 @@ const (
 	codeNoStorage   jetstream.ErrorCode = 10047 // insufficient storage resources available
 	codeTooLarge    jetstream.ErrorCode = 10054 // message size exceeds maximum allowed
 	codeStoreFailed jetstream.ErrorCode = 10077 // general stream failure while storing
+	// codeRestoreExists: stream name already in use, cannot restore.
+	codeRestoreExists jetstream.ErrorCode = 10130
 )

@@ -21,7 +21,7 @@ func (l *Log) openStream(ctx context.Context, cfg Config) (jetstream.Stream, err
 	cancel()
 	ctx, cancel = context.WithTimeout(ctx, 2*answerTimeout)
 	defer cancel()
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+	if errors.Is(err, jetstream.ErrStreamNotFound) && !cfg.existing {
 		stream, err = l.js.CreateStream(ctx, streamConfig(jetstream.StreamConfig{}, cfg))
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node has just created it, with other settings
 			stream, err = l.js.Stream(ctx, streamName)
@@ -31,6 +31,12 @@ func (l *Log) openStream(ctx context.Context, cfg Config) (jetstream.Stream, err
 		return nil, openError(err)
 	}
 	before := stream.CachedInfo()
+	if before.Config.Metadata[restoringKey] != "" {
+		return nil, ErrUnfinished
+	}
+	if cfg.existing {
+		return stream, nil
+	}
 	want := streamConfig(before.Config, cfg)
 	differences := compare(before.Config, want)
 	switch fixed := slices.DeleteFunc(slices.Clone(differences), func(d difference) bool { return !d.fixed }); {

@@ -20,6 +20,7 @@ type Store struct {
 
 const (
 	storeBucket   = streamName + "-store"
+	storeStream   = "KV_" + storeBucket
 	storeSubject  = "$KV." + storeBucket + "."
 	storeBytes    = 16 << 20 // about a hundred thousand entries
 	storeMaxValue = 1 << 10  // bytes, headers included
@@ -151,7 +152,7 @@ func (s *Store) watch(ctx context.Context, connected <-chan nats.Status, change 
 	if err != nil {
 		return err
 	}
-	newest, err := s.log.lastOf(ctx, "KV_"+storeBucket, storeSubject+">")
+	newest, err := s.log.lastOf(ctx, storeStream, storeSubject+">")
 	if err != nil {
 		return err
 	}

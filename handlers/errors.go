@@ -37,6 +37,8 @@ var (
 	// errUncertain is eventlog.ErrUnavailable in the response to a publisher.
 	errUncertain = errors.New("the event may or may not be stored")
 	errMethod    = errors.New("this method is not allowed here")
+	// errBackupRunning: one at a time, because each reads the whole log.
+	errBackupRunning = errors.New("another backup is in progress")
 )
 
 // table maps errors to responses. An empty message means the error's own text, which is written for the client.
@@ -55,6 +57,8 @@ var table = []struct {
 	{errNoConnection, http.StatusNotFound, "no_connection", "the node has no open connection with this ID; GET /connections lists the open ones, with ?node= those of another node"},
 	{errNoNode, http.StatusNotFound, "no_node", ""},
 	{eventlog.ErrNodeAway, http.StatusGatewayTimeout, "node_unreachable", "the node does not answer: it has just stopped or hangs, or one of the two nodes cannot reach NATS; choose another one, or try again in a moment"},
+	{errBackupRunning, http.StatusConflict, "backup_running", "another backup of this node is in progress; try again when it has ended"},
+	{eventlog.ErrOldNATS, http.StatusNotImplemented, "nats_too_old", ""},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
 	{errUnknownParameter, http.StatusBadRequest, "unknown_parameter", ""},
 	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive within 30 s; send smaller requests"},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"freshet/auth"
@@ -94,6 +95,9 @@ type Config struct {
 	// Metrics serves GET /metrics, to operators; nil: there is none.
 	Metrics http.Handler
 
+	// Backup begins a backup for GET /backup, which is for operators; nil: there is none. It is the log's method.
+	Backup func(context.Context) (*eventlog.Backup, error)
+
 	// Relays returns the states of this node's relays, for stats; nil: there are none.
 	Relays func() []relay.State
 
@@ -121,6 +125,10 @@ type Handlers struct {
 	publishRate *limit.Rate[publisher]
 	// addressPages counts the history requests of each network, including those that wait.
 	addressPages *limit.Concurrency[netip.Prefix]
+
+	backups  sync.Mutex      // held by the one that runs
+	draining context.Context //nolint:containedctx // ends the backup when the drain begins
+	drain    context.CancelFunc
 }
 
 // New returns handlers for the configuration, or an error that says what is wrong with it.
@@ -149,6 +157,7 @@ func New(cfg Config) (*Handlers, error) {
 		publishRate:  newPublishRate(cfg.PublishRate),
 		addressPages: limit.NewConcurrency[netip.Prefix](maxAddressPages),
 	}
+	h.draining, h.drain = context.WithCancel(context.Background())
 	h.countError = h.errors.add
 	h.nodes.others, h.nodes.logger = map[string]received{}, cfg.Logger
 	if cfg.Nodes != nil {
@@ -212,6 +221,9 @@ func (h *Handlers) Register(r gin.IRouter) {
 	r.Match(reads, "/history", takes(paging...), orFail(h.history))
 	r.Match(reads, "/connections", takes("limit", "node"), orFail(h.listConnections))
 	r.DELETE("/connections/:id", takes("node"), orFail(h.endConnection))
+	if h.cfg.Backup != nil {
+		r.GET("/backup", takes(), orFail(h.backup))
+	}
 	r.Match(reads, "/livez", h.livez)
 	r.Match(reads, "/readyz", orFail(h.readyz))
 	if h.cfg.Metrics != nil {
@@ -248,9 +260,10 @@ func (h *Handlers) Run(ctx context.Context) error {
 }
 
 // Drain refuses new streams and ends the open ones, spread over at most span. Each client
-// gets a reconnection time of its own and the event drain. Drain returns once the last
+// gets a reconnection time of its own and the event drain. A backup ends at once. Drain returns once the last
 // stream has ended, or with ctx's error.
 func (h *Handlers) Drain(ctx context.Context, span time.Duration) error {
+	h.drain()
 	return h.streams.Drain(ctx, span)
 }
 
