@@ -90,6 +90,8 @@ export interface Options {
 	topics?: readonly string[];
 	/** Where to begin: an ID, `all`, `last`, `-20`, `10m` or a time. Default: now. */
 	since?: string;
+	/** Joins the data of events of one topic and type that the server sends together: as one text, or with a line break in between. Default: they stay apart. */
+	merge?: 'text' | 'lines';
 	/** A ticket, or a function that fetches one. The stream calls it again before the ticket expires, and after the server refused it. */
 	ticket?: Credential;
 	/** A token for the header Authorization, or a function that fetches one, as for `ticket`. */

@@ -148,6 +148,8 @@ func (x *exchanges) invalidRequests(t *testing.T) {
 		{want: "400 invalid_topic", route: "GET /history", target: "/history?topic=a,b"},
 		{want: "400 invalid_since", route: "GET /event", target: "/event?since=soon"},
 		{want: "400 invalid_since", route: "GET /event/{topic}", target: "/event/news?since=soon"},
+		{want: "400 invalid_merge", route: "GET /event", target: "/event?merge=x"},
+		{want: "400 invalid_merge", route: "GET /event/{topic}", target: "/event/news?merge=x"},
 		{want: "400 invalid_since", route: "GET /history", target: "/history?since=soon"},
 		{want: "400 malformed", route: "GET /event", target: "/event", body: "a stream has no body"},
 		{want: "400 malformed", route: "GET /history", target: "/history?ticket=x"}, // and a token

@@ -40,6 +40,12 @@ func (e Event) Stored(id ID, at time.Time) Event {
 	return e
 }
 
+// WithData returns the event with other data, which is UTF-8.
+func (e Event) WithData(data string) Event {
+	e.data = data
+	return e
+}
+
 // ID returns the event's ID; the zero ID if the event is not in the log.
 func (e Event) ID() ID { return e.id }
 

@@ -64,6 +64,10 @@ func (h *Handlers) openStream(c *gin.Context) (*stream.Stream, error) {
 	if q.LastEventID, q.Since, err = parsePosition(c); err != nil {
 		return nil, err
 	}
+	var valid bool
+	if q.Merge, valid = separatorOf(c, "merge"); !valid {
+		return nil, &event.InvalidError{Field: "merge", Reason: "must be text or lines"}
+	}
 	s, err := h.streams.Open(c.Request.Context(), q)
 	if err == nil && h.cfg.Tickets != nil && h.cfg.Tickets.Revoked(q.Caller) { // since its ticket was verified
 		s.Stop(stream.Expired)

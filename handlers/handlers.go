@@ -206,7 +206,7 @@ func orDefault[T int | time.Duration](value, byDefault T) T { return max(cmp.Or(
 // Register adds the routes to the router.
 func (h *Handlers) Register(r gin.IRouter) {
 	reads := []string{http.MethodGet, http.MethodHead}
-	streaming, paging := append([]string{"topic", "since"}, lastEventIDs...), []string{"topic", "since", "limit", "cursor"}
+	streaming, paging := append([]string{"topic", "since", "merge"}, lastEventIDs...), []string{"topic", "since", "limit", "cursor"}
 	if h.cfg.Tickets != nil {
 		streaming, paging = append(streaming, "ticket"), append(paging, "ticket")
 		r.POST("/ticket", takes(), orFail(h.issueTicket))

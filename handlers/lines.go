@@ -78,10 +78,11 @@ type bodyEnd struct {
 func (h *Handlers) publishLinesOf(c *gin.Context, topic event.Topic, typ event.Type) error {
 	p := &publishing{h: h, c: c, topic: topic, typ: typ}
 	_, p.ends = c.GetQuery("end")
-	var err error
-	if p.join, err = parseJoin(c.Query("join")); err != nil {
-		return err
+	var valid bool
+	if p.join, valid = separatorOf(c, "join"); !valid {
+		return &event.InvalidError{Field: "join", Reason: "must be text or lines"}
 	}
+	var err error
 	if p.key, err = idempotencyKey(c); err != nil {
 		return err
 	}
@@ -98,17 +99,6 @@ func (h *Handlers) publishLinesOf(c *gin.Context, topic event.Topic, typ event.T
 	}
 	p.run(ctx)
 	return nil
-}
-
-func parseJoin(name string) (*string, error) {
-	separators := map[string]string{"text": "", "lines": "\n"}
-	if separator, ok := separators[name]; ok {
-		return &separator, nil
-	}
-	if name != "" {
-		return nil, &event.InvalidError{Field: "join", Reason: "must be text or lines"}
-	}
-	return nil, nil
 }
 
 func parseLineNumber(c *gin.Context) (uint64, error) {

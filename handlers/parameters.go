@@ -34,6 +34,7 @@ var parameters = map[string]parameter{
 	"node":    {public: anyText},
 	"type":    {public: anyText},
 	"join":    {public: anyText},
+	"merge":   {public: anyText},
 	"line":    {public: isNumber},
 	"end":     {isFlag: true, public: anyText},
 	"subject": {public: anyText},

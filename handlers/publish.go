@@ -60,10 +60,11 @@ func (h *Handlers) publish(c *gin.Context) error {
 	if hasLines(c) {
 		return h.publishLinesOf(c, topic, typ)
 	}
-	for _, name := range []string{"join", "line"} {
-		if c.Query(name) != "" {
-			return &event.InvalidError{Field: name, Reason: "is for lines: send them with Content-Type: application/x-ndjson"}
-		}
+	if c.Query("join") != "" {
+		return &event.InvalidError{Field: "join", Reason: "is for lines: send them with Content-Type: application/x-ndjson"}
+	}
+	if c.Query("line") != "" {
+		return &event.InvalidError{Field: "line", Reason: "is for lines: send them with Content-Type: application/x-ndjson"}
 	}
 	body, key, err := h.readPublish(c)
 	if err != nil {

@@ -61,6 +61,19 @@ func parsePosition(c *gin.Context) (lastEventID string, since event.Since, err e
 	return lastEventID, since, err
 }
 
+// separators are the values of the parameters join and merge: what comes between data that is joined.
+var separators = map[string]string{"text": "", "lines": "\n"}
+
+// separatorOf returns nil if the parameter was not sent: then the data stays apart. valid is false if it has another value than separators.
+func separatorOf(c *gin.Context, parameter string) (separator *string, valid bool) {
+	name, sent := c.GetQuery(parameter)
+	if !sent {
+		return nil, true
+	}
+	text, valid := separators[name]
+	return &text, valid
+}
+
 // formatOf returns the format that the request accepts.
 func formatOf(c *gin.Context) event.Format {
 	if strings.Contains(c.GetHeader("Accept"), event.Lines.ContentType()) {

@@ -103,6 +103,7 @@ type Request struct {
 	LastEventID string         // where the client left off; beats Since
 	Since       event.Since
 	Format      event.Format
+	Merge       *string      // joins the data of neighbors with one topic and type that are written together, with this in between; nil: they stay apart
 	Caller      auth.Caller  // the stream ends when the caller's credentials do
 	Address     netip.Prefix // the client's, as limit.Network has it
 	Transport   Transport
@@ -113,7 +114,7 @@ type Request struct {
 func (r *Registry) Open(ctx context.Context, q Request) (*Stream, error) {
 	now := r.Now()
 	s := &Stream{
-		registry: r, caller: q.Caller, format: q.Format, counter: q.Counter, stats: q.Stats, opened: now, address: q.Address, transport: q.Transport,
+		registry: r, caller: q.Caller, format: q.Format, merge: q.Merge, counter: q.Counter, stats: q.Stats, opened: now, address: q.Address, transport: q.Transport,
 		places:    (max(1, q.Patterns.Segments()) + segmentsPerPlace - 1) / segmentsPerPlace,
 		counterAt: Never, statsAt: Never, heartbeatAt: Never, expiresAt: Never, drainAt: Never,
 	}

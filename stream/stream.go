@@ -71,6 +71,7 @@ type Stream struct {
 	// The driver's. Times are since the registry was made.
 	format      event.Format
 	transport   Transport
+	merge       *string // between the data of events that are written together; nil: they stay apart
 	counter     bool
 	stats       bool
 	started     bool     // the opening is written
@@ -193,12 +194,20 @@ func (s *Stream) deliver(now time.Duration, out Output, scratch *Scratch) (behin
 }
 
 func (s *Stream) writeEntries(now time.Duration, entries []*hub.Entry, out Output) (int, error) {
-	n, err := out.WriteEntries(entries, s.format)
+	written := entries
+	var starts []int
+	if s.merge != nil {
+		written, starts = hub.Merge(entries, *s.merge, s.format)
+	}
+	n, err := out.WriteEntries(written, s.format)
 	if n == 0 || err != nil {
 		return n, err
 	}
-	for _, e := range entries[:n] {
+	for _, e := range written[:n] {
 		s.bytes += len(e.Encoded(s.format).Bytes)
+	}
+	if s.merge != nil {
+		n = starts[n]
 	}
 	s.events += n
 	s.sentID(now)

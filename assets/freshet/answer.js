@@ -23,7 +23,7 @@ class Answer {
 	/** Yields the pieces. What exists comes first, so a page that was reloaded begins anew. */
 	async *[Symbol.asyncIterator]() {
 		if (this.#stream) throw new Error('the answer is being read already');
-		this.#stream = new Stream(this.#url, { queue: Infinity, share: false, ...this.#options, topics: [this.#topic], since: 'all' });
+		this.#stream = new Stream(this.#url, { queue: Infinity, share: false, merge: 'text', ...this.#options, topics: [this.#topic], since: 'all' });
 		try {
 			for await (const e of this.#stream) {
 				if (e.type === 'gap') throw new Error('the beginning of the answer is gone');

@@ -74,6 +74,7 @@ export class Stream extends EventTarget {
 		this.#since = options.since ?? query.get('since') ?? '';
 		this.#cursor = query.get('last_event_id') ?? '';
 		for (const name of ['topic', 'since', 'last_event_id']) query.delete(name);
+		if (options.merge) query.set('merge', options.merge);
 		this.#credential = new Credential(options.ticket ?? options.token ?? '', () => this.#connection?.replace());
 
 		// A page that the browser freezes, or keeps for the back button, closes everything. Later it resumes from its cursor.

@@ -20,6 +20,7 @@ test('an answer is whole after a lost connection, and ends', async (t) => {
 	const a = answer('answers.1', { url });
 	const reading = collect(a);
 	await pass(0);
+	assert.equal(server.requests[0].searchParams.get('merge'), 'text');
 	server.cut();
 	server.publish('answers.1', 'is ', '42.');
 	server.publish('answers.2', 'of somebody else');
