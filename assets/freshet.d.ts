@@ -210,16 +210,24 @@ export interface Answer {
 	[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined>;
 	/** The pieces as a ReadableStream, as for a loop. */
 	readonly readable: ReadableStream<string>;
+	/** Asks whoever writes the answer to end it: publishes to the topic TOPIC.stop, with `stopTicket` or `token`. */
+	stop(): Promise<void>;
 	/** Stops reading. The answer itself goes on. */
 	close(): void;
 }
 
+/** Options of `answer`. */
+export interface AnswerOptions extends Omit<Options, 'topics' | 'since' | 'merge'> {
+	/** The URL of the server's `/event`. Default: of the server that the module came from. */
+	url?: string | URL;
+	/** A ticket that may publish to TOPIC.stop, or a function that fetches one, for `stop`. */
+	stopTicket?: Credential;
+}
+
 /**
  * Reads an answer from its beginning, also after a reload.
- *
- * @param options As for `connect`. The default of `url` is `/event` of the server that the module came from.
  */
-export function answer(topic: string, options?: Omit<Options, 'topics' | 'since'> & { url?: string | URL }): Answer;
+export function answer(topic: string, options?: AnswerOptions): Answer;
 
 /** Whether the pattern matches the topic: `*` is one segment, a final `>` one or more. No pattern matches `counter` and `stats`. */
 export function matches(pattern: string, topic: string): boolean;

@@ -39,9 +39,9 @@ type Ticket struct {
 	Revision uint64 // of the store that has the revocations, when the ticket was issued
 }
 
-// TicketCaller returns a caller with a verified ticket: one that reads the topics until the expiry.
-func TicketCaller(subject string, topics event.Patterns, expires time.Time, ticket Ticket) Caller {
-	return Caller{&identity{subject: subject, read: topics.Widest(), expires: expires, ticket: ticket}}
+// TicketCaller returns a caller with a verified ticket: one that reads and publishes to these topics until the expiry.
+func TicketCaller(subject string, read, publish event.Patterns, expires time.Time, ticket Ticket) Caller {
+	return Caller{&identity{subject: subject, read: read.Widest(), publish: publish, expires: expires, ticket: ticket}}
 }
 
 // MayPublish is nil if the caller may publish to the topic, or, with an empty topic, to any topic at all.
@@ -56,6 +56,17 @@ func (c Caller) MayPublish(topic string) error {
 	}
 	if t, err := event.ParseTopic(topic); err != nil || !c.publish.Match(t) {
 		return fmt.Errorf("%w: the token does not allow publishing to topic %q", ErrForbidden, topic)
+	}
+	return nil
+}
+
+// MayPublishAll is nil if the caller may publish to every topic that the pattern selects. One of its patterns has to cover it alone.
+func (c Caller) MayPublishAll(pattern event.Pattern) error {
+	if err := c.MayPublish(""); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(c.publish, func(p event.Pattern) bool { return p.Covers(pattern) }) {
+		return fmt.Errorf("%w: the token does not allow publishing to topic %q", ErrForbidden, pattern)
 	}
 	return nil
 }

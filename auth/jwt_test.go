@@ -97,7 +97,7 @@ func TestOperatorsByClaim(t *testing.T) {
 		if caller.MayReadAnything() != nil || caller.MayRead(patterns(t, "stats")[0]) != nil {
 			t.Error("an operator may not read the stats")
 		}
-		if ticket := auth.TicketCaller(caller.Subject(), event.Patterns{event.All}, time.Now(), auth.Ticket{ID: "x"}); ticket.MayOperate() == nil {
+		if ticket := auth.TicketCaller(caller.Subject(), event.Patterns{event.All}, event.Patterns{event.All}, time.Now(), auth.Ticket{ID: "x"}); ticket.MayOperate() == nil {
 			t.Error("a ticket has the right")
 		}
 	}

@@ -84,6 +84,27 @@ func (p Pattern) Covers(other Pattern) bool {
 // Patterns selects the topics that any of its patterns selects.
 type Patterns []Pattern
 
+// ParsePatterns returns the patterns of the texts. The error is that of [ParsePattern].
+func ParsePatterns(texts []string) (ps Patterns, err error) {
+	for _, text := range texts {
+		p, err := ParsePattern(text)
+		if err != nil {
+			return nil, err
+		}
+		ps = append(ps, p)
+	}
+	return ps, nil
+}
+
+// Strings returns the texts of the patterns, which is not nil.
+func (ps Patterns) Strings() []string {
+	texts := make([]string, len(ps))
+	for i, p := range ps {
+		texts[i] = p.text
+	}
+	return texts
+}
+
 // Match reports whether any of the patterns selects the topic.
 func (ps Patterns) Match(t Topic) bool {
 	return slices.ContainsFunc(ps, func(p Pattern) bool { return p.Match(t) })

@@ -51,15 +51,17 @@ func (l *Log) getMessage(ctx context.Context, stream string, request messageRequ
 
 // lastOf returns the sequence of the newest message of the subjects, or 0 if there is none.
 func (l *Log) lastOf(ctx context.Context, stream, filter string) (uint64, error) {
-	m, err := l.getMessage(ctx, stream, messageRequest{LastFor: filter})
-	if m != nil || err != nil {
-		return m.sequence(), err
+	for range 2 { // the first message may come between the two questions
+		m, err := l.getMessage(ctx, stream, messageRequest{LastFor: filter})
+		if m != nil || err != nil {
+			return m.sequence(), err
+		}
+		subjects, err := l.countSubjects(ctx, stream, filter)
+		if err != nil || subjects == 0 {
+			return 0, err
+		}
 	}
-	subjects, err := l.countSubjects(ctx, stream, filter)
-	if err == nil && subjects > 0 {
-		err = errUnproven
-	}
-	return 0, err
+	return 0, errUnproven
 }
 
 func (m *message) sequence() uint64 {

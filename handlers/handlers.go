@@ -207,8 +207,9 @@ func orDefault[T int | time.Duration](value, byDefault T) T { return max(cmp.Or(
 func (h *Handlers) Register(r gin.IRouter) {
 	reads := []string{http.MethodGet, http.MethodHead}
 	streaming, paging := append([]string{"topic", "since", "merge"}, lastEventIDs...), []string{"topic", "since", "limit", "cursor"}
+	publishing := []string{"type", "end", "join", "line"}
 	if h.cfg.Tickets != nil {
-		streaming, paging = append(streaming, "ticket"), append(paging, "ticket")
+		streaming, paging, publishing = append(streaming, "ticket"), append(paging, "ticket"), append(publishing, "ticket")
 		r.POST("/ticket", takes(), orFail(h.issueTicket))
 		r.DELETE("/ticket", takes("subject"), orFail(h.revokeTickets))
 		r.DELETE("/ticket/:id", takes(), orFail(h.revokeTicket))
@@ -216,7 +217,7 @@ func (h *Handlers) Register(r gin.IRouter) {
 	r.GET("/event", takes(streaming...), h.streamEvents)
 	r.GET("/event/:topic", takes(streaming...), h.streamEvents)
 	r.POST("/event", takes("type"), orFail(h.publishMany))
-	r.POST("/event/:topic", takes("type", "end", "join", "line"), orFail(h.publish))
+	r.POST("/event/:topic", takes(publishing...), orFail(h.publish))
 	r.DELETE("/event/:topic", takes(), orFail(h.purge))
 	r.Match(reads, "/history", takes(paging...), orFail(h.history))
 	r.Match(reads, "/connections", takes("limit", "node"), orFail(h.listConnections))

@@ -44,6 +44,9 @@ type purged struct {
 
 // publish serves POST /event/{topic}: the body is the data, unchanged.
 func (h *Handlers) publish(c *gin.Context) error {
+	if err := h.authenticateTicket(c); err != nil {
+		return err
+	}
 	topic, err := event.ParseTopic(c.Param("topic"))
 	if err == nil {
 		err = mayPublish(c, topic)

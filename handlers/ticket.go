@@ -26,6 +26,7 @@ type ticketResponse struct {
 	ID      string    `json:"id"`
 	Subject string    `json:"subject"` // for DELETE /ticket?subject=
 	Topics  []string  `json:"topics"`
+	Publish []string  `json:"publish,omitempty"`
 	Origin  string    `json:"origin"`
 	Expires time.Time `json:"expires"`
 	URL     string    `json:"url"` // for an EventSource, relative to this server
@@ -47,11 +48,8 @@ func (h *Handlers) issueTicket(c *gin.Context) error {
 		return err
 	}
 	response := ticketResponse{
-		Ticket: token, ID: t.ID, Subject: t.Subject, Topics: []string{}, Origin: t.Origin, Expires: t.Expires.UTC(),
+		Ticket: token, ID: t.ID, Subject: t.Subject, Topics: t.Topics.Strings(), Publish: t.Publish.Strings(), Origin: t.Origin, Expires: t.Expires.UTC(),
 		URL: strings.TrimSuffix(c.FullPath(), "/ticket") + "/event?ticket=" + token,
-	}
-	for _, p := range t.Topics {
-		response.Topics = append(response.Topics, p.String())
 	}
 	c.Header("Cache-Control", "no-store")
 	c.PureJSON(http.StatusCreated, response)
@@ -67,11 +65,12 @@ func tokenCaller(c *gin.Context) (auth.Caller, error) {
 	return caller, nil
 }
 
-// parseTicketRequest reads {"topics","origin","lifetime"}. The origin defaults to that of the page that sends the request; a backend has
+// parseTicketRequest reads {"topics","publish","origin","lifetime"}. The origin defaults to that of the page that sends the request; a backend has
 // to name the page's origin.
 func (h *Handlers) parseTicketRequest(c *gin.Context) (r ticket.Request, err error) {
 	var in struct {
 		Topics   []string `json:"topics"`
+		Publish  []string `json:"publish"`
 		Origin   string   `json:"origin"`
 		Lifetime string   `json:"lifetime"`
 	}
@@ -86,18 +85,19 @@ func (h *Handlers) parseTicketRequest(c *gin.Context) (r ticket.Request, err err
 			return r, fmt.Errorf(`%w: expected one JSON object {"topics":["orders.*"],"origin":"https://app.example","lifetime":"1h"}, or no body`, errRequest)
 		}
 	}
-	if most := h.cfg.MaxTopics; most > 0 && len(in.Topics) > most {
+	if most := h.cfg.MaxTopics; most > 0 && len(in.Topics)+len(in.Publish) > most {
 		return r, &event.InvalidError{Field: "topics", Reason: fmt.Sprintf("may have at most %d topics; use patterns like orders.* instead", most)}
 	}
 	if in.Topics != nil {
 		r.Topics = event.Patterns{}
 	}
-	for _, text := range in.Topics {
-		p, err := event.ParsePattern(text)
-		if err != nil {
-			return r, err
-		}
-		r.Topics = append(r.Topics, p)
+	topics, err := event.ParsePatterns(in.Topics)
+	if err == nil {
+		r.Topics = append(r.Topics, topics...)
+		r.Publish, err = event.ParsePatterns(in.Publish)
+	}
+	if err != nil {
+		return r, err
 	}
 	if in.Lifetime != "" {
 		if r.Lifetime, err = event.ParseDuration(in.Lifetime); err != nil || r.Lifetime == 0 {

@@ -298,3 +298,42 @@ func TestTheEndOfATicketsStreams(t *testing.T) {
 		}
 	})
 }
+
+// A ticket for a page's stop button publishes to one topic, and does nothing else.
+func TestATicketThatPublishes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, ticketed(t, eventlogtest.NewStore()))
+		w := s.do("POST", "/ticket", `{"publish":["answers.17.stop"],"origin":"`+appPage+`"}`)
+		var a ticketAnswer
+		must(t, json.Unmarshal(w.Body.Bytes(), &a))
+		if w.Code != 201 || len(a.Topics) != 0 || !strings.Contains(w.Body.String(), `"publish":["answers.17.stop"]`) {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		for _, c := range []struct {
+			request, origin string
+			status          int
+		}{
+			{"POST /event/answers.17.stop", appPage, 201},
+			{"POST /event/answers.17.stop", "https://other.example", 403},
+			{"POST /event/answers.18.stop", appPage, 403},
+			{"POST /event", appPage, 400},
+			{"DELETE /event/answers.17.stop", appPage, 400},
+			{"GET /event/answers.17.stop", appPage, 403},
+			{"GET /history", appPage, 403},
+		} {
+			method, target, _ := strings.Cut(c.request, " ")
+			if w := s.as(method, target+"?ticket="+a.Ticket, "Origin", c.origin); w.Code != c.status {
+				t.Errorf("%s from %s: %d %s", c.request, c.origin, w.Code, w.Body)
+			}
+		}
+		s.do("DELETE", "/ticket/"+a.ID, "")
+		synctest.Wait()
+		if w := s.as("POST", "/event/answers.17.stop?ticket="+a.Ticket, "Origin", appPage); w.Code != 401 {
+			t.Errorf("a revoked ticket: %d %s", w.Code, w.Body)
+		}
+		reader := s.issue(t, "answers.>")
+		if w := s.as("POST", "/event/answers.17?ticket="+reader.Ticket, "Origin", appPage); w.Code != 403 {
+			t.Errorf("a ticket for reading: %d %s", w.Code, w.Body)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,7 +13,7 @@ import (
 )
 
 // CORS answers preflights and decides which pages may do what. Pages of this server and of the listed origins may do everything. `*`
-// allows every origin to read (GET, HEAD) and nothing else. Other pages get 403. Cookies from another origin are not allowed. An
+// allows every origin to read (GET, HEAD), to publish with a ticket, and nothing else. Other pages get 403. Cookies from another origin are not allowed. An
 // origin is `*` or scheme://host[:port] as browsers send it: lower case, no default port.
 func CORS(origins []string) (gin.HandlerFunc, error) {
 	for _, origin := range origins {
@@ -45,7 +46,7 @@ func CORS(origins []string) (gin.HandlerFunc, error) {
 		if origin == "" || sameOrigin(c.Request, origin) {
 			return
 		}
-		switch reads := readsOnly(c.Request); {
+		switch reads := readsOnly(c.Request) || hasTicket(c.Request); {
 		case reads && (anyReads || listed(origin)):
 			reading(c)
 		case !reads && listed(origin):
@@ -56,6 +57,13 @@ func CORS(origins []string) (gin.HandlerFunc, error) {
 				"pages of this origin may not do this here; the operator can allow it with --cors-origin scheme://host[:port]")
 		}
 	}, nil
+}
+
+// hasTicket reports whether the request publishes with a ticket. The ticket itself says which origin's pages may use it, and it takes
+// precedence over a cookie.
+func hasTicket(r *http.Request) bool {
+	method := cmp.Or(r.Header.Get("Access-Control-Request-Method"), r.Method)
+	return method == http.MethodPost && r.URL.Query().Has("ticket")
 }
 
 // readsOnly reports whether the method only reads. A preflight counts as the request that it asks about.

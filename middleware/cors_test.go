@@ -48,6 +48,9 @@ func TestCORS(t *testing.T) {
 		{everybody, "POST /event", self, nil, 201, ""},
 		{everybody, "POST /event", "http://freshet.example", nil, 201, ""},
 		{everybody, "POST /event", other, nil, 403, ""},
+		{everybody, "POST /event?ticket=x", other, nil, 201, "*"},
+		{listed, "POST /event?ticket=x", other, nil, 403, ""},
+		{everybody, "DELETE /event?ticket=x", other, nil, 403, ""},
 		{everybody, "POST /event", "null", nil, 403, ""},
 		// A proxy that changes Host, and a page whose referrer policy hides its origin.
 		{everybody, "POST /event", other, []string{"Sec-Fetch-Site: same-origin"}, 201, ""},

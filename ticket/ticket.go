@@ -33,6 +33,7 @@ type Ticket struct {
 	ID      string
 	Subject string         // of the caller who created it
 	Topics  event.Patterns // the topics that it may read
+	Publish event.Patterns // the topics that it may publish to
 	Origin  string         // of the pages that may use it
 	Expires time.Time
 }
@@ -41,6 +42,7 @@ type Ticket struct {
 type claims struct {
 	jwt.RegisteredClaims
 	Topics   []string `json:"topics"`
+	Publish  []string `json:"publish,omitempty"`
 	Origin   string   `json:"origin"`
 	Revision uint64   `json:"rev"` // of the Store, when the ticket was issued
 }
@@ -67,9 +69,7 @@ func (k *keys) sign(t Ticket, revision uint64) (string, error) {
 		ID: t.ID, Subject: t.Subject, Audience: jwt.ClaimStrings{audience},
 		IssuedAt: jwt.NewNumericDate(time.Now()), ExpiresAt: jwt.NewNumericDate(t.Expires),
 	}}
-	for _, p := range t.Topics {
-		c.Topics = append(c.Topics, p.String())
-	}
+	c.Topics, c.Publish = t.Topics.Strings(), t.Publish.Strings()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(k.signing)
 	if err == nil && len(token) > maxBytes {
 		err = &event.InvalidError{Field: "topics", Reason: fmt.Sprintf(
@@ -84,15 +84,12 @@ func (k *keys) verify(token string) (caller auth.Caller, origin string, err erro
 	if _, err := k.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return k.signing, nil }); err != nil {
 		return auth.Caller{}, "", errInvalid // the library's reason would help only a forger
 	}
-	var topics event.Patterns
-	for _, text := range c.Topics {
-		p, err := event.ParsePattern(text)
-		if err != nil {
-			return auth.Caller{}, "", errInvalid // issued by a version with other rules
-		}
-		topics = append(topics, p)
+	topics, err := event.ParsePatterns(c.Topics)
+	publish, errPublish := event.ParsePatterns(c.Publish)
+	if err != nil || errPublish != nil {
+		return auth.Caller{}, "", errInvalid // issued by a version with other rules
 	}
-	return auth.TicketCaller(c.Subject, topics, c.ExpiresAt.Time, auth.Ticket{ID: c.ID, Revision: c.Revision}), c.Origin, nil
+	return auth.TicketCaller(c.Subject, topics, publish, c.ExpiresAt.Time, auth.Ticket{ID: c.ID, Revision: c.Revision}), c.Origin, nil
 }
 
 // newID returns an ID for a ticket of the subject.

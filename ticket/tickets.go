@@ -103,7 +103,8 @@ func New(ctx context.Context, cfg Config) (*Tickets, error) {
 
 // Request asks for a ticket.
 type Request struct {
-	Topics   event.Patterns // nil: all that the caller may read
+	Topics   event.Patterns // to read; nil: all that the caller may read, or none if there is something to publish
+	Publish  event.Patterns // to publish
 	Origin   string         // from [auth.ParseOrigin]
 	Lifetime time.Duration  // 0 means DefaultLifetime
 }
@@ -114,14 +115,19 @@ func (t *Tickets) Issue(ctx context.Context, caller auth.Caller, r Request) (str
 	if r.Lifetime = cmp.Or(r.Lifetime, DefaultLifetime); r.Lifetime < time.Second || r.Lifetime > MaxLifetime {
 		return "", Ticket{}, &event.InvalidError{Field: "lifetime", Reason: `must be "1s" to "24h", such as "30m"`}
 	}
-	if r.Topics == nil {
+	if r.Topics == nil && len(r.Publish) == 0 {
 		r.Topics = caller.Readable()
 	}
-	if len(r.Topics) == 0 {
+	if len(r.Topics)+len(r.Publish) == 0 {
 		return "", Ticket{}, &event.InvalidError{Field: "topics", Reason: "must not be empty"}
 	}
 	for _, p := range r.Topics {
 		if err := caller.MayRead(p); err != nil {
+			return "", Ticket{}, err
+		}
+	}
+	for _, p := range r.Publish {
+		if err := caller.MayPublishAll(p); err != nil {
 			return "", Ticket{}, err
 		}
 	}
@@ -137,7 +143,7 @@ func (t *Tickets) Issue(ctx context.Context, caller auth.Caller, r Request) (str
 		expires = end
 	}
 	ticket := Ticket{
-		ID: keys.newID(caller.Subject()), Subject: caller.Subject(), Topics: r.Topics, Origin: r.Origin,
+		ID: keys.newID(caller.Subject()), Subject: caller.Subject(), Topics: r.Topics, Publish: r.Publish, Origin: r.Origin,
 		Expires: expires.Truncate(time.Second), // as claims have it
 	}
 	token, err := keys.sign(ticket, revision)

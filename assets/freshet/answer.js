@@ -49,6 +49,20 @@ class Answer {
 		});
 	}
 
+	/** Asks whoever writes the answer to end it. The reading goes on until then. */
+	async stop() {
+		if (!this.#stream) throw new Error('the answer is not being read');
+		const url = new URL(this.#stream.url);
+		url.pathname += `/${encodeURIComponent(`${this.#topic}.stop`)}`;
+		url.search = '';
+		const { stopTicket, token } = this.#options;
+		const [ticket, bearer] = await Promise.all([stopTicket, token].map((source) => typeof source === 'function' ? source() : source));
+		if (ticket) url.searchParams.set('ticket', ticket);
+		const headers = bearer && !ticket ? { Authorization: `Bearer ${bearer}` } : {};
+		const response = await fetch(url, { method: 'POST', headers });
+		if (!response.ok) throw new Error((await response.json().catch(() => null))?.error?.message ?? `the server answered ${response.status}`);
+	}
+
 	/** Stops reading: the loop ends. The answer itself goes on. */
 	close() { this.#stream?.close(); }
 }

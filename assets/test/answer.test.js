@@ -65,3 +65,26 @@ test('close ends the loop', async (t) => {
 	assert.deepEqual(await reading, ['half']);
 	assert.equal(server.streams.size, 0);
 });
+
+test('stop publishes to the topic of the stop button', async (t) => {
+	const server = startBrowser(t);
+	server.publish('answers.1', 'half');
+	const asked = [];
+	const answers = [() => new Response('{}', { status: 201 }), () => error(403, 'not yours'), () => new Response('', { status: 502 })];
+	const { fetch } = globalThis;
+	globalThis.fetch = async (url, init) => {
+		if (init.method !== 'POST') return fetch(url, init);
+		asked.push(`${url.pathname}${url.search} ${init.headers.Authorization ?? ''}`);
+		return answers.shift()();
+	};
+	const a = answer('answers.1', { url, stopTicket: async () => 'a ticket', token: 'a token' });
+	await assert.rejects(a.stop(), /is not being read/);
+	const reading = collect(a);
+	await pass(0);
+	await a.stop();
+	await assert.rejects(a.stop(), /not yours/);
+	await assert.rejects(a.stop(), /answered 502/);
+	a.close();
+	assert.deepEqual(await reading, ['half']);
+	assert.deepEqual(asked, Array(3).fill('/event/answers.1.stop?ticket=a+ticket '));
+});
