@@ -94,10 +94,16 @@ func (h *Handlers) publishLinesOf(c *gin.Context, topic event.Topic, typ event.T
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), linesFor)
 	defer cancel()
-	if err := p.begin(ctx); err != nil {
+	if err := p.begin(ctx); errors.Is(err, errNoReader) {
+		panic(http.ErrAbortHandler)
+	} else if err != nil {
 		return err
 	}
-	p.run(ctx)
+	err = p.run(ctx)
+	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(h.streams.Stall())) // for the response's end
+	if err != nil {
+		panic(http.ErrAbortHandler) // the client is gone, or does not read its responses
+	}
 	return nil
 }
 
@@ -136,8 +142,7 @@ func (p *publishing) begin(ctx context.Context) error {
 	p.c.Header("Cache-Control", "no-store")
 	p.c.Header("X-Accel-Buffering", "no")
 	p.c.Status(http.StatusOK)
-	p.respond(linesResult{Line: p.at.Stored})
-	return nil
+	return p.respond(linesResult{Line: p.at.Stored})
 }
 
 func (p *publishing) locate(ctx context.Context) (err error) {
@@ -145,27 +150,35 @@ func (p *publishing) locate(ctx context.Context) (err error) {
 	return err
 }
 
-// run stores the lines until the body's end, or the first error, which is the last line of the response.
-func (p *publishing) run(ctx context.Context) {
+// errNoReader: the client is gone, or does not read its responses.
+var errNoReader = errors.New("the response cannot be written")
+
+// run stores the lines until the body's end, or the first error, which is the last line of the response. It returns [errNoReader] or nil.
+func (p *publishing) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lines, ended := make(chan publishedLine), make(chan bodyEnd, 1)
 	go func() { ended <- bodyEnd{p.read(ctx, lines)} }()
 	complete, err := p.gather(ctx, lines, ended)
 	if err == nil {
-		return
+		return nil
 	}
-	_ = p.c.Error(err) // for the request log
-	_, problem := problemOf(err)
-	p.h.countError(problem.Code)
-	p.respond(linesError{problem, p.at.Stored})
-	// A connection that is closed while the client sends is reset, and the client may not see the response.
+	wait := linger // a connection that is closed while the client sends is reset, and the client may not see the response
+	if errors.Is(err, errNoReader) {
+		wait = 0
+	} else {
+		_ = p.c.Error(err) // for the request log
+		_, problem := problemOf(err)
+		p.h.countError(problem.Code)
+		err = p.respond(linesError{problem, p.at.Stored})
+	}
 	cancel()
-	_ = http.NewResponseController(p.c.Writer).SetReadDeadline(time.Now().Add(linger))
+	_ = http.NewResponseController(p.c.Writer).SetReadDeadline(time.Now().Add(wait))
 	if !complete {
 		<-ended
 	}
 	_, _ = io.Copy(io.Discard, p.c.Request.Body)
+	return err
 }
 
 // gather stores the lines until the read has ended, or the first error. complete reports whether it has taken the result of the read.
@@ -261,8 +274,7 @@ func (p *publishing) append(ctx context.Context, ends bool) error {
 		}
 		p.at.Stored, p.at.Newest = number, receipt.ID.Seq()
 		p.pending, p.size = p.pending[:0], 0
-		p.respond(linesResult{&receipt.ID, number})
-		return nil
+		return p.respond(linesResult{&receipt.ID, number})
 	}
 }
 
@@ -301,15 +313,16 @@ func (p *publishing) allow(ctx context.Context) error {
 	}
 }
 
-// respond writes a line of the response.
-func (p *publishing) respond(line any) {
+// respond writes a line of the response. The error is [errNoReader].
+func (p *publishing) respond(line any) error {
 	control := http.NewResponseController(p.c.Writer)
 	_ = control.SetWriteDeadline(time.Now().Add(p.h.streams.Stall()))
 	encoder := json.NewEncoder(p.c.Writer)
 	encoder.SetEscapeHTML(false)
 	if encoder.Encode(line) != nil || control.Flush() != nil {
-		panic(http.ErrAbortHandler) // the client is gone, or does not read its responses
+		return errNoReader
 	}
+	return nil
 }
 
 // read sends the lines of the body, until its end: nil, or an error if the body is not complete. Empty lines keep the request alive, and do

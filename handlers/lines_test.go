@@ -4,16 +4,19 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"freshet/event"
 	"freshet/eventlog/eventlogtest"
+	"freshet/handlers"
 )
 
 // lineWriter is a publisher that sends lines while it reads the response.
@@ -269,6 +272,50 @@ func TestLinesDuringADrain(t *testing.T) {
 		}
 		if got := s.stored(t, "answer"); len(got) != 1 {
 			t.Errorf("stored %q", got)
+		}
+	})
+}
+
+// A publisher may be silent for long, and then end the body: the response has its end too.
+func TestLinesAfterALongSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, func(cfg *handlers.Config) { cfg.CounterInterval = -1 })
+		server := &http.Server{Handler: s, WriteTimeout: time.Minute, ReadTimeout: 30 * time.Second}
+		listener := newPipeListener()
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(listener) }()
+		conn := listener.dial()
+		_, err := io.WriteString(conn, "POST /event/answer HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a-token-for-the-tests\r\n"+
+			"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\"x\"\n\r\n")
+		must(t, err)
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		must(t, err)
+		lines := bufio.NewScanner(response.Body)
+		for range 2 {
+			lines.Scan()
+		}
+		pass(4 * time.Minute)
+		_, err = io.WriteString(conn, "0\r\n\r\n")
+		must(t, err)
+		if lines.Scan() || lines.Err() != nil {
+			t.Errorf("the response ends with %q, %v", lines.Text(), lines.Err())
+		}
+		must(t, conn.Close())
+
+		// A silence that is too long ends the request.
+		conn = listener.dial()
+		_, err = io.WriteString(conn, "POST /event/answer HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a-token-for-the-tests\r\n"+
+			"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n")
+		must(t, err)
+		response, err = http.ReadResponse(bufio.NewReader(conn), nil)
+		must(t, err)
+		text, err := io.ReadAll(response.Body)
+		if err != nil || !strings.Contains(string(text), `"code":"timeout"`) {
+			t.Errorf("after five minutes: %q, %v", text, err)
+		}
+		must(t, errors.Join(conn.Close(), server.Close()))
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
 		}
 	})
 }
