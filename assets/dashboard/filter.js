@@ -1,6 +1,6 @@
 // What the feed shows: the events of a topic or pattern, that have a text. It marks in each row what it has found.
 
-import { matches } from '../freshet.js';
+import { matches } from '../freshet/pattern.js';
 import { element } from './dom.js';
 
 const deep = 30; // characters before a match, above which the row begins near it

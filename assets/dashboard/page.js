@@ -1,6 +1,6 @@
 // Wires the page. One stream of the client module brings everything that it shows.
 
-import { connect } from '../freshet.js';
+import { connect } from '../freshet/stream.js';
 import { wireToken } from './access.js';
 import { $, copy, copyByButton, element, hide, stored, write } from './dom.js';
 import { Feed } from './feed.js';

@@ -1,6 +1,6 @@
 // Shows a part of the log in place of the newest events. It is read by a stream of its own.
 
-import { connect } from '../freshet.js';
+import { connect } from '../freshet/stream.js';
 
 const maxEvents = 500;
 const endedAfter = 300; // ms without another event

@@ -2,7 +2,7 @@
 
 import { $, button, copyByButton, element, write } from './dom.js';
 import { here, quote } from './format.js';
-import { matches } from '../freshet.js';
+import { matches } from '../freshet/pattern.js';
 
 const js = (text) => quote(text.replaceAll('\\', '\\\\')).replaceAll("'\\''", "\\'");
 
