@@ -262,7 +262,7 @@ func (l *Log) decode(subject string, header nats.Header, data []byte, seq uint64
 	switch {
 	case !ours: // stored before the stream was the log's
 		name = ""
-	case strings.HasPrefix(name, internalTopic):
+	case strings.HasPrefix(subject, fencePrefix):
 		return e.Stored(event.NewID(l.epoch, seq), at), nil
 	}
 	topic, invalid := event.ParseStoredTopic(name)

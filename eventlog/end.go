@@ -20,12 +20,11 @@ import (
 //   - An append has the condition that its topic has no fence, so JetStream refuses it after the end. The condition is
 //     left out while this node knows that the topic is open.
 const (
-	markHeader    = "Freshet-Mark"
-	markEnd       = "end"
-	markPurged    = "purged"
-	endKeyHeader  = "Freshet-Key"
-	fencePrefix   = subjectPrefix + "/end." // no segment of a topic has a slash
-	internalTopic = "/"                     // the topics of messages that are not events begin so
+	markHeader   = "Freshet-Mark"
+	markEnd      = "end"
+	markPurged   = "purged"
+	endKeyHeader = "Freshet-Key"
+	fencePrefix  = subjectPrefix + "/end." // no segment of a topic has a slash
 )
 
 // errContended: JetStream has stored nothing, because another append to the topic was in flight.
