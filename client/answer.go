@@ -83,31 +83,38 @@ func (a *Answer) Stopped() context.Context { return a.stopped }
 // Write adds text. It waits while a mebibyte is not stored yet. The error is an [*Error] if the server refuses the answer, for example because the topic
 // has ended, or that of the answer's context.
 func (a *Answer) Write(text []byte) (int, error) {
-	whole := append(a.rest, text...)
-	a.rest = nil
-	if n := len(whole) - incomplete(whole); n < len(whole) {
-		a.rest, whole = append(a.rest, whole[n:]...), whole[:n]
-	}
-	if len(whole) == 0 {
-		return len(text), nil
-	}
-	line, err := json.Marshal(string(whole)) // bytes that are no UTF-8 become U+FFFD
-	if err != nil {
-		return 0, err
-	}
 	if err := a.wait(func() bool { return a.size < maxUnstored }); err != nil {
 		return 0, err
+	}
+	whole := append(a.rest, text...)
+	n := len(whole) - incomplete(whole)
+	a.rest = slices.Clone(whole[n:])
+	return len(text), a.add(whole[:n])
+}
+
+// add adds a piece. Bytes that are no UTF-8 become U+FFFD.
+func (a *Answer) add(piece []byte) error {
+	if len(piece) == 0 {
+		return nil
+	}
+	line, err := json.Marshal(string(piece))
+	if err != nil {
+		return err
 	}
 	a.mu.Lock()
 	a.unstored = append(a.unstored, string(line))
 	a.size += len(line)
 	a.mu.Unlock()
 	notify(a.changed)
-	return len(text), nil
+	return nil
 }
 
 // End ends the topic, and returns once all of the answer is stored. The errors are those of Write.
 func (a *Answer) End() error {
+	if err := a.add(a.rest); err != nil {
+		return err
+	}
+	a.rest = nil
 	a.mu.Lock()
 	a.ended = true
 	a.mu.Unlock()

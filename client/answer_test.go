@@ -57,6 +57,10 @@ func TestAnswer(t *testing.T) {
 			}
 		}
 	}
+	if _, err := a.Write([]byte("gr\xc3")); err != nil { // half a rune
+		t.Fatal(err)
+	}
+	want.WriteString("gr\ufffd")
 	if err := a.End(); err != nil {
 		t.Fatal(err)
 	}

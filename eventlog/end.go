@@ -108,8 +108,7 @@ func (l *Log) end(ctx context.Context, topic event.Topic, key string, last []Ent
 			}
 		}
 		first, err := l.commit(ctx, messages)
-		if errors.Is(err, errRefused) {
-			api, _ := errors.AsType[*jetstream.APIError](err)
+		if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 			err = appendError(Entry{}, api)
 		}
 		receipt := Receipt{ID: event.NewID(l.epoch, first+uint64(len(last))), Err: err}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -178,4 +179,14 @@ func TestAPurgeIsNoLoss(t *testing.T) {
 	if l.Epoch() == epoch {
 		t.Error("a loss beside the holes was not found")
 	}
+}
+
+func TestALastEventThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	l := open(t, eventlog.Config{Dir: t.TempDir(), MaxEvent: 1000})
+	e := eventlogtest.NewEvent(t, "job", "x", strings.Repeat("x", 200_000))
+	if r := l.End(t.Context(), e.Topic(), "", eventlog.Entry{Event: e}); !errors.Is(r.Err, eventlog.ErrTooLarge) {
+		t.Errorf("the end got %+v", r)
+	}
+	appendOne(t, l, "job", "still open", "")
 }
