@@ -242,15 +242,19 @@ func (a *Answer) request(ctx context.Context) error {
 }
 
 // write sends the pieces after the first ones, and an empty line now and then. It returns nil once all of the answer is sent.
+//
+// The server counts lines. So a piece that turns out to be stored already, before it was sent here, is replaced by an empty text, which the
+// server leaves out.
 func (a *Answer) write(ctx context.Context, w io.Writer, sent uint64) error {
 	alive := time.NewTicker(attemptTimeout)
 	defer alive.Stop()
 	for {
 		a.mu.Lock()
 		var lines []string
-		if sent-a.stored < uint64(len(a.unstored)) {
-			lines = a.unstored[sent-a.stored:]
+		for n := sent; n < a.stored; n++ {
+			lines = append(lines, `""`)
 		}
+		lines = append(lines, a.unstored[max(sent, a.stored)-a.stored:]...)
 		ended := a.ended
 		a.mu.Unlock()
 		for _, line := range lines {

@@ -29,6 +29,8 @@ const (
 	maxWaiting  = 32
 	// restoreTimeout bounds the wait for the answer to a chunk. JetStream may have to write it to three disks.
 	restoreTimeout = 30 * time.Second
+	// peersPause is how long a restore waits for servers of a cluster before it asks again.
+	peersPause = 200 * time.Millisecond
 )
 
 // snapshot is a snapshot of a stream that JetStream has begun to send. It has the messages with their sequences and times, and no consumers.
@@ -152,8 +154,12 @@ func (s *snapshot) copyTo(ctx context.Context, w io.Writer, gentle bool) error {
 	}
 }
 
-// errExists: NATS has a stream with this name already.
-var errExists = errors.New("the stream exists already")
+var (
+	// errExists: NATS has a stream with this name already.
+	errExists = errors.New("the stream exists already")
+	// errNoPeers: servers of the cluster are away, or have just started.
+	errNoPeers = errors.New("no suitable peers for placement")
+)
 
 // restoreStream creates the stream from a snapshot. After an error other than errExists, a part of the stream may be there.
 func restoreStream(ctx context.Context, nc *nats.Conn, config jetstream.StreamConfig, state jetstream.StreamState, r io.Reader) error {
@@ -161,7 +167,13 @@ func restoreStream(ctx context.Context, nc *nats.Conn, config jetstream.StreamCo
 	if err != nil {
 		return err
 	}
-	deliver, err := restoreRequest(ctx, nc, restoreSubject+config.Name, body)
+	var deliver string
+	for end := time.Now().Add(targetWait); ; {
+		deliver, err = restoreRequest(ctx, nc, restoreSubject+config.Name, body)
+		if !errors.Is(err, errNoPeers) || time.Now().After(end) || pause(ctx, peersPause) != nil {
+			break
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -200,6 +212,8 @@ func restoreRequest(ctx context.Context, nc *nats.Conn, subject string, body []b
 		return "", wrapError(err)
 	case answer.Error != nil && (answer.Error.ErrorCode == codeRestoreExists || answer.Error.ErrorCode == jetstream.JSErrCodeStreamNameInUse):
 		return "", errExists
+	case answer.Error != nil && answer.Error.ErrorCode == codeNoPeers:
+		return "", fmt.Errorf("NATS says: %w", errNoPeers)
 	case answer.Error != nil:
 		return "", fmt.Errorf("NATS says: %s", strings.TrimPrefix(answer.Error.Description, "restore failed: "))
 	}
