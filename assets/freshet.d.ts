@@ -202,7 +202,7 @@ export class Stream extends EventTarget implements AsyncIterable<StreamEvent> {
 export function connect(url: string | URL, options?: Options): Stream;
 export function connect(options?: Options & { url?: string | URL }): Stream;
 
-/** A text that is published piece by piece, until its topic ends. It is read once: by a loop, or as a ReadableStream. */
+/** A text that is published piece by piece, until its topic ends. A page reads it once: in a loop, or as a ReadableStream. */
 export interface Answer {
 	/** The text so far. */
 	readonly text: string;
@@ -210,7 +210,7 @@ export interface Answer {
 	[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined>;
 	/** The pieces as a ReadableStream, as for a loop. */
 	readonly readable: ReadableStream<string>;
-	/** Asks whoever writes the answer to end it: publishes to the topic TOPIC.stop, with `stopTicket` or `token`. */
+	/** Asks the program that writes the answer to end it: publishes to the topic TOPIC.stop, with `stopTicket` or `token`. */
 	stop(): Promise<void>;
 	/** Stops reading. The answer itself goes on. */
 	close(): void;

@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Whoever gets an ID while the topic ends has it before the end.
+// While a topic ends, each publisher that gets an ID has an event before the end.
 func TestAnEndDuringAppends(t *testing.T) {
 	t.Parallel()
 	l := open(t, eventlog.Config{Dir: t.TempDir()})

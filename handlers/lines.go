@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -373,16 +372,4 @@ func readLine(r *bufio.Reader, size int64) (line []byte, err error) {
 			return line, err
 		}
 	}
-}
-
-// bodyError is the error of a body that did not arrive as a whole.
-func bodyError(err error) error {
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errLines
-	case errors.As(err, &tooLarge):
-		return err
-	}
-	return fmt.Errorf("%w: the body is incomplete", errRequest)
 }

@@ -252,13 +252,19 @@ func readBody(c *gin.Context, size int64) ([]byte, error) {
 	if err == nil { // else the deadline is also for the rest of the body, which net/http reads
 		_ = control.SetReadDeadline(time.Time{})
 	}
-	var tooLarge *http.MaxBytesError
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = errSlow
-	} else if err != nil && !errors.As(err, &tooLarge) {
-		err = fmt.Errorf("%w: the body is incomplete; send it again", errRequest)
+	return body, bodyError(err)
+}
+
+// bodyError is the error for a body that did not arrive as a whole; nil for nil.
+func bodyError(err error) error {
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case err == nil || tooLarge:
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errSlow
 	}
-	return body, err
+	return fmt.Errorf("%w: the body is incomplete; send it again", errRequest)
 }
 
 func mayPublish(c *gin.Context, topic event.Topic) error {

@@ -20,7 +20,7 @@ class Answer {
 		this.#options = options;
 	}
 
-	/** Yields the pieces. What exists comes first, so a page that was reloaded begins anew. */
+	/** Yields the pieces from the beginning of the answer, also in a page that was reloaded. */
 	async *[Symbol.asyncIterator]() {
 		if (this.#stream) throw new Error('the answer is being read already');
 		this.#stream = new Stream(this.#url, { queue: Infinity, share: false, merge: 'text', ...this.#options, topics: [this.#topic], since: 'all' });
@@ -49,7 +49,7 @@ class Answer {
 		});
 	}
 
-	/** Asks whoever writes the answer to end it. The reading goes on until then. */
+	/** Asks the program that writes the answer to end it. The loop goes on until the answer has ended. */
 	async stop() {
 		if (!this.#stream) throw new Error('the answer is not being read');
 		const url = new URL(this.#stream.url);
