@@ -188,6 +188,12 @@ func (l *Log) commitEntries(ctx context.Context, entries []Entry) ([]Receipt, er
 	return receipts, nil
 }
 
+// Headers of an atomic batch: its ID in each message, and the mark of the last.
+const (
+	batchHeader  = "Nats-Batch-Id"
+	commitHeader = "Nats-Batch-Commit"
+)
+
 // commit stores the messages as one atomic batch (NATS ADR-50) and returns the sequence of
 // the first; the others follow without a gap.
 func (l *Log) commit(ctx context.Context, messages []*nats.Msg) (first uint64, err error) {
@@ -199,7 +205,7 @@ func (l *Log) commit(ctx context.Context, messages []*nats.Msg) (first uint64, e
 	batch := nuid.Next()
 	for i, m := range messages {
 		m.Header.Set(jetstream.ExpectedStreamHeader, streamName)
-		m.Header.Set("Nats-Batch-Id", batch)
+		m.Header.Set(batchHeader, batch)
 		m.Header.Set("Nats-Batch-Sequence", strconv.Itoa(i+1))
 		if i < len(messages)-1 {
 			if err := l.nc.PublishMsg(m); err != nil {
@@ -207,7 +213,7 @@ func (l *Log) commit(ctx context.Context, messages []*nats.Msg) (first uint64, e
 			}
 			continue
 		}
-		m.Header.Set("Nats-Batch-Commit", "1")
+		m.Header.Set(commitHeader, "1")
 		reply, err := l.nc.RequestMsgWithContext(ctx, m)
 		if errors.Is(err, nats.ErrMaxPayload) {
 			return 0, errRefused

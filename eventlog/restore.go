@@ -225,6 +225,12 @@ func (t *target) finish(ctx context.Context) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*answerTimeout)
 	defer cancel()
 	s, err := t.js.Stream(ctx, streamName)
+	if err == nil {
+		err = deleteUncommitted(ctx, s)
+	}
+	if err == nil {
+		_, err = s.Info(ctx) // which the stream keeps
+	}
 	if err != nil {
 		return State{}, openError(err)
 	}
@@ -236,6 +242,30 @@ func (t *target) finish(ctx context.Context) (State, error) {
 		return State{}, openError(err)
 	}
 	return state, nil
+}
+
+// deleteUncommitted deletes the last messages if they are the beginning of an atomic batch (NATS ADR-50): JetStream takes a snapshot between
+// any two messages. Their publishers had no answer before the backup began, and a topic's end must not be there without its fence.
+func deleteUncommitted(ctx context.Context, s jetstream.Stream) error {
+	last, batch := s.CachedInfo().State.LastSeq, ""
+	for seq := last; seq > 0 && last-seq < maxBatch; seq-- {
+		m, err := s.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue // deleted by the limit per topic
+		}
+		if err != nil {
+			return err
+		}
+		id := m.Header.Get(batchHeader)
+		if id == "" || batch != "" && id != batch || m.Header.Get(commitHeader) != "" {
+			return nil
+		}
+		batch = id
+		if err := s.DeleteMsg(ctx, seq); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // close closes the connection. The embedded log is then on disk.
