@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"freshet/app"
 	"freshet/app/apptest"
@@ -207,37 +206,6 @@ func serveOrigin(t *testing.T, html string) (origin string) {
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
-}
-
-func do(tab context.Context, t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
-	t.Helper()
-	must(t, chromedp.Do(tab, steps...))
-}
-
-// evaluate returns the value of the JavaScript expression, or of the promise that it is.
-func evaluate[T any](tab context.Context, t *testing.T, expression string) T {
-	t.Helper()
-	value, err := chromedp.Run(tab, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
-	if err != nil {
-		t.Fatalf("%s: %v", expression, err)
-	}
-	return value
-}
-
-// eventually waits until the JavaScript expression is true. [chromedp.Poll] would compile text
-// within the page, which the page's policy forbids.
-func eventually(tab context.Context, t *testing.T, expression string) {
-	t.Helper()
-	tick, limit := time.NewTicker(20*time.Millisecond), time.After(patience/3)
-	defer tick.Stop()
-	for !evaluate[bool](tab, t, fmt.Sprintf("Boolean(%s)", expression)) {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("waited for %s; the page by now:\n%s", expression,
-				evaluate[string](tab, t, `location.href + '\n' + document.body.innerText`))
-		}
-	}
 }
 
 func rowsHave(text string) string {

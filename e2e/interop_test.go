@@ -344,7 +344,7 @@ func installNodeModules(t *testing.T) string {
 	npm := exec.CommandContext(ctx, "npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
 	npm.Dir = temp
 	if output, err := npm.CombinedOutput(); err != nil {
-		lacking(t, nodeVariable, "npm could not install the packages of interop/package.json: %v\n%s", err, output)
+		apptest.Lacking(t, nodeVariable, "npm could not install the packages of interop/package.json: %v\n%s", err, output)
 	}
 	if err := os.Rename(temp, dir); err != nil {
 		if _, err := os.Stat(modules); err != nil { // else another run was first
@@ -362,22 +362,12 @@ func requireNode(t *testing.T, programs ...string) {
 	const install = "install Node.js 20 or newer with npm, on Debian the packages nodejs and npm"
 	for _, name := range programs {
 		if _, err := exec.LookPath(name); err != nil {
-			lacking(t, nodeVariable, "%v: "+install, err)
+			apptest.Lacking(t, nodeVariable, "%v: "+install, err)
 		}
 	}
 	version, err := exec.CommandContext(t.Context(), "node", "--version").Output()
 	must(t, err)
 	if major, err := strconv.Atoi(strings.TrimPrefix(strings.Split(string(version), ".")[0], "v")); err != nil || major < 20 {
-		lacking(t, nodeVariable, "Node.js %s is too old: "+install, version)
+		apptest.Lacking(t, nodeVariable, "Node.js %s is too old: "+install, version)
 	}
-}
-
-// lacking ends a test that needs a missing program: the test is skipped, or fails if the environment
-// variable is 1.
-func lacking(t *testing.T, variable, format string, args ...any) {
-	t.Helper()
-	if os.Getenv(variable) == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format+" ("+variable+"=1 makes this a failure)", args...)
 }

@@ -18,8 +18,6 @@ const top = ".."
 // patience bounds every wait. If nothing is broken, a test takes a few seconds.
 const patience = time.Minute
 
-var sharedBrowser = newBrowser()
-
 func TestMain(m *testing.M) {
 	serveNATSIfCommand()
 	apptest.ServeIfCommand()
@@ -30,7 +28,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	code := m.Run()
-	if err := sharedBrowser.end(); err != nil {
+	if err := sharedBrowser.End(); err != nil {
 		fmt.Fprintln(os.Stderr, "end the browser:", err)
 		code = max(code, 1)
 	}

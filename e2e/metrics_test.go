@@ -200,7 +200,7 @@ func TestPrometheusAndGrafanaFiles(t *testing.T) {
 func promtool(t *testing.T, stdin string, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("promtool"); err != nil {
-		lacking(t, "FRESHET_REQUIRE_PROMTOOL", "%v: install promtool, on Debian the package prometheus", err)
+		apptest.Lacking(t, "FRESHET_REQUIRE_PROMTOOL", "%v: install promtool, on Debian the package prometheus", err)
 	}
 	command := exec.CommandContext(t.Context(), "promtool", args...)
 	command.Stdin = strings.NewReader(stdin)

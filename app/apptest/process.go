@@ -21,7 +21,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// serveVariable makes a test binary the server. [Main] looks for it.
+// serveVariable makes a test binary the server, or an example. [MainIfCommand] looks for it.
 const serveVariable = "APPTEST_SERVE"
 
 // Main is a TestMain: it runs the tests. In a process of [Command] it runs the server
@@ -35,13 +35,11 @@ func Main(m *testing.M) {
 // ServeIfCommand is the first part of [Main], for a TestMain that has more to do: in a process of [Command] it runs the server
 // and exits.
 func ServeIfCommand() {
-	if os.Getenv(serveVariable) != "" {
-		os.Exit(app.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
-	}
+	MainIfCommand(func() { os.Exit(app.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) })
 }
 
-// Command returns the server as a command: this test binary, whose TestMain calls [Main] or
-// [ServeIfCommand], with the server's arguments.
+// Command returns the server as a command: this test binary, whose TestMain calls [Main],
+// [ServeIfCommand] or [MainIfCommand], with the server's arguments.
 func Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	binary, err := os.Executable()
 	if err != nil {

@@ -3,7 +3,8 @@
 //   - [Wire] is the wired application without a listener,
 //   - [Start] is a server on a free port in the test's own process,
 //   - [StartProcess] is a server process, which can be killed. The test binary is its program,
-//     see [Main].
+//     see [Main],
+//   - [StartProgram] is a process of an example.
 //
 // The first two end with the test.
 package apptest
