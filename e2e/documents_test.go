@@ -43,7 +43,7 @@ type block struct {
 func documents(t *testing.T) []document {
 	t.Helper()
 	names := []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "assets/README.md"}
-	for _, folder := range []string{"docs", "deploy"} {
+	for _, folder := range []string{"docs", "deploy", "examples"} {
 		must(t, filepath.WalkDir(filepath.Join(top, folder), func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || filepath.Ext(name) != ".md" {
 				return err

@@ -45,6 +45,7 @@ var neverImports = map[string][]string{
 	"e2e":         {}, // only tests
 	"event":       slices.Concat(ginPackages, natsPackages, prometheusPackages, otelPackages, []string{"net/http", ours}),
 	"eventlog":    slices.Concat(ginPackages, prometheusPackages, otelPackages, []string{ours + "/hub", ours + "/handlers"}),
+	"examples":    natsPackages,
 	"faults":      {}, // only tests
 	"handlers":    slices.Concat(natsPackages, prometheusPackages, otelPackages, []string{ours + "/middleware"}),
 	"hub":         slices.Concat(ginPackages, prometheusPackages, otelPackages, []string{"net/http", ours + "/eventlog"}),
