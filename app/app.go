@@ -291,6 +291,7 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventl
 		MaxConnectionsPerAddress: orNone(cfg.MaxConnectionsPerAddress),
 		MaxTopics:                orNone(cfg.MaxTopics),
 		MaxBody:                  int64(cfg.MaxBody),
+		CloudEvents:              cfg.CloudEvents,
 		PublishRate:              cfg.PublishRate,
 		Tickets:                  tickets,
 		Nodes:                    a.log.Nodes(),

@@ -69,6 +69,8 @@ type Config struct {
 	Coalesce        time.Duration `name:"coalesce" default:"30ms" placeholder:"DURATION" group:"Streams:" help:"Time for which joined lines of a publisher are gathered into one event, of about 4 KiB at most. 0 makes an event of each line."`
 	Park            string        `name:"park" default:"on" placeholder:"WHEN" group:"Streams:" help:"Whether streams that have caught up release their goroutine, on Linux over plain HTTP/1.1: on or off."`
 
+	CloudEvents bool `name:"cloudevents" group:"Publishing:" help:"Take CloudEvents 1.0 in POST /event/{topic}: their type and data become those of the event, and their source and id the key against repetitions. Without it, the body is the data, whatever it is."`
+
 	MaxConnections           int   `name:"max-connections" default:"100000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams. A stream counts once for each 64 segments of its topics. 0 sets no limit."`
 	MaxConnectionsPerAddress int   `name:"max-connections-per-address" default:"10000" placeholder:"N" group:"Limits:" help:"Maximum number of open event streams of one client, counted in the same way. A client is an IPv4 address or a /64 of IPv6. 0 sets no limit."`
 	MaxTopics                int   `name:"max-topics" default:"100" placeholder:"N" group:"Limits:" help:"Maximum number of topics that one stream may name. 0 sets no limit."`

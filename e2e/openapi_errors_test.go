@@ -141,7 +141,7 @@ func (s *inMemory) ticket(t *testing.T) string {
 
 func (x *exchanges) invalidRequests(t *testing.T) {
 	t.Helper()
-	server := newInMemory(t, func(h *handlers.Config, _ *auth.Config, _ *config.Config) { h.MaxBody = 1 << 20 })
+	server := newInMemory(t, func(h *handlers.Config, _ *auth.Config, _ *config.Config) { h.MaxBody, h.CloudEvents = 1<<20, true })
 	for _, c := range []struct{ want, route, target, body, header, value string }{
 		{want: "400 invalid_topic", route: "GET /event", target: "/event?topic=a..b"},
 		{want: "400 invalid_topic", route: "GET /event/{topic}", target: "/event/a..b"},
@@ -174,6 +174,8 @@ func (x *exchanges) invalidRequests(t *testing.T) {
 		{want: "413 too_large", route: "POST /event/{topic}", target: "/event/news", body: strings.Repeat("x", 1<<20+1)},
 		{want: "413 too_large", route: "POST /event", target: "/event", body: strings.Repeat("x", 1<<20+1)},
 		{want: "413 too_many_events", route: "POST /event", target: "/event", body: strings.Repeat("{}\n", 100_001), header: "Content-Type", value: "application/x-ndjson"},
+		{want: "413 too_many_events", route: "POST /event/{topic}", target: "/event/news", body: "[" + strings.Repeat("{},", 100_000) + "{}]", header: "Content-Type", value: "application/cloudevents-batch+json"},
+		{want: "415 unsupported_format", route: "POST /event/{topic}", target: "/event/news", header: "Content-Type", value: "application/cloudevents+xml"},
 		{want: "200 application/x-ndjson", route: "POST /event", target: "/event", body: "{}\n", header: "Content-Type", value: "application/x-ndjson"},
 		{want: "413 too_large", route: "POST /ticket", target: "/ticket", body: strings.Repeat("x", 32<<10+1)},
 		{want: "400 malformed", route: "POST /ticket", target: "/ticket", body: `{"topic":"news"}`},

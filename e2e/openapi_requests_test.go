@@ -23,7 +23,7 @@ import (
 func TestOpenAPIExamples(t *testing.T) {
 	t.Parallel()
 	source := apptest.Start(t, t.TempDir(), "")
-	server := apptest.Start(t, t.TempDir(), "", "--relay", "other="+source.URL+"/event/news", "--max-connections", "20")
+	server := apptest.Start(t, t.TempDir(), "", "--cloudevents", "--relay", "other="+source.URL+"/event/news", "--max-connections", "20")
 	c := &openAPIClient{exchanges: newExchanges(t), server: server}
 	for _, topic := range []string{"news", "orders.eu.new"} {
 		_, err := server.Publish(t.Context(), topic, "", "hello", "")
@@ -89,7 +89,9 @@ func (c *openAPIClient) examples(t *testing.T, route string) (all []example) {
 		}
 	}
 	if operation.RequestBody != nil {
-		for mediaType, content := range operation.RequestBody.Value.Content {
+		contents := operation.RequestBody.Value.Content
+		for _, mediaType := range slices.Sorted(maps.Keys(contents)) {
+			content := contents[mediaType]
 			for _, value := range examplesOf(content.Example, content.Examples) {
 				e := required.clone()
 				e.header.Set("Content-Type", mediaType)
@@ -103,7 +105,8 @@ func (c *openAPIClient) examples(t *testing.T, route string) (all []example) {
 				all = append(all, e)
 			}
 		}
-		required.header, required.body = all[0].header.Clone(), all[0].body
+		last := all[len(all)-1] // text/plain, if there is one: every header goes with it
+		required.header, required.body = last.header.Clone(), last.body
 	} else {
 		all = append(all, required)
 	}

@@ -25,6 +25,7 @@ var (
 	errNotReady     = errors.New("the server is not ready")
 	errNotWritable  = errors.New("the log cannot be written")
 	errRequest      = errors.New("the request is malformed")
+	errEventFormat  = errors.New("the event format is not known")
 	errSlow         = errors.New("the body did not arrive in time")
 	errLines        = errors.New("the lines did not arrive in time")
 	errRevocations  = errors.New("the revocation cannot be stored")
@@ -60,6 +61,7 @@ var table = []struct {
 	{errBackupRunning, http.StatusConflict, "backup_running", "another backup of this node is in progress; try again when it has ended"},
 	{eventlog.ErrOldNATS, http.StatusNotImplemented, "nats_too_old", ""},
 	{errRequest, http.StatusBadRequest, "malformed", ""},
+	{errEventFormat, http.StatusUnsupportedMediaType, "unsupported_format", "this format of CloudEvents is not supported; send application/cloudevents+json, application/cloudevents-batch+json, or the attributes as headers"},
 	{errUnknownParameter, http.StatusBadRequest, "unknown_parameter", ""},
 	{errSlow, http.StatusRequestTimeout, "timeout", "the body did not arrive within 30 s; send smaller requests"},
 	{errLines, http.StatusRequestTimeout, "timeout", "no line arrived for five minutes, or the request took an hour; continue in another request with the same Idempotency-Key"},

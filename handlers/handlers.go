@@ -75,6 +75,8 @@ type Config struct {
 	MaxConnectionsPerAddress int   // open streams of one client address
 	MaxTopics                int   // topics of one stream
 	MaxBody                  int64 // bytes of a published body; not negative
+	// CloudEvents makes POST /event/{topic} take CloudEvents; otherwise they are data like any other.
+	CloudEvents bool
 	// PublishRate is how many events a second the subject of a token may publish, with a burst
 	// of ten seconds' worth. Requests with the publish token count by client address, because
 	// many publishers share it. 0 or negative: no limit.

@@ -54,6 +54,9 @@ func (h *Handlers) publish(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	if h.hasCloudEvents(c) {
+		return h.publishCloudEvents(c, topic)
+	}
 	typ, typed := event.TypeOf(topic), cmp.Or(c.Query("type"), c.GetHeader("Event-Type"))
 	if typed != "" {
 		if typ, err = event.ParseType(typed); err != nil {
@@ -114,6 +117,9 @@ func (h *Handlers) purge(c *gin.Context) error {
 
 // publishMany serves POST /event: one event as JSON, or many as NDJSON.
 func (h *Handlers) publishMany(c *gin.Context) error {
+	if h.hasCloudEvents(c) {
+		return fmt.Errorf("%w: a CloudEvent has no topic; send it to /event/{topic}", errRequest)
+	}
 	if c.Query("type") != "" || c.GetHeader("Event-Type") != "" {
 		return &event.InvalidError{Field: "type", Reason: `must be a field of the JSON here: {"topic","type","data"}`}
 	}
