@@ -56,8 +56,8 @@ type App struct {
 	closeErr  error
 }
 
-// publishToken is the configured token, or the one made at the first start. Its text is
-// empty where only JSON web tokens may publish.
+// publishToken is the configured token, or the one made at the first start. Its text is empty where only JSON web tokens may publish, or
+// where Config.Authenticate decides.
 type publishToken struct {
 	text       string
 	configured bool
@@ -143,8 +143,8 @@ func newApp(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *App
 	return a, err
 }
 
-// PublishToken returns the token that may do everything; it is empty where only JSON web
-// tokens may publish.
+// PublishToken returns the token that may do everything; it is empty if Config.PublishToken is empty and the Config has keys for JSON web
+// tokens, or Authenticate.
 func (a *App) PublishToken() string { return a.token.text }
 
 // run starts everything behind the routes.
@@ -220,13 +220,17 @@ func explainLog(err error, nats bool, replicas int) error {
 }
 
 func (a *App) openKeys(cfg config.Config, logger *slog.Logger) (*auth.Keys, error) {
-	// An operator who has configured keys needs no token made here.
-	if !a.token.configured && cfg.JWTSecret == "" && cfg.JWKSURL == "" {
+	// An operator who has configured keys, or a function, needs no token made here.
+	if !a.token.configured && cfg.JWTSecret == "" && cfg.JWKSURL == "" && cfg.Authenticate == nil {
 		var err error
 		a.token.file = auth.PublishTokenFile(cfg.Data)
 		if a.token.text, err = auth.PublishToken(cfg.Data); err != nil {
 			return nil, err
 		}
+	}
+	anonymous := cfg.Anonymous
+	if cfg.Authenticate != nil {
+		anonymous = nil
 	}
 	return auth.New(auth.Config{
 		PublishToken: a.token.text,
@@ -234,7 +238,8 @@ func (a *App) openKeys(cfg config.Config, logger *slog.Logger) (*auth.Keys, erro
 		JWKSURL:      cfg.JWKSURL,
 		Audience:     cfg.JWTAudience,
 		Issuer:       cfg.JWTIssuer,
-		Anonymous:    cfg.Anonymous,
+		Anonymous:    anonymous,
+		Authenticate: cfg.Authenticate,
 		Logger:       logger,
 	})
 }

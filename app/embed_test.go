@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html/template"
 	"io"
 	"log/slog"
 	"net/http"
@@ -265,5 +266,35 @@ func TestALogThatIsReplaced(t *testing.T) {
 	}
 	if err := live.Close(); !errors.Is(err, eventlog.ErrRenewed) {
 		t.Errorf("Close: %v", err)
+	}
+}
+
+// Freshet and the app have each their own templates.
+func TestAnEmbeddedServerLeavesTheTemplatesAlone(t *testing.T) {
+	t.Parallel()
+	live, _ := embed(t)
+	router := gin.New()
+	router.SetHTMLTemplate(template.Must(template.New("index.html").Parse("the app's {{.}}")))
+	router.GET("/", func(c *gin.Context) { c.HTML(http.StatusOK, "index.html", "page") })
+	router.Any("/a/b/live/*path", gin.WrapH(http.StripPrefix("/a/b/live", live)))
+	for path, want := range map[string]string{"/": "the app's page", "/a/b/live/": "<title>freshet</title>"} {
+		w := httptest.NewRecorder()
+		router.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil))
+		if w.Code != http.StatusOK || !bytes.Contains(w.Body.Bytes(), []byte(want)) {
+			t.Errorf("%s: %d %.300s", path, w.Code, w.Body)
+		}
+	}
+}
+
+// An address in use ends Run, and the application with it.
+func TestRunOnAnAddressInUse(t *testing.T) {
+	t.Parallel()
+	live, servers := embed(t)
+	err := live.Run(t.Context(), &http.Server{Addr: servers["gin"].Listener.Addr().String(), ReadHeaderTimeout: time.Second})
+	if err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("the error %v", err)
+	}
+	if _, err := live.Publish(t.Context(), "news", "x"); !errors.Is(err, app.ErrClosed) {
+		t.Errorf("a publish afterwards: %v", err)
 	}
 }

@@ -18,33 +18,21 @@ import (
 )
 
 // serve is a Gin app with Freshet under /live, which runs until ctx is done.
-func serve(ctx context.Context, dir, address string) error {
-	cfg := config.Default()
-	cfg.Data = dir
-	cfg.Hosts = []string{"app.example.com"} // your app's names; localhost always works
+func serve(ctx context.Context, cfg config.Config, address string) error {
 	live, err := app.Open(ctx, cfg, slog.Default())
 	if err != nil {
 		return err
 	}
 	router := gin.New()
-	router.Use(gin.LoggerWithConfig(gin.LoggerConfig{SkipQueryString: true}), gin.Recovery()) // query strings can have tickets
 	router.Any("/live/*path", gin.WrapH(http.StripPrefix("/live", live)))
 	router.POST("/orders/:id/pay", func(c *gin.Context) {
-		id, err := live.Publish(c, "orders.eu.paid", gin.H{"id": c.Param("id")})
-		if err != nil {
+		if _, err := live.Publish(c.Request.Context(), "orders.paid", gin.H{"id": c.Param("id")}); err != nil {
 			_ = c.AbortWithError(http.StatusServiceUnavailable, err)
-			return
 		}
-		c.JSON(http.StatusOK, gin.H{"event": id})
 	})
-
 	server := app.NewServer(router, slog.Default()) // with time limits that suit streams
 	server.Addr = address
-	context.AfterFunc(ctx, func() { _ = live.Shutdown(server) }) // live.Close has the error
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return errors.Join(err, live.Close())
-	}
-	return live.Close()
+	return live.Run(ctx, server) // until ctx is done; then it shuts down in order
 }
 
 func Example() {
@@ -67,12 +55,14 @@ func Example() {
 
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
-	go func() { ended <- serve(ctx, dir, address) }()
+	cfg := config.Default()
+	cfg.Data, cfg.Hosts = dir, []string{"app.example.com"}
+	go func() { ended <- serve(ctx, cfg, address) }()
 	payAndRead("http://" + address)
 	stop()
 	fmt.Println("ended:", <-ended)
 	// Output:
-	// event: orders.eu.paid
+	// event: orders.paid
 	// data: {"id":"17"}
 	// ended: <nil>
 }

@@ -99,6 +99,26 @@ func newEvent(m Message) (event.Event, error) {
 	return event.New(topic, typ, text)
 }
 
+// Run serves at the address of the server, with TLS if the server has a TLSConfig. When ctx is done, or the application has ended by itself, it
+// calls Shutdown. In any case the application is closed when Run returns. The error is nil after an orderly end.
+func (a *App) Run(ctx context.Context, server *http.Server) error {
+	served := make(chan error, 1)
+	go func() {
+		if server.TLSConfig != nil {
+			served <- server.ListenAndServeTLS("", "")
+		} else {
+			served <- server.ListenAndServe()
+		}
+	}()
+	select {
+	case err := <-served:
+		return errors.Join(err, a.Close())
+	case <-ctx.Done():
+	case <-a.Done():
+	}
+	return errors.Join(a.Shutdown(server), unlessClosed(<-served))
+}
+
 // Shutdown ends the application and its server in order: the open streams, spread over Config.Drain, so that each client reconnects at its own
 // time; then the requests in progress, which have a second; then the log. http.Server.Shutdown alone would wait for streams, which do not end by
 // themselves.

@@ -192,5 +192,10 @@ func subjectOf(c jwt.RegisteredClaims, hash [sha256.Size]byte) string {
 	} else {
 		hash = sha256.Sum256(hash[:]) // not the hash that tokens are compared by
 	}
-	return "jwt-" + base64.RawURLEncoding.EncodeToString(hash[:16])
+	return printSubject("jwt", hash)
+}
+
+// printSubject returns a subject that is short and printable.
+func printSubject(kind string, hash [sha256.Size]byte) string {
+	return kind + "-" + base64.RawURLEncoding.EncodeToString(hash[:16])
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"freshet/event"
+	"freshet/limit"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -26,7 +27,11 @@ type Config struct {
 	Issuer    string         // must be a token's iss; empty: anything
 	Anonymous event.Patterns // what can be read without a token, and with any token
 	Client    *http.Client   // its transport fetches the key set; nil: the default transport
-	Logger    *slog.Logger   // nil: logs nothing
+
+	// Authenticate says what the sender of a request without a valid token may do, see [Keys.Recognize]; nil: what Anonymous says.
+	Authenticate func(*http.Request) (Grant, error)
+
+	Logger *slog.Logger // nil: logs nothing
 }
 
 // Keys tells valid tokens from others. The zero value accepts no token, and allows reading nothing without one.
@@ -35,6 +40,9 @@ type Keys struct {
 	publisher Caller            // with the publish token
 	anonymous Caller
 	shared    event.Patterns // readable by anyone
+	recognize func(*http.Request) (Grant, error)
+	logger    *slog.Logger
+	failures  limit.Log // of recognize
 
 	secret    []byte
 	set       *keySet
@@ -46,6 +54,8 @@ type Keys struct {
 func New(config Config) (*Keys, error) {
 	k := &Keys{
 		shared:    config.Anonymous.Widest(),
+		recognize: config.Authenticate,
+		logger:    cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
 		publisher: Caller{&identity{subject: publishSubject, operator: true, publish: event.Patterns{event.All}, read: event.Patterns{event.All}}},
 	}
 	k.anonymous = Caller{&identity{read: k.shared}}
@@ -66,7 +76,7 @@ func New(config Config) (*Keys, error) {
 		if err := CheckKeySetURL(config.JWKSURL); err != nil {
 			return nil, fmt.Errorf("JWKS URL: %w", err)
 		}
-		k.set = &keySet{url: config.JWKSURL, inner: http.DefaultTransport, logger: cmp.Or(config.Logger, slog.New(slog.DiscardHandler)), fetched: make(chan struct{})}
+		k.set = &keySet{url: config.JWKSURL, inner: http.DefaultTransport, logger: k.logger, fetched: make(chan struct{})}
 		if config.Client != nil && config.Client.Transport != nil {
 			k.set.inner = config.Client.Transport
 		}

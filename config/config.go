@@ -9,9 +9,11 @@ package config
 
 import (
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"time"
 
+	"freshet/auth"
 	"freshet/event"
 
 	"go.opentelemetry.io/otel/trace"
@@ -88,6 +90,11 @@ type Config struct {
 
 	Log      string     `name:"log" default:"text" placeholder:"FORMAT" group:"Logging:" help:"Format of the server's own log on standard error: text or json."`
 	LogLevel slog.Level `name:"log-level" default:"info" placeholder:"LEVEL" group:"Logging:" help:"Lowest level to log: debug, info, warn or error."`
+
+	// Authenticate says who sends a request, and what the sender may do, in a server that is part of another program: see
+	// [auth.Keys.Recognize]. It is asked about each request without a token of this server. Anonymous is then of no effect, and no publish
+	// token is created. It must be safe for concurrent use.
+	Authenticate func(*http.Request) (auth.Grant, error) `kong:"-" json:"-"`
 
 	// TracerProvider makes the spans of a server that is part of another program. nil: the program's global one, if it has set one. It has no
 	// flag: the environment variables of OpenTelemetry are for the server as a program.

@@ -17,9 +17,10 @@ var everything []string
 var goAPI = map[string][]string{
 	"app":    {"App", "ErrClosed", "Message", "NewServer", "Open"},
 	"client": everything,
+	"auth":   {"ErrForbidden", "ErrUnauthenticated", "Grant"},
 	"config": {"Bytes", "Config", "Default", "Relay", "Retry", "Secret", "Sync"},
 	"event": {
-		"All", "Event", "Frame", "Gap", "GapEpoch", "GapExpired", "GapReason", "GapUnknown", "ID", "InvalidError", "New", "ParseID", "ParsePattern", "ParseTopic", "ParseType",
+		"All", "Event", "Frame", "Gap", "GapEpoch", "GapExpired", "GapReason", "GapUnknown", "ID", "InvalidError", "New", "ParseID", "ParsePattern", "ParsePatterns", "ParseTopic", "ParseType",
 		"Pattern", "Patterns", "Topic", "Type", "TypeOf",
 	},
 	"eventlog": {"ErrFull", "ErrRenewed", "ErrTooLarge", "ErrUnavailable"},

@@ -26,18 +26,23 @@ var errCookies = fmt.Errorf("%w: the cookie %s was sent more than once", auth.Er
 //     browsers keep sending an expired cookie. Where a token is needed, the 401 then says what is wrong with the cookie.
 //   - Other methods with a cookie need an Origin that is this server's own or listed: other sites cannot forge it.
 //   - A client that sends too many bad tokens gets 429 for a while, except for tokens that were good from its address before.
+//   - A function of the program that embeds the server may know the sender of a request without a good token: [auth.Keys.Recognize].
+//     It may look at any cookie.
 func Authenticate(keys *auth.Keys, origins []string) gin.HandlerFunc {
 	badTokens := newBadTokenLimiter()
 	return func(c *gin.Context) {
 		token, cookie, sent, err := credential(c.Request)
 		reads := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead
+		cookie = cookie || !sent && keys.Recognizes() && c.GetHeader("Cookie") != ""
 		if cookie && !reads && !ownOrigin(c.Request, origins) {
 			refuse(c, http.StatusForbidden, "origin",
 				"with a cookie, this request needs the header Origin: this server's own origin, or one that --cors-origin lists; or send the token as Authorization: Bearer")
 			return
 		}
-		caller := keys.Anonymous(nil)
-		if sent {
+		var caller auth.Caller
+		if !sent {
+			caller = keys.Recognize(c.Request)
+		} else {
 			if err == nil {
 				caller, err = badTokens.authenticate(c, keys, token)
 			}

@@ -57,7 +57,7 @@ func (l *badTokenLimiter) authenticate(c *gin.Context, keys *auth.Keys, token st
 	if wait := l.rate.Wait(network); wait > 0 && !wasGood {
 		return auth.Caller{}, &badTokensError{wait}
 	}
-	caller, err := keys.Authenticate(c.Request.Context(), token)
+	caller, err := keys.AuthenticateRequest(c.Request, token)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
