@@ -34,6 +34,7 @@ type App struct {
 	log      *eventlog.Log
 	hub      *hub.Hub
 	keys     *auth.Keys
+	tickets  *ticket.Tickets
 	handlers *handlers.Handlers
 	relays   *relay.Relays
 	metrics  http.Handler
@@ -272,8 +273,7 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventl
 	if err != nil {
 		return nil, err
 	}
-	tickets, err := ticket.New(ctx, ticket.Config{Store: store, Logger: logger})
-	if err != nil {
+	if a.tickets, err = ticket.New(ctx, ticket.Config{Store: store, Logger: logger}); err != nil {
 		return nil, err
 	}
 	var forOperators http.Handler
@@ -298,7 +298,7 @@ func (a *App) openHandlers(ctx context.Context, cfg config.Config, store *eventl
 		MaxBody:                  int64(cfg.MaxBody),
 		CloudEvents:              cfg.CloudEvents,
 		PublishRate:              cfg.PublishRate,
-		Tickets:                  tickets,
+		Tickets:                  a.tickets,
 		Nodes:                    a.log.Nodes(),
 		Relays:                   a.relays.States,
 		Metrics:                  forOperators,

@@ -269,6 +269,45 @@ func TestALogThatIsReplaced(t *testing.T) {
 	}
 }
 
+// A page reads and publishes with a ticket from the program, until the program revokes it, and up to the end of the topic.
+func TestTicketsAndEndsOfAnApp(t *testing.T) {
+	t.Parallel()
+	live, servers := embed(t)
+	base, origin := servers["gin"].URL+"/live", "https://app.example"
+	token, err := live.IssueTicket(t.Context(), app.Ticket{Topics: []string{"job.17"}, Publish: []string{"job.17.stop"}, Origin: origin, Subject: "user-17"})
+	must(t, err)
+	reads := func() int {
+		status, _ := ask(t, http.MethodGet, base+"/history?topic=job.17&ticket="+token, "", "Origin", origin)
+		return status
+	}
+	if status, text := ask(t, http.MethodPost, base+"/event/job.17.stop?ticket="+token, "", "Origin", origin); status != http.StatusCreated || reads() != http.StatusOK {
+		t.Errorf("with the ticket: %d %s", status, text)
+	}
+	must(t, live.RevokeTickets(t.Context(), "user-18"))
+	if status := reads(); status != http.StatusOK {
+		t.Errorf("after another user's tickets were revoked: %d", status)
+	}
+	must(t, live.RevokeTickets(t.Context(), "user-17"))
+	if status := reads(); status != http.StatusUnauthorized {
+		t.Errorf("after the ticket was revoked: %d", status)
+	}
+	for _, bad := range []app.Ticket{{Origin: origin}, {Topics: []string{"a"}}, {Topics: []string{"a b"}, Origin: origin}, {Topics: []string{"a"}, Origin: origin, Lifetime: 25 * time.Hour}} {
+		var invalid *event.InvalidError
+		if _, err := live.IssueTicket(t.Context(), bad); !errors.As(err, &invalid) {
+			t.Errorf("the ticket %+v: %v", bad, err)
+		}
+	}
+
+	id, err := live.End(t.Context(), "job.17")
+	must(t, err)
+	if _, err := live.Publish(t.Context(), "job.17", "more"); !errors.Is(err, eventlog.ErrEnded) || id.Seq() == 0 {
+		t.Errorf("after the end %v, a publish: %v", id, err)
+	}
+	if _, err := live.End(t.Context(), "job.17"); !errors.Is(err, eventlog.ErrEnded) {
+		t.Errorf("a second end: %v", err)
+	}
+}
+
 // Freshet and the app have each their own templates.
 func TestAnEmbeddedServerLeavesTheTemplatesAlone(t *testing.T) {
 	t.Parallel()

@@ -56,8 +56,8 @@ func (a *App) Publish(ctx context.Context, topic string, data any) (event.ID, er
 
 // PublishMessage stores an event and returns its ID. Access rules and publish rates do not apply.
 //
-// The error is an [*event.InvalidError] for a bad topic, type or data, [eventlog.ErrTooLarge] above --max-body, [eventlog.ErrFull] without space on
-// the disk, [ErrClosed], or [eventlog.ErrUnavailable]: then the event may be stored, and a retry needs a key.
+// The error is an [*event.InvalidError] for a bad topic, type or data, [eventlog.ErrTooLarge] above --max-body, [eventlog.ErrEnded] for a topic that has
+// ended, [eventlog.ErrFull] without space on the disk, [ErrClosed], or [eventlog.ErrUnavailable]: then the event may be stored, and a retry needs a key.
 func (a *App) PublishMessage(ctx context.Context, m Message) (event.ID, error) {
 	e, err := newEvent(m)
 	if err != nil {
@@ -71,6 +71,21 @@ func (a *App) PublishMessage(ctx context.Context, m Message) (event.ID, error) {
 	}
 	defer a.using.Done()
 	receipt := a.log.Append(ctx, eventlog.Entry{Event: e, Key: m.Key})
+	return receipt.ID, receipt.Err
+}
+
+// End ends the topic: readers get its last event and stop. The error is [eventlog.ErrEnded] if it has ended already, or one of
+// [App.PublishMessage].
+func (a *App) End(ctx context.Context, topic string) (event.ID, error) {
+	name, err := event.ParseTopic(topic)
+	if err != nil {
+		return event.ID{}, err
+	}
+	if !a.use() {
+		return event.ID{}, ErrClosed
+	}
+	defer a.using.Done()
+	receipt := a.log.End(ctx, name, "")
 	return receipt.ID, receipt.Err
 }
 

@@ -15,7 +15,7 @@ var everything []string
 
 // goAPI has the names that docs/stability.md promises, by package. Methods and fields belong to their type.
 var goAPI = map[string][]string{
-	"app":    {"App", "ErrClosed", "Message", "NewServer", "Open"},
+	"app":    {"App", "ErrClosed", "Message", "NewServer", "Open", "Ticket"},
 	"client": everything,
 	"auth":   {"ErrForbidden", "ErrUnauthenticated", "Grant"},
 	"config": {"Bytes", "Config", "Default", "Relay", "Retry", "Secret", "Sync"},
@@ -23,7 +23,7 @@ var goAPI = map[string][]string{
 		"All", "Event", "Frame", "Gap", "GapEpoch", "GapExpired", "GapReason", "GapUnknown", "ID", "InvalidError", "New", "ParseID", "ParsePattern", "ParsePatterns", "ParseTopic", "ParseType",
 		"Pattern", "Patterns", "Topic", "Type", "TypeOf",
 	},
-	"eventlog": {"ErrFull", "ErrRenewed", "ErrTooLarge", "ErrUnavailable"},
+	"eventlog": {"ErrEnded", "ErrFull", "ErrRenewed", "ErrTooLarge", "ErrUnavailable"},
 	"ssetest":  everything,
 	"stream":   {"ConnContext"},
 }

@@ -61,15 +61,12 @@ func (a *answers) ticket(c *gin.Context) {
 	if !ok {
 		return
 	}
-	request := gin.H{"topics": []string{topic}, "publish": []string{topic + ".stop"}, "origin": "http://" + c.Request.Host}
-	var response struct {
-		Ticket string `json:"ticket"`
-	}
-	if err := a.call(c.Request.Context(), http.MethodPost, "/ticket", request, &response); err != nil {
+	token, err := a.live.IssueTicket(c.Request.Context(), app.Ticket{Topics: []string{topic}, Publish: []string{topic + ".stop"}, Origin: "http://" + c.Request.Host})
+	if err != nil {
 		a.fail(c, http.StatusServiceUnavailable, err)
 		return
 	}
-	c.JSON(http.StatusOK, response)
+	c.JSON(http.StatusOK, gin.H{"ticket": token})
 }
 
 // topicOf returns the topic of the answer in the path. A pattern is no topic, so nobody gets a ticket for all answers.
@@ -141,7 +138,7 @@ func (a *answers) stored(ctx context.Context, topic string) (text string, ended 
 			Cursor string
 			More   bool
 		}
-		if err := a.call(ctx, http.MethodGet, "/history?"+query.Encode(), nil, &page); err != nil {
+		if err := a.get(ctx, "/history?"+query.Encode(), &page); err != nil {
 			return "", false, err
 		}
 		for _, e := range page.Events {

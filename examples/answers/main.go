@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -95,13 +94,9 @@ func run(ctx context.Context, listen, data string, rate int) error {
 	return g.Wait()
 }
 
-// call sends a request with the publish token to the program's own Freshet, and decodes the response.
-func (a *answers) call(ctx context.Context, method, path string, body, response any) error {
-	encoded, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	r, err := http.NewRequestWithContext(ctx, method, a.url+path, bytes.NewReader(encoded))
+// get sends a request with the publish token to the program's own Freshet, and decodes the response.
+func (a *answers) get(ctx context.Context, path string, response any) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+path, nil)
 	if err != nil {
 		return err
 	}
@@ -112,7 +107,7 @@ func (a *answers) call(ctx context.Context, method, path string, body, response 
 	}
 	defer func() { _ = answer.Body.Close() }() // it was read
 	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode >= 300 {
+	if err == nil && answer.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", answer.Status, text)
 	}
 	if err != nil {
