@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -175,23 +174,21 @@ func (x *examination) status(a answered) bool {
 // headers checks what a browser, a proxy or a cache could misread.
 func (x *examination) headers(a answered) bool {
 	h, good := a.Header, true
-	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	if kind != eventStream {
-		x.add("headers", Fail, fmt.Sprintf("Content-Type is %q, not %s: a browser's EventSource stops for good; check that the URL is the stream's, and that no proxy answers for it", h.Get("Content-Type"), eventStream))
+	if err := CheckType(h); err != nil {
+		x.add("headers", Fail, err.Error()+"; check that the URL is the stream's, and that no proxy answers for it")
 		return false
 	}
 	if hit := cacheHit(h); hit != "" {
 		good = false
 		x.add("headers", Fail, "the response is from a cache ("+hit+")", x.advise(cached)...)
 	}
-	if a.ContentLength >= 0 {
+	if err := CheckLength(a.Response); err != nil {
 		good = false
-		x.add("headers", Fail, fmt.Sprintf("Content-Length is %d: the response was complete when it was sent, and a stream has no length", a.ContentLength), x.advise(buffering)...)
+		x.add("headers", Fail, err.Error(), x.advise(buffering)...)
 	}
-	cache := h.Get("Cache-Control")
-	if !strings.Contains(cache, "no-store") && !strings.Contains(cache, "no-cache") {
+	if err := CheckCache(h); err != nil {
 		good = false
-		x.add("headers", Warn, fmt.Sprintf("Cache-Control is %q: a cache may keep the stream; let the server send no-cache, no-store, no-transform", cache))
+		x.add("headers", Warn, err.Error())
 	}
 	if good {
 		seen := "Content-Type and Cache-Control suit a stream"

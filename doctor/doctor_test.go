@@ -183,7 +183,7 @@ func TestOtherServer(t *testing.T) {
 			}
 		}
 	}, doctor.Config{Origin: "https://app.example"})
-	want(t, report, "ok proxy: names itself: nginx", "warn headers: Cache-Control is \"\"", "fail cors: ", "ok resume: ", "skip delivery: 7 events in 20s", "ok time-out: ")
+	want(t, report, "ok proxy: names itself: nginx", "warn headers: the header Cache-Control is \"\"", "fail cors: ", "ok resume: ", "skip delivery: 7 events in 20s", "ok time-out: ")
 	if report.Freshet {
 		t.Errorf("%+v", report)
 	}
@@ -194,7 +194,7 @@ func TestNoStream(t *testing.T) {
 	for status, part := range map[int]string{401: "fail status: status 401; ", 404: "name the stream's whole URL", 502: "fail status: status 502; "} {
 		want(t, examine(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }, doctor.Config{}), part)
 	}
-	want(t, examine(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, doctor.Config{}), "fail headers: Content-Type is \"text/html")
+	want(t, examine(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, doctor.Config{}), "fail headers: the header Content-Type is \"text/html")
 	var leaked atomic.Bool
 	report := examine(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.Host, "192.0.2.2") && r.Header.Get("Authorization") != "" {

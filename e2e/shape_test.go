@@ -54,7 +54,7 @@ var neverImports = map[string][]string{
 	"middleware":  {ours + "/hub", ours + "/eventlog", ours + "/handlers"},
 	"nearest":     slices.Concat(ginPackages, natsPackages, []string{"net/http", ours}),
 	"relay":       slices.Concat(ginPackages, []string{ours + "/hub"}),
-	"ssetest":     slices.Concat(ginPackages, natsPackages, everyRoomBut("event")),
+	"ssetest":     slices.Concat(ginPackages, natsPackages, everyRoomBut("doctor")), // and event
 	"stream":      slices.Concat(ginPackages, prometheusPackages, otelPackages, []string{ours + "/eventlog"}),
 	"templates":   {ours},
 	"ticket":      slices.Concat(ginPackages, natsPackages, []string{ours + "/hub", ours + "/eventlog"}),

@@ -1,6 +1,7 @@
 package ssetest_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -81,4 +82,38 @@ func ExampleStream_Resume() {
 	}
 	fmt.Println("failures:", run(test))
 	// Output: failures: []
+}
+
+// A test of any endpoint names what it offers. The other checks are skipped.
+func ExampleConform() {
+	_ = func(t *testing.T) { // in your tests: func TestNewsConform(t *testing.T)
+		news := newBoard("") // your handler
+		server := httptest.NewServer(news)
+		defer server.Close()
+		ssetest.Conform(t, server.URL, ssetest.Conformance{
+			Publish: func(ctx context.Context, data string) error { return news.publish(ctx, data) },
+			Type:    "news",
+			Resumes: true, // after the header Last-Event-ID
+		})
+	}
+}
+
+// Check returns the results, for programs. This endpoint writes no space after the colon of data.
+func ExampleCheck() {
+	news := newBoard("no space")
+	server := httptest.NewServer(news)
+	defer server.Close()
+	passed := 0
+	for _, r := range ssetest.Check(context.Background(), server.URL, ssetest.Conformance{Publish: news.publish, Type: "news"}) {
+		switch r.Outcome {
+		case ssetest.Pass:
+			passed++
+		case ssetest.Fail:
+			fmt.Println("failed:", r.Check, "of", r.Section)
+		}
+	}
+	fmt.Println("passed:", passed)
+	// Output:
+	// failed: leading-space of HTML 9.2.6
+	// passed: 9
 }
