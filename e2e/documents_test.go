@@ -154,18 +154,20 @@ func TestLinksOfDocuments(t *testing.T) {
 
 // Code in a document is a piece of a file that is compiled, run or checked elsewhere. TestDocuments runs shell and JavaScript.
 func TestSnippetsOfDocuments(t *testing.T) {
-	sources := map[string]string{"go": "", "deploy": ""}
+	sources := map[string]string{"go": "", "files": ""}
 	for _, file := range goFiles(t) {
 		sources["go"] += unindented(read(t, file.path))
 	}
-	must(t, filepath.WalkDir(filepath.Join(top, "deploy"), func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Ext(name) == ".md" {
+	for _, folder := range []string{"deploy", "recipes"} {
+		must(t, filepath.WalkDir(filepath.Join(top, folder), func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || filepath.Ext(name) == ".md" {
+				return err
+			}
+			contents, err := os.ReadFile(name)
+			sources["files"] += unindented(string(contents))
 			return err
-		}
-		contents, err := os.ReadFile(name)
-		sources["deploy"] += unindented(string(contents))
-		return err
-	}))
+		}))
+	}
 	snippets := 0
 	for _, d := range documents(t) {
 		for _, b := range d.blocks {
@@ -181,9 +183,9 @@ func TestSnippetsOfDocuments(t *testing.T) {
 				if !strings.Contains(sources["go"], unindented(b.text)) {
 					t.Errorf("%s: no Go file has these lines, so nothing compiles them:\n%s", at, b.text)
 				}
-			case "nginx", "haproxy", "yaml", "ini", "caddyfile", "conf":
-				if !strings.Contains(sources["deploy"], unindented(b.text)) {
-					t.Errorf("%s: no file in deploy/ has these lines:\n%s", at, b.text)
+			case "nginx", "haproxy", "yaml", "ini", "caddyfile", "conf", "sql":
+				if !strings.Contains(sources["files"], unindented(b.text)) {
+					t.Errorf("%s: no file in deploy/ or recipes/ has these lines:\n%s", at, b.text)
 				}
 			default:
 				t.Errorf("%s: nothing checks the language %q; text that needs no check is `text`", at, b.language)
@@ -251,7 +253,7 @@ var otherFlags = map[string]bool{"--json": true, "--commit": true} // of bench a
 
 // testVariables are variables of the tests.
 var testVariables = map[string]bool{
-	"FRESHET_REQUIRE_BROWSER": true, "FRESHET_REQUIRE_FAULTS": true, "FRESHET_REQUIRE_NODE": true, "FRESHET_REQUIRE_PROMTOOL": true,
+	"FRESHET_REQUIRE_BROWSER": true, "FRESHET_REQUIRE_FAULTS": true, "FRESHET_REQUIRE_NODE": true, "FRESHET_REQUIRE_PROMTOOL": true, "FRESHET_REQUIRE_POSTGRES": true,
 	"FRESHET_TEST_PARK": true,
 }
 

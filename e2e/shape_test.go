@@ -53,6 +53,7 @@ var neverImports = map[string][]string{
 	"metrics":     ginPackages,
 	"middleware":  {ours + "/hub", ours + "/eventlog", ours + "/handlers"},
 	"nearest":     slices.Concat(ginPackages, natsPackages, []string{"net/http", ours}),
+	"recipes":     {}, // a module of its own
 	"relay":       slices.Concat(ginPackages, []string{ours + "/hub"}),
 	"ssetest":     slices.Concat(ginPackages, natsPackages, everyRoomBut("doctor")), // and event
 	"stream":      slices.Concat(ginPackages, prometheusPackages, otelPackages, []string{ours + "/eventlog"}),
