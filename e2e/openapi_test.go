@@ -152,7 +152,7 @@ func TestOpenAPIHasEveryHeader(t *testing.T) {
 	})
 
 	// OpenAPI has its own places for these, or HTTP clients and browsers send them by themselves.
-	inBuilt := []string{"Accept", "Accept-Encoding", "Access-Control-Request-Method", "Authorization", "Content-Type", "Origin", "Sec-Fetch-Site"}
+	inBuilt := []string{"Accept", "Accept-Encoding", "Access-Control-Request-Method", "Authorization", "Content-Type", "Cookie", "Origin", "Sec-Fetch-Site"}
 	// These are in every response, in a response to a HEAD or an OPTIONS, or describe the body.
 	everywhere := []string{"Connection", "Content-Encoding", "Content-Length", "Content-Security-Policy", "Content-Type", "Referrer-Policy", "Vary", "X-Content-Type-Options"}
 	api := apiDescription(t)
