@@ -82,9 +82,5 @@ func run(ctx context.Context, address, secret string) error {
 	router.NoRoute(gin.WrapH(live))
 	server := app.NewServer(router, slog.Default())
 	server.Addr = address
-	context.AfterFunc(ctx, func() { _ = live.Shutdown(server) }) // live.Close has the error
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return errors.Join(err, live.Close())
-	}
-	return live.Close()
+	return live.Run(ctx, server)
 }
