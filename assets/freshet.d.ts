@@ -217,7 +217,9 @@ export interface Answer {
 }
 
 /** Options of `answer`. */
-export interface AnswerOptions extends Omit<Options, 'topics' | 'since' | 'merge'> {
+export interface AnswerOptions extends Omit<Options, 'topics' | 'since'> {
+	/** `lines`: the answer was published with `join=lines`, and each piece is one or more whole lines. Default: `text`. */
+	merge?: 'text' | 'lines';
 	/** The URL of the server's `/event`. Default: of the server that the module came from. */
 	url?: string | URL;
 	/** A ticket that may publish to TOPIC.stop, or a function that fetches one, for `stop`. */

@@ -22,7 +22,7 @@ var packageFiles = []string{
 
 // typedPage uses all of the module, and what the types have to refuse.
 const typedPage = `
-import { connect, matches, Stream, StreamEvent, type Gap, type Options, type State, type StateChange, type StreamError } from 'MODULE';
+import { answer, connect, matches, Stream, StreamEvent, type Gap, type Options, type State, type StateChange, type StreamError } from 'MODULE';
 
 const options: Options = { topics: ['orders.*'], since: 'last', ticket: async () => 'a ticket', identity: 'alice' };
 const s = connect({ ...options, url: 'https://events.example/event' });
@@ -37,6 +37,7 @@ s.on('state', (change: StateChange) => console.log(change.gap?.reason));
 s.on('gap', (e: StreamEvent) => console.log(e.json<Gap>().first));
 s.on('error', (e: StreamError) => console.log(e.reason, e.status));
 for await (const e of s) { if (e.topic === '') break; }
+for await (const lines of answer('answers.17', { url: 'https://events.example/event', merge: 'lines' })) console.log(lines.split('\n'));
 
 // Like an EventSource.
 const ev = new Stream(new URL('https://events.example/event?topic=news'), { share: false, heartbeat: 1000, queue: 10 });

@@ -24,11 +24,13 @@ class Answer {
 	async *[Symbol.asyncIterator]() {
 		if (this.#stream) throw new Error('the answer is being read already');
 		this.#stream = new Stream(this.#url, { queue: Infinity, share: false, merge: 'text', ...this.#options, topics: [this.#topic], since: 'all' });
+		let separator = ''; // before the next piece
 		try {
 			for await (const e of this.#stream) {
 				if (e.type === 'gap') throw new Error('the beginning of the answer is gone');
 				if (e.type === 'end') return;
-				this.text += e.data;
+				this.text += separator + e.data;
+				separator = this.#options.merge === 'lines' ? '\n' : '';
 				yield e.data;
 			}
 		} finally {

@@ -30,6 +30,16 @@ test('an answer is whole after a lost connection, and ends', async (t) => {
 	assert.deepEqual([a.text, server.streams.size], ['The answer is 42.', 0]);
 });
 
+test('an answer of lines has line breaks between its pieces', async (t) => {
+	const server = startBrowser(t);
+	server.publish('answers.1', '{"n":1}\n{"n":2}', '{"n":3}');
+	server.publishAs('end', 'answers.1', '{"topic":"answers.1"}');
+	const a = answer('answers.1', { url, merge: 'lines' });
+	assert.deepEqual(await collect(a), ['{"n":1}\n{"n":2}', '{"n":3}']);
+	assert.equal(server.requests[0].searchParams.get('merge'), 'lines');
+	assert.equal(a.text, '{"n":1}\n{"n":2}\n{"n":3}');
+});
+
 test('as a ReadableStream', async (t) => {
 	const server = startBrowser(t);
 	server.publish('answers.1', 'a', 'b');
