@@ -95,6 +95,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method != http.MethodGet || !strings.HasPrefix(r.URL.Path, "/event") {
 		f.mu.Unlock()
+		_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 always is; else net/http drops lines once the response begins
 		proxy.ServeHTTP(w, r)
 		return
 	}

@@ -20,35 +20,7 @@ func TestClientPackage(t *testing.T) {
 	t.Parallel()
 	p := newTypedProject(t)
 	esbuild := filepath.Join(filepath.Dir(p.tsc), "esbuild")
-	run := func(dir, program string, arguments ...string) string {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), program, arguments...)
-		cmd.Dir = dir
-		var complaints strings.Builder
-		cmd.Stderr = &complaints
-		output, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("%s %q: %v\n%s%s", program, arguments, err, output, complaints.String())
-		}
-		return string(output)
-	}
-
-	var packed []struct {
-		Filename string
-		Files    []struct{ Path string }
-	}
-	must(t, json.Unmarshal([]byte(run(filepath.Join(top, "assets"), "npm", "pack", "--json", "--pack-destination", p.dir)), &packed))
-	var files []string
-	for _, file := range packed[0].Files {
-		files = append(files, file.Path)
-	}
-	want := append([]string{"package.json"}, packageFiles...)
-	slices.Sort(files)
-	slices.Sort(want)
-	if !slices.Equal(files, want) {
-		t.Errorf("npm packs %q, want %q", files, want)
-	}
-	run(p.dir, "npm", "install", "--offline", "--no-audit", "--no-fund", "./"+packed[0].Filename)
+	installClient(t, p.dir)
 	for _, resolution := range []string{"bundler", "nodenext"} {
 		p.compile(t, resolution)
 	}
@@ -66,7 +38,7 @@ func TestClientPackage(t *testing.T) {
 	}
 	url := "url: '" + server.URL + "/event', "
 	p.write(t, "node.js", listen("freshet-client", url))
-	if got := run(p.dir, "node", "node.js"); got != printed { // it ends by itself
+	if got := runCommand(t, p.dir, "node", "node.js"); got != printed { // it ends by itself
 		t.Errorf("Node.js prints %q, want %q", got, printed)
 	}
 	for name, c := range map[string]struct{ module, url, has string }{
@@ -77,7 +49,7 @@ func TestClientPackage(t *testing.T) {
 	} {
 		file := strings.ReplaceAll(name, " ", "-")
 		p.write(t, file+".ts", listen(c.module, c.url))
-		run(p.dir, esbuild, file+".ts", "--bundle", "--format=esm", "--target=es2022", "--outfile="+file+"-bundle.js")
+		runCommand(t, p.dir, esbuild, file+".ts", "--bundle", "--format=esm", "--target=es2022", "--outfile="+file+"-bundle.js")
 		bundle, err := os.ReadFile(filepath.Join(p.dir, file+"-bundle.js"))
 		must(t, err)
 		if !strings.Contains(string(bundle), c.has) {
@@ -92,4 +64,39 @@ func TestClientPackage(t *testing.T) {
 			t.Errorf("the bundle with the %s: %v", name, err)
 		}
 	}
+}
+
+// installClient makes the package with npm, and installs it in the project.
+func installClient(t *testing.T, project string) {
+	t.Helper()
+	var packed []struct {
+		Filename string
+		Files    []struct{ Path string }
+	}
+	must(t, json.Unmarshal([]byte(runCommand(t, filepath.Join(top, "assets"), "npm", "pack", "--json", "--pack-destination", project)), &packed))
+	var files []string
+	for _, file := range packed[0].Files {
+		files = append(files, file.Path)
+	}
+	want := append([]string{"package.json"}, packageFiles...)
+	slices.Sort(files)
+	slices.Sort(want)
+	if !slices.Equal(files, want) {
+		t.Errorf("npm packs %q, want %q", files, want)
+	}
+	runCommand(t, project, "npm", "install", "--offline", "--no-audit", "--no-fund", "./"+packed[0].Filename)
+}
+
+// runCommand returns what the program prints.
+func runCommand(t *testing.T, dir, program string, arguments ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, arguments...)
+	cmd.Dir = dir
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	output, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s%s", program, arguments, err, output, complaints.String())
+	}
+	return string(output)
 }

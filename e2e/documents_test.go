@@ -152,19 +152,25 @@ func TestLinksOfDocuments(t *testing.T) {
 	}
 }
 
+// frontend is the folder of the app that TestFrontends runs.
+const frontend = "e2e/testdata/frontend"
+
+// bundled is the word after `js` for a piece of that app.
+const bundled = "bundled"
+
 // Code in a document is a piece of a file that is compiled, run or checked elsewhere. TestDocuments runs shell and JavaScript.
 func TestSnippetsOfDocuments(t *testing.T) {
-	sources := map[string]string{"go": "", "files": ""}
+	sources := map[string]string{"go": "", "files": "", frontend: ""}
 	for _, file := range goFiles(t) {
 		sources["go"] += unindented(read(t, file.path))
 	}
-	for _, folder := range []string{"deploy", "recipes"} {
+	for folder, kind := range map[string]string{"deploy": "files", "recipes": "files", frontend: frontend} {
 		must(t, filepath.WalkDir(filepath.Join(top, folder), func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || filepath.Ext(name) == ".md" {
 				return err
 			}
 			contents, err := os.ReadFile(name)
-			sources["files"] += unindented(string(contents))
+			sources[kind] += unindented(string(contents))
 			return err
 		}))
 	}
@@ -174,7 +180,11 @@ func TestSnippetsOfDocuments(t *testing.T) {
 			snippets++
 			at := fmt.Sprintf("%s:%d", d.name, b.line)
 			switch b.language {
-			case "sh", "js", "ts", "html", "output", "text":
+			case "js":
+				if b.info == bundled && !strings.Contains(sources[frontend], unindented(b.text)) {
+					t.Errorf("%s: no file in %s has these lines, so TestFrontends does not run them:\n%s", at, frontend, b.text)
+				}
+			case "sh", "ts", "html", "output", "text":
 			case "json":
 				if err := validJSON(b.text); err != nil {
 					t.Errorf("%s: %v", at, err)

@@ -314,12 +314,17 @@ func readNode(modules, kind string) reader {
 	}
 }
 
-// installNodeModules returns a folder node_modules with the packages of interop/package.json. npm
-// installs them once for this user.
+// installNodeModules returns a folder node_modules with the packages of interop/package.json.
 func installNodeModules(t *testing.T) string {
 	t.Helper()
+	return installPackages(t, "interop")
+}
+
+// installPackages returns a folder node_modules with the packages of the folder's package.json. npm installs them once for this user.
+func installPackages(t *testing.T, folder string) string {
+	t.Helper()
 	requireNode(t, "node", "npm")
-	manifest, err := os.ReadFile(filepath.Join("interop", "package.json"))
+	manifest, err := os.ReadFile(filepath.Join(folder, "package.json"))
 	must(t, err)
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -341,10 +346,10 @@ func installNodeModules(t *testing.T) string {
 	must(t, os.WriteFile(filepath.Join(temp, "package.json"), manifest, 0o600))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	npm := exec.CommandContext(ctx, "npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
+	npm := exec.CommandContext(ctx, "npm", "install", "--prefer-offline", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
 	npm.Dir = temp
 	if output, err := npm.CombinedOutput(); err != nil {
-		apptest.Lacking(t, nodeVariable, "npm could not install the packages of interop/package.json: %v\n%s", err, output)
+		apptest.Lacking(t, nodeVariable, "npm could not install the packages of %s/package.json: %v\n%s", folder, err, output)
 	}
 	if err := os.Rename(temp, dir); err != nil {
 		if _, err := os.Stat(modules); err != nil { // else another run was first

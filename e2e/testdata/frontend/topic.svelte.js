@@ -1,0 +1,1 @@
+export const props = $state({ topic: 'orders.eu' });
