@@ -155,7 +155,7 @@ func TestLinksOfDocuments(t *testing.T) {
 // frontend is the folder of the app that TestFrontends runs.
 const frontend = "e2e/testdata/frontend"
 
-// bundled is the word after `js` for a piece of that app.
+// bundled is the word after `js` for a piece of that app, or of a page in recipes/.
 const bundled = "bundled"
 
 // Code in a document is a piece of a file that is compiled, run or checked elsewhere. TestDocuments runs shell and JavaScript.
@@ -181,8 +181,8 @@ func TestSnippetsOfDocuments(t *testing.T) {
 			at := fmt.Sprintf("%s:%d", d.name, b.line)
 			switch b.language {
 			case "js":
-				if b.info == bundled && !strings.Contains(sources[frontend], unindented(b.text)) {
-					t.Errorf("%s: no file in %s has these lines, so TestFrontends does not run them:\n%s", at, frontend, b.text)
+				if b.info == bundled && !strings.Contains(sources[frontend]+sources["files"], unindented(b.text)) {
+					t.Errorf("%s: no file in %s or recipes/ has these lines, so nothing runs them:\n%s", at, frontend, b.text)
 				}
 			case "sh", "ts", "html", "output", "text":
 			case "json":
