@@ -145,15 +145,16 @@ func testChat(t *testing.T, s *apptest.Server, f *front, project, library string
 	eventually(first, t, shows("streaming"))
 	write(50, 100)
 	eventually(second, t, shows("streaming"))
+	evaluate[chromedp.Void](second, t, `stop()`)
+	eventually(second, t, shows("ready"))
+	must(t, apptest.Until(second, func() bool { return f.open.Load() == 1 })) // the first tab's
 	f.cut()
 	write(100, 150)
 	must(t, c.pieces.Close())
 	must(t, model.Wait())
-	for range 2 {
-		eventually(first, t, shows("ready"))
-		eventually(second, t, shows("ready"))
-		do(second, t, chromedp.Reload()) // after the end
-	}
+	eventually(first, t, shows("ready"))
+	do(second, t, chromedp.Reload()) // after the end
+	eventually(second, t, shows("ready"))
 }
 
 // chat is the backend of a page with a chat. Its model is a process of backend.js.
