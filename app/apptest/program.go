@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -25,10 +26,10 @@ type Program struct {
 	err    error // once exited is closed
 }
 
-var openLine = regexp.MustCompile(`(?m)^open (http://\S+)$`)
+var openLine = regexp.MustCompile(`(?m)^open (http://(\S+))$`)
 
-// StartProgram runs the program that this test's TestMain gives to [MainIfCommand], and returns it once it has printed a line "open URL". The
-// test's end kills it.
+// StartProgram runs the program that this test's TestMain gives to [MainIfCommand], and returns it once it has printed a line "open URL" and accepts
+// connections there. The test's end kills it.
 func StartProgram(t testing.TB, args ...string) *Program {
 	t.Helper()
 	cmd, err := Command(t.Context(), args...)
@@ -49,7 +50,7 @@ func StartProgram(t testing.TB, args ...string) *Program {
 	tick, limit := time.NewTicker(5*time.Millisecond), time.After(patience)
 	defer tick.Stop()
 	for {
-		if line := openLine.FindStringSubmatch(printed.String()); line != nil {
+		if line := openLine.FindStringSubmatch(printed.String()); line != nil && accepts(line[2]) {
 			p.URL = line[1]
 			return p
 		}
@@ -61,6 +62,14 @@ func StartProgram(t testing.TB, args ...string) *Program {
 			t.Fatal("the program did not get ready")
 		}
 	}
+}
+
+func accepts(address string) bool {
+	connection, err := net.Dial("tcp", address) //nolint:noctx // this machine answers at once
+	if err == nil {
+		_ = connection.Close() // nothing was sent
+	}
+	return err == nil
 }
 
 // Kill ends the process at once, as SIGKILL does, and waits for it.
