@@ -5,12 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
 	"net/http"
-	"net/url"
 	"strings"
 	"unicode/utf8"
 
@@ -164,27 +164,47 @@ func binaryCloudEvent(c *gin.Context, body []byte) (e cloudEvent, err error) {
 	} {
 		var ok bool
 		if *attribute.value, ok = attributeOf(attribute.header); !ok {
-			return cloudEvent{}, fmt.Errorf("%w: the header %s is not readable; write its value in UTF-8, with %%20 for a space and %%25 for %%", errRequest, attribute.name)
+			return cloudEvent{}, fmt.Errorf("%w: the header %s is not UTF-8; percent-encode its value as UTF-8, such as %%20 for a space", errRequest, attribute.name)
 		}
 	}
 	e.data = string(body)
 	return e, nil
 }
 
-// attributeOf decodes the value of a header: HTTP binding, section 3.1.3.2. Senders of earlier versions put it into quotes.
+// attributeOf decodes the value of a header: HTTP binding, section 3.1.3.2. It reports whether the result is UTF-8.
 func attributeOf(header string) (value string, ok bool) {
-	if len(header) > 1 && header[0] == '"' && header[len(header)-1] == '"' {
-		var plain strings.Builder
-		for text := header[1 : len(header)-1]; text != ""; text = text[1:] {
-			if text[0] == '\\' && len(text) > 1 {
-				text = text[1:]
-			}
-			plain.WriteByte(text[0])
-		}
-		header = plain.String()
+	value = percentDecoded(unquoted(header))
+	return value, utf8.ValidString(value)
+}
+
+// unquoted returns the text within quotes, which senders of earlier versions of CloudEvents write.
+func unquoted(text string) string {
+	if len(text) < 2 || text[0] != '"' || text[len(text)-1] != '"' {
+		return text
 	}
-	value, err := url.PathUnescape(header)
-	return value, err == nil && utf8.ValidString(value)
+	var plain []byte
+	for text = text[1 : len(text)-1]; text != ""; text = text[1:] {
+		if text[0] == '\\' && len(text) > 1 {
+			text = text[1:]
+		}
+		plain = append(plain, text[0])
+	}
+	return string(plain)
+}
+
+// percentDecoded decodes what is percent-encoded. The SDK for Go does not encode a percent sign, so one that encodes nothing stands for itself.
+func percentDecoded(text string) string {
+	var plain []byte
+	for ; text != ""; text = text[1:] {
+		c := text[0]
+		if c == '%' && len(text) > 2 {
+			if encoded, err := hex.DecodeString(text[1:3]); err == nil {
+				c, text = encoded[0], text[2:]
+			}
+		}
+		plain = append(plain, c)
+	}
+	return string(plain)
 }
 
 // parseCloudEvent parses the JSON format of CloudEvents 1.0.2. Names of members are exact, so it is not decoded into a struct.
