@@ -186,9 +186,10 @@ func (x *examination) headers(a answered) bool {
 		good = false
 		x.add("headers", Fail, err.Error(), x.advise(buffering)...)
 	}
-	if err := CheckCache(h); err != nil {
+	cache := h.Get("Cache-Control")
+	if !strings.Contains(cache, "no-store") && !strings.Contains(cache, "no-cache") {
 		good = false
-		x.add("headers", Warn, err.Error())
+		x.add("headers", Warn, fmt.Sprintf("Cache-Control is %q: a cache may keep the stream; let the server send no-cache, no-store, no-transform", cache))
 	}
 	if good {
 		seen := "Content-Type and Cache-Control suit a stream"

@@ -28,15 +28,6 @@ func CheckLength(r *http.Response) error {
 	return nil
 }
 
-// CheckCache says why a cache may keep the stream, or nil.
-func CheckCache(h http.Header) error {
-	cache := h.Get("Cache-Control")
-	if !strings.Contains(cache, "no-store") && !strings.Contains(cache, "no-cache") {
-		return fmt.Errorf("the header Cache-Control is %q: a cache may keep the stream; let the server send no-cache, no-store, no-transform", cache)
-	}
-	return nil
-}
-
 // CheckOrigin says why a page of the origin cannot read the response, or nil. With credentials, the page is an EventSource with
 // withCredentials.
 func CheckOrigin(h http.Header, origin string, credentials bool) error {
@@ -50,15 +41,6 @@ func CheckOrigin(h http.Header, origin string, credentials bool) error {
 		return fmt.Errorf("the header Access-Control-Allow-Origin is %s", allowed[0])
 	case credentials && h.Get("Access-Control-Allow-Credentials") != "true":
 		return errors.New("there is no Access-Control-Allow-Credentials: true")
-	}
-	return nil
-}
-
-// CheckVary says why a cache can give the response to pages of another origin, or nil.
-func CheckVary(h http.Header) error {
-	vary := strings.ToLower(strings.Join(h.Values("Vary"), ","))
-	if h.Get("Access-Control-Allow-Origin") != "*" && !strings.Contains(vary, "origin") {
-		return errors.New("the response depends on the origin, but has no Vary: Origin: a cache can give it to other pages; let the server send it")
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // cors checks whether pages of the origin may read the stream: as an EventSource does, with credentials, and by fetch with headers,
@@ -38,8 +39,8 @@ func (x *examination) cors(ctx context.Context) []Finding {
 	} else {
 		seen += ", but not with cookies (withCredentials)"
 	}
-	if err := CheckVary(a.Header); err != nil {
-		findings = append(findings, Finding{"cors", Warn, err.Error(), nil})
+	if vary := strings.ToLower(strings.Join(a.Header.Values("Vary"), ",")); a.Header.Get("Access-Control-Allow-Origin") != "*" && !strings.Contains(vary, "origin") {
+		findings = append(findings, Finding{"cors", Warn, "the response depends on the origin, but has no Vary: Origin: a cache can give it to other pages; let the server send it", nil})
 	}
 	findings = append(findings, Finding{"cors", OK, seen, nil})
 	return append(findings, x.preflight(ctx, origin))

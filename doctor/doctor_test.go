@@ -183,7 +183,7 @@ func TestOtherServer(t *testing.T) {
 			}
 		}
 	}, doctor.Config{Origin: "https://app.example"})
-	want(t, report, "ok proxy: names itself: nginx", "warn headers: the header Cache-Control is \"\"", "fail cors: ", "ok resume: ", "skip delivery: 7 events in 20s", "ok time-out: ")
+	want(t, report, "ok proxy: names itself: nginx", "warn headers: Cache-Control is \"\"", "fail cors: ", "ok resume: ", "skip delivery: 7 events in 20s", "ok time-out: ")
 	if report.Freshet {
 		t.Errorf("%+v", report)
 	}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"time"
 )
 
-// perConnection is how many events a reader takes of each connection while others are published.
-const perConnection = 10
+const (
+	// perConnection is how many events a reader takes of each connection while others are published. It divides manyData.
+	perConnection = 10
+	quietTime     = 300 * time.Millisecond
+)
 
 // checkIDs: each event has an ID of its own, which a browser can send back in a header (HTML 9.2.4, The Last-Event-ID header).
 func checkIDs(ctx context.Context, e *endpoint) error {
@@ -31,16 +34,11 @@ func checkIDs(ctx context.Context, e *endpoint) error {
 			return errors.New("an event has no ID")
 		case seen[f.ID]:
 			return fmt.Errorf("two events have the ID %q", f.ID)
-		case len(f.ID) > maxSafeID || strings.ContainsFunc(f.ID, unsafe):
-			return fmt.Errorf("for the ID %q, a page elsewhere needs a preflight to resume: use at most %d bytes, and no control characters or \"():<>?@[\\]{}", f.ID, maxSafeID)
 		}
 		seen[f.ID] = true
 	}
 	return nil
 }
-
-// unsafe reports whether the character makes a header's value one that needs a preflight (Fetch, CORS-unsafe request-header byte).
-func unsafe(r rune) bool { return r < ' ' || r == 0x7f || strings.ContainsRune("\"():<>?@[\\]{}", r) }
 
 // checkResume: after the last event ID, exactly the events after it arrive, also those that were published while the reader was away
 // (HTML 9.2.4).
@@ -88,6 +86,41 @@ func checkResume(ctx context.Context, e *endpoint) error {
 	return nil
 }
 
+// checkResumeUpToDate: a reader that has missed nothing gets nothing again (HTML 9.2.4).
+func checkResumeUpToDate(ctx context.Context, e *endpoint) error {
+	if !e.Resumes {
+		return skipped("Resumes is not claimed")
+	}
+	c, err := e.subscribe(ctx)
+	if err != nil {
+		return err
+	}
+	mark := marker()
+	f, err := c.exchange(ctx, mark, numbered(mark, 0))
+	c.close()
+	if err != nil {
+		return err
+	}
+	if c, err = e.open(ctx, "Last-Event-ID", f.ID); err != nil {
+		return err
+	}
+	defer c.close()
+	return c.continues(ctx, mark, 1)
+}
+
+// continues checks that a reader with the newest event ID gets nothing but the event with the number, which is published after a moment
+// of silence: an endpoint that subscribes the reader late would take it for one that the reader has missed.
+func (c *connection) continues(ctx context.Context, mark string, n int) error {
+	f, err := c.find(ctx, mark, quietTime)
+	if errors.Is(err, errMissing) {
+		f, err = c.exchange(ctx, mark, numbered(mark, n))
+	}
+	if err == nil && f.data != numbered(mark, n) {
+		return fmt.Errorf("a reader with the newest event ID got %q again", f.data)
+	}
+	return err
+}
+
 // checkResumeWhilePublishing: a reader that reconnects again and again gets every event once and in order, also those that are
 // published while it connects (HTML 9.2.4).
 func checkResumeWhilePublishing(ctx context.Context, e *endpoint) error {
@@ -98,42 +131,46 @@ func checkResumeWhilePublishing(ctx context.Context, e *endpoint) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	defer func() { c.close() }()
+	publishing, cancel := context.WithCancel(ctx)
+	defer cancel()
 	mark, published := marker(), make(chan error, 1)
 	go func() {
 		var err error
 		for n := 0; n < manyData && err == nil; n++ {
-			err = e.publish(ctx, numbered(mark, n))
+			err = e.publish(publishing, numbered(mark, n))
 		}
 		published <- err
 	}()
-	err = e.follow(ctx, c, mark)
-	cancel() // if reading has failed, publishing need not go on
-	if failed := <-published; err == nil {
-		err = failed
+	for n := 0; n < manyData && err == nil; n++ {
+		c, err = e.step(ctx, c, mark, n)
 	}
-	return err
+	if err != nil {
+		cancel()
+		<-published //nolint:errcheck // err came first
+		return err
+	}
+	if err := <-published; err != nil {
+		return err
+	}
+	return c.continues(ctx, mark, manyData) // the last step has reconnected
 }
 
-// follow reads the numbered events, and reconnects after every few of them. It closes the connection.
-func (e *endpoint) follow(ctx context.Context, c *connection, mark string) error {
-	defer func() { c.close() }()
-	for n := range manyData {
-		f, err := c.find(ctx, mark, e.Patience)
-		if err != nil {
-			return fmt.Errorf("event %d of %d: %w", n+1, manyData, err)
-		}
-		if f.data != numbered(mark, n) {
-			return fmt.Errorf("in the place of event %d of %d came %q", n+1, manyData, f.data)
-		}
-		if n%perConnection == perConnection-1 {
-			c.close()
-			next, err := e.open(ctx, "Last-Event-ID", f.ID)
-			if err != nil {
-				return err
-			}
-			c = next
-		}
+// step reads the event with the number, and reconnects after some. It returns a connection in any case.
+func (e *endpoint) step(ctx context.Context, c *connection, mark string, n int) (*connection, error) {
+	f, err := c.find(ctx, mark, e.Patience)
+	switch {
+	case err != nil:
+		return c, fmt.Errorf("event %d of %d: %w", n+1, manyData, err)
+	case f.data != numbered(mark, n):
+		return c, fmt.Errorf("in the place of event %d of %d came %q", n+1, manyData, f.data)
+	case n%perConnection != perConnection-1:
+		return c, nil
 	}
-	return nil
+	c.close()
+	next, err := e.open(ctx, "Last-Event-ID", f.ID)
+	if err != nil {
+		return c, err
+	}
+	return next, nil
 }

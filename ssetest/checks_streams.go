@@ -14,8 +14,10 @@ import (
 	"freshet/event"
 )
 
-// maxSafeID is the longest last event ID that a page elsewhere can send without a preflight (Fetch, CORS-safelisted request-header).
-const maxSafeID = 128
+const (
+	pollTime    = 10 * time.Millisecond
+	steadyPolls = 20
+)
 
 // checkOpen: the status is 200 and the type text/event-stream, and the headers do not wait for an event: at the headers, a browser
 // announces the connection (HTML 9.2.3, Processing model).
@@ -28,8 +30,8 @@ func checkOpen(ctx context.Context, e *endpoint) error {
 	return nil
 }
 
-// checkHeaders: nothing in the headers lets caches keep the stream or browsers misread it. Browsers decode it as UTF-8, whatever the
-// headers say (HTML 9.2.3).
+// checkHeaders: the headers do not contradict a stream. It has no length, and browsers decode it as UTF-8, whatever the headers say
+// (HTML 9.2.6).
 func checkHeaders(ctx context.Context, e *endpoint) error {
 	c, err := e.open(ctx)
 	if err != nil {
@@ -40,7 +42,7 @@ func checkHeaders(ctx context.Context, e *endpoint) error {
 	if set := parameters["charset"]; set != "" && !strings.EqualFold(set, "utf-8") {
 		return fmt.Errorf("the charset is %s, but browsers decode the stream as UTF-8", set)
 	}
-	return errors.Join(doctor.CheckLength(c.Response), doctor.CheckCache(c.Header))
+	return doctor.CheckLength(c.Response)
 }
 
 // checkUnknownID: a last event ID that the server does not know, such as one of an earlier server, opens a stream too. Any other status
@@ -130,7 +132,7 @@ func checkCORS(ctx context.Context, e *endpoint) error {
 		return err
 	}
 	defer c.close()
-	return errors.Join(doctor.CheckOrigin(c.Header, e.Origin, e.Credentials), doctor.CheckVary(c.Header))
+	return doctor.CheckOrigin(c.Header, e.Origin, e.Credentials)
 }
 
 // checkPreflight: pages of the origin can fetch the stream with a token and a last event ID (Fetch, CORS-preflight fetch).
@@ -187,9 +189,9 @@ func checkDisconnect(ctx context.Context, e *endpoint) error {
 	if e.Readers == nil {
 		return skipped("Readers is not set")
 	}
-	before, err := e.Readers(ctx)
+	before, err := e.steadyReaders(ctx)
 	if err != nil {
-		return fmt.Errorf("counting readers failed: %w", err)
+		return err
 	}
 	c, err := e.open(ctx)
 	if err != nil {
@@ -206,20 +208,35 @@ func checkDisconnect(ctx context.Context, e *endpoint) error {
 	return nil
 }
 
+// steadyReaders returns the number of readers once it no longer changes: those of other checks may just be leaving.
+func (e *endpoint) steadyReaders(ctx context.Context) (int, error) {
+	last, same := -1, 0
+	err := e.readersAre(ctx, func(n int) bool {
+		if same++; n != last {
+			last, same = n, 0
+		}
+		return same == steadyPolls
+	})
+	return last, err
+}
+
 // readersAre asks for the number of readers until it is right.
 func (e *endpoint) readersAre(ctx context.Context, right func(int) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, e.Patience)
 	defer cancel()
-	for tick := time.NewTicker(10 * time.Millisecond); ; {
+	tick := time.NewTicker(pollTime)
+	defer tick.Stop()
+	for {
 		n, err := e.Readers(ctx)
-		if err == nil && right(n) {
-			tick.Stop()
+		switch {
+		case err != nil:
+			return fmt.Errorf("counting readers failed: %w", err)
+		case right(n):
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			tick.Stop()
 			return fmt.Errorf("%d readers after %v", n, e.Patience)
 		}
 	}

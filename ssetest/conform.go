@@ -72,24 +72,25 @@ type check struct {
 func checks() []check {
 	return []check{
 		{"open", "HTML 9.2.3", checkOpen},
-		{"headers", "HTML 9.2.3", checkHeaders},
+		{"headers", "HTML 9.2.6", checkHeaders},
 		{"unknown-id", "HTML 9.2.3", checkUnknownID},
 		{"framing", "HTML 9.2.6", checkFraming},
 		{"line-ends", "HTML 9.2.6", checkLineEnds},
 		{"leading-space", "HTML 9.2.6", checkLeadingSpace},
 		{"forged-fields", "HTML 9.2.6", checkForgedFields},
-		{"empty-data", "HTML 9.2.6", checkEmptyData},
 		{"long-data", "HTML 9.2.6", checkLongData},
 		{"order", "HTML 9.2.6", checkOrder},
 		{"retry", "HTML 9.2.6", checkRetry},
 		{"ids", "HTML 9.2.4", checkIDs},
 		{"resume", "HTML 9.2.4", checkResume},
+		{"resume-up-to-date", "HTML 9.2.4", checkResumeUpToDate},
 		{"resume-while-publishing", "HTML 9.2.4", checkResumeWhilePublishing},
 		{"heartbeat", "HTML 9.2.7", checkHeartbeat},
 		{"cors", "HTML 9.2.2", checkCORS},
 		{"preflight", "Fetch", checkPreflight},
 		{"busy", "HTML 9.2.3", checkBusy},
 		{"disconnect", "HTML 9.2.2", checkDisconnect},
+		{"empty-data", "HTML 9.2.6", checkEmptyData}, // last, because an event without data makes some servers end every stream
 	}
 }
 

@@ -78,23 +78,20 @@ func (b *board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
 	h.Set("Access-Control-Allow-Origin", "*")
 	switch b.defect {
 	case "type":
 		h.Set("Content-Type", "text/plain")
 	case "charset":
 		h.Set("Content-Type", "text/event-stream; charset=latin1")
-	case "cache":
-		h.Del("Cache-Control")
 	case "length":
 		h.Set("Content-Length", "1000000")
 	case "no cors":
 		h.Del("Access-Control-Allow-Origin")
 	case "two origins":
 		h.Add("Access-Control-Allow-Origin", "https://page.example")
-	case "no vary":
-		h.Set("Access-Control-Allow-Origin", "https://page.example")
+	case "other origin":
+		h.Set("Access-Control-Allow-Origin", "https://other.example")
 	case "late headers":
 		<-r.Context().Done()
 		return
@@ -109,6 +106,9 @@ func (b *board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		if err == nil {
 			cursor = n + map[string]int{"repeats": -1, "hole": 1}[b.defect]
+		}
+		if n == len(all) && b.has("repeats all") {
+			cursor = 0
 		}
 	}
 	b.join(1)
@@ -168,10 +168,6 @@ func (b *board) frame(data string, n int) string {
 		data = data[:min(len(data), 1000)]
 	case "one id":
 		id = "1"
-	case "long id":
-		id = strings.Repeat("0", 130) + id
-	case "unsafe id":
-		id = "{" + id + "}"
 	case "no id":
 		return fmt.Sprintf("event: news\ndata: %s\n\n", data)
 	case "no empty data":

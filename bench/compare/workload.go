@@ -65,7 +65,7 @@ func (b *bench) rounds(ctx context.Context, r *results) error {
 				}
 				begin := time.Now()
 				s, err := w.run(ctx, b, name)
-				if errors.Is(err, errNotInstalled) {
+				if errors.Is(err, server.ErrNotInstalled) {
 					r.Skipped = append(r.Skipped, name)
 					continue
 				}

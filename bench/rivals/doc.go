@@ -1,8 +1,8 @@
 //go:build linux
 
 // Package rivals contains the servers that Freshet is compared with, each as small as its
-// documentation shows it: a minimal one on bare sockets, plain Gin, go-sse and r3labs/sse. The
-// benchmark runs each as a process of its own.
+// documentation shows it: a minimal one on bare sockets, plain Gin, go-sse, r3labs/sse and
+// Centrifuge. The benchmark runs each as a process of its own.
 //
 // All of them stream at GET /event and accept an event at POST /publish, with its data as the body.
 // None keeps anything on disk, and none requires a token.
@@ -21,11 +21,19 @@ import (
 // maxBody is more than any event that the benchmarks publish.
 const maxBody = 1 << 20
 
-// handlers returns the handlers of the rivals on net/http.
-var handlers = map[string]func() (http.Handler, error){
-	"gin":    plainGin,
-	"go-sse": goSSE,
-	"r3labs": r3labs,
+// Handler returns a rival on net/http by its name. It runs until the process ends.
+func Handler(name string) (http.Handler, error) {
+	switch name {
+	case "centrifuge":
+		return newCentrifuge()
+	case "gin":
+		return plainGin()
+	case "go-sse":
+		return goSSE()
+	case "r3labs":
+		return r3labs()
+	}
+	return nil, fmt.Errorf("there is no server %q", name)
 }
 
 // Serve runs the rival with the name on a free port of 127.0.0.1 until the context is done. When it
@@ -38,11 +46,7 @@ func Serve(ctx context.Context, name string, out io.Writer) error {
 	if name == "minimal" {
 		return serveMinimal(ctx, l, out)
 	}
-	newHandler, ok := handlers[name]
-	if !ok {
-		return errors.Join(fmt.Errorf("there is no server %q", name), l.Close())
-	}
-	handler, err := newHandler()
+	handler, err := Handler(name)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -21,6 +21,8 @@ func goSSE() (http.Handler, error) {
 	server := &sse.Server{
 		Provider: &sse.Joe{Replayer: replayer},
 		OnSession: func(w http.ResponseWriter, _ *http.Request) ([]string, bool) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			w.Header().Set("Cache-Control", "no-cache")
 			w.WriteHeader(http.StatusOK) // readers get the header at once, as with the other servers
 			return nil, http.NewResponseController(w).Flush() == nil
 		},

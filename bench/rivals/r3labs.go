@@ -14,6 +14,7 @@ import (
 func r3labs() (http.Handler, error) {
 	const stream = "bench"
 	server := sse.New()
+	server.SplitData = true // a line of data for each line of an event
 	server.CreateStream(stream)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /event", func(w http.ResponseWriter, r *http.Request) {
