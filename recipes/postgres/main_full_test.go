@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 
 // Each committed row is published once, also if the program is killed between publishing and deleting. A notification is enough for a later row.
 func TestPostgres(t *testing.T) {
-	const rows = 1000
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	const rows = 400
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	database := startPostgres(ctx, t)
 	db, err := pgx.Connect(ctx, database)
