@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 
 	"freshet/app"
@@ -83,7 +82,7 @@ func (j *jobs) do(ctx context.Context, topic string, p progress) error {
 			return ctx.Err()
 		}
 		p.Done++
-		if _, err := j.live.PublishMessage(ctx, app.Message{Topic: topic, Data: p, Key: strconv.Itoa(p.Done)}); err != nil {
+		if _, err := j.live.Publish(ctx, topic, p); err != nil {
 			return err
 		}
 	}
