@@ -31,7 +31,9 @@ func checkFraming(ctx context.Context, e *endpoint) error {
 	if !f.asTyped {
 		return fmt.Errorf("the event has the type %q, want %q", f.Type, e.Type)
 	}
-	if text, _ := c.raw.arrived(); len(text) < maxText && !utf8.ValidString(text) {
+	text, _ := c.raw.arrived()
+	text = text[:strings.LastIndexByte(text, '\n')+1] // the rest can end within a character
+	if !utf8.ValidString(text) {
 		return errors.New("the stream is not UTF-8, and browsers decode it as nothing else")
 	}
 	return nil

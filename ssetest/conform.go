@@ -101,7 +101,7 @@ func (s skipped) Error() string { return string(s) }
 
 // Conform holds the endpoint to the standard of event streams. Each check is a subtest. Check has the same results as data.
 //
-// The URL is of a running server: for a handler, use httptest.NewServer.
+// The URL is of a running server: for a handler, use httptest.NewServer. Later versions may have more checks.
 func Conform(t *testing.T, url string, cfg Conformance) {
 	t.Helper()
 	e := newEndpoint(url, cfg)

@@ -78,7 +78,8 @@ func (b *board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Origin", "https://page.example")
+	h.Set("Access-Control-Allow-Credentials", "true")
 	switch b.defect {
 	case "type":
 		h.Set("Content-Type", "text/plain")
@@ -90,6 +91,10 @@ func (b *board) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Del("Access-Control-Allow-Origin")
 	case "two origins":
 		h.Add("Access-Control-Allow-Origin", "https://page.example")
+	case "any origin":
+		h.Set("Access-Control-Allow-Origin", "*")
+	case "no credentials":
+		h.Del("Access-Control-Allow-Credentials")
 	case "other origin":
 		h.Set("Access-Control-Allow-Origin", "https://other.example")
 	case "late headers":

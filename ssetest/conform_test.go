@@ -17,7 +17,7 @@ import (
 func claims(b *board, server *httptest.Server) ssetest.Conformance {
 	return ssetest.Conformance{
 		Publish: b.publish, Type: "news", Retry: true, Resumes: true, Heartbeat: 20 * time.Millisecond,
-		Origin: "https://page.example", Preflight: true, Busy: server.URL + "/busy", Readers: b.open,
+		Origin: "https://page.example", Credentials: true, Preflight: true, Busy: server.URL + "/busy", Readers: b.open,
 	}
 }
 
@@ -62,6 +62,8 @@ func TestDefectsAreFound(t *testing.T) {
 		"hole":               "resume: after the last event ID",
 		"silent":             "heartbeat: a quiet stream was silent for",
 		"no cors":            "cors: there is no Access-Control-Allow-Origin",
+		"any origin":         "cors: the header Access-Control-Allow-Origin is *",
+		"no credentials":     "cors: there is no Access-Control-Allow-Credentials: true",
 		"two origins":        "cors: the header Access-Control-Allow-Origin has more than one value",
 		"other origin":       "cors: the header Access-Control-Allow-Origin is https://other.example",
 		"no preflight":       "preflight: a preflight does not allow the header authorization and last-event-id",

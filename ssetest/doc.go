@@ -7,8 +7,8 @@
 //   - [Expect] says which events must arrive, and when no more may. [Stream.Resume] reconnects as a browser does.
 //   - [Conform] holds any endpoint to the standard of event streams. [Check] does the same and returns the results.
 //
-// Time: a [Stream] is read only when the test reads it. [Expectation.Within] bounds a wait; the other methods wait until the
-// test is over. As in a browser, bytes arrive when the handler flushes them or returns.
+// Time: a [Stream] is read only when the test reads it. [Expectation.Within] bounds a wait; Next, Rest and similar methods wait
+// without a limit. As in a browser, bytes arrive when the handler flushes them or returns.
 //
 // Ownership: a Stream belongs to one goroutine. The end of the test closes streams that are still open, and waits for
 // their handlers.
