@@ -45,6 +45,9 @@ func documents(t *testing.T) []document {
 	names := []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "assets/README.md"}
 	for _, folder := range []string{"docs", "deploy", "examples"} {
 		must(t, filepath.WalkDir(filepath.Join(top, folder), func(name string, d fs.DirEntry, err error) error {
+			if err == nil && d.Name() == "node_modules" {
+				return fs.SkipDir
+			}
 			if err != nil || d.IsDir() || filepath.Ext(name) != ".md" {
 				return err
 			}

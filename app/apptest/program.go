@@ -28,14 +28,19 @@ type Program struct {
 
 var openLine = regexp.MustCompile(`(?m)^open (http://(\S+))$`)
 
-// StartProgram runs the program that this test's TestMain gives to [MainIfCommand], and returns it once it has printed a line "open URL" and accepts
-// connections there. The test's end kills it.
+// StartProgram runs the program that this test's TestMain gives to [MainIfCommand]. It is [StartCommand] with that program.
 func StartProgram(t testing.TB, args ...string) *Program {
 	t.Helper()
 	cmd, err := Command(t.Context(), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return StartCommand(t, cmd)
+}
+
+// StartCommand runs an example, and returns it once it has printed a line "open URL" and accepts connections there. The test's end kills it.
+func StartCommand(t testing.TB, cmd *exec.Cmd) *Program {
+	t.Helper()
 	var printed Buffer
 	cmd.Stdout, cmd.Stderr = &printed, t.Output()
 	if err := cmd.Start(); err != nil {
