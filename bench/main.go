@@ -1,6 +1,6 @@
 // Command bench measures what Freshet costs and how much it sustains.
 //
-//	go run -C bench . [compare|scale|replay|soak|page|cluster] [--quick] [--binary FILE]
+//	go run -C bench . [compare|scale|replay|soak|page|cluster|answers] [--quick] [--binary FILE]
 //
 // Without the name of a measure it runs compare. Each measure builds Freshet, or takes a binary,
 // and starts it as a process of its own with its data in a temporary folder. With --quick a
@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 
+	"freshet/bench/answers"
 	"freshet/bench/cluster"
 	"freshet/bench/compare"
 	"freshet/bench/page"
@@ -40,6 +41,7 @@ type commandLine struct {
 	Soak    soak.Command    `cmd:"" help:"Run a mixed load and check that nothing is left afterwards."`
 	Page    page.Command    `cmd:"" help:"Measure the dashboard in Chromium."`
 	Cluster cluster.Command `cmd:"" help:"Compare several nodes with one."`
+	Answers answers.Command `cmd:"" help:"Measure the answers of language models, many at once."`
 	Serve   serveCommand    `cmd:"" hidden:""`
 	NATS    server.NATS     `cmd:"" name:"nats" hidden:""`
 }

@@ -5,6 +5,7 @@
 //   - A [Swarm] is many readers. Each is a socket and a few words of memory, and one goroutine reads
 //     all of them through epoll. So ten thousand readers leave the machine to the server.
 //   - A [Publisher] is one connection that publishes.
+//   - A [Writer] is one connection that sends an answer piece by piece.
 //
 // The data of an event contains its number and when it was published ([Data]). Readers check
 // every byte, whatever the pieces in which it arrives, and count events that are missing, repeated
@@ -24,6 +25,9 @@ type Target struct {
 
 // dataBytes is the length of every event's data.
 const dataBytes = 128
+
+// tokenBytes is the length of the part of the data that has the number and the time.
+const tokenBytes = 33
 
 // marker comes before an event's number and nowhere else in a stream.
 const marker = '#'

@@ -3,10 +3,13 @@
 package load_test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,5 +74,54 @@ func TestEveryEventIsAccountedFor(t *testing.T) {
 				server.Close()
 			}
 		})
+	}
+}
+
+// The tokens of a writer arrive as lines, and an error in the response ends it.
+func TestWriter(t *testing.T) {
+	const accepted = 5
+	lines := make(chan string, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		_ = control.EnableFullDuplex()
+		if r.Header.Get("Idempotency-Key") != "answer" {
+			w.WriteHeader(http.StatusBadRequest)
+			_ = control.Flush()
+			return
+		}
+		_ = control.Flush() // the writer waits for it
+		body := bufio.NewScanner(r.Body)
+		for range accepted {
+			if body.Scan() {
+				lines <- body.Text()
+			}
+		}
+		_, _ = fmt.Fprintln(w, `{"error":{"code":"full"},"line":5}`)
+		_ = control.Flush()
+		_, _ = io.Copy(io.Discard, r.Body) // until the writer leaves
+	}))
+	t.Cleanup(server.Close)
+	address := server.Listener.Addr().String()
+	if _, err := load.NewWriter(t.Context(), address, "/", ""); err == nil {
+		t.Error("a request without a key was accepted")
+	}
+	w, err := load.NewWriter(t.Context(), address, "/", "Idempotency-Key: answer\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for n := range accepted {
+		if err := w.WriteToken(); err != nil {
+			t.Fatal(err)
+		}
+		if line, want := <-lines, fmt.Sprintf(`"#%016x`, n+1); !strings.HasPrefix(line, want) || len(line) != 35 || w.Written() != uint64(n+1) {
+			t.Errorf("line %d is %q", n+1, line)
+		}
+	}
+	for err == nil { // until the response is read
+		err = w.WriteToken()
+	}
+	if !strings.Contains(err.Error(), `"code":"full"`) {
+		t.Errorf("after an error in the response: %v", err)
 	}
 }
