@@ -266,7 +266,7 @@ var otherFlags = map[string]bool{"--json": true, "--commit": true} // of bench a
 
 // testVariables are variables of the tests.
 var testVariables = map[string]bool{
-	"FRESHET_REQUIRE_BROWSER": true, "FRESHET_REQUIRE_FAULTS": true, "FRESHET_REQUIRE_NODE": true, "FRESHET_REQUIRE_PROMTOOL": true, "FRESHET_REQUIRE_POSTGRES": true,
+	"FRESHET_REQUIRE_BROWSER": true, "FRESHET_REQUIRE_FAULTS": true, "FRESHET_REQUIRE_NCHAN": true, "FRESHET_REQUIRE_NODE": true, "FRESHET_REQUIRE_PROMTOOL": true, "FRESHET_REQUIRE_POSTGRES": true,
 	"FRESHET_TEST_PARK": true,
 }
 
