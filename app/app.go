@@ -180,6 +180,7 @@ func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*even
 		RetainAge:      orNone(cfg.RetainAge),
 		RetainBytes:    orNone(int64(cfg.RetainBytes)),
 		RetainPerTopic: int64(cfg.RetainPerTopic),
+		Retain:         retentions(cfg.Retain),
 		MaxEvent:       int64(cfg.MaxBody),
 		Logger:         logger,
 	}
@@ -191,6 +192,13 @@ func openLog(ctx context.Context, cfg config.Config, logger *slog.Logger) (*even
 		return nil, explainLog(err, cfg.NATS != "", cfg.Replicas)
 	}
 	return log, nil
+}
+
+func retentions(rules []config.Retention) (retain []eventlog.Retention) {
+	for _, r := range rules {
+		retain = append(retain, eventlog.Retention(r))
+	}
+	return retain
 }
 
 // explainLog adds to the error of a log what to do.

@@ -124,7 +124,7 @@ func restore(args, environ []string, stdout, stderr io.Writer) error {
 		}
 		fmt.Fprintf(stderr, "freshet: restored %d events up to %v to %s; the log has a new epoch, so readers that resume get a gap\n", restored.Events, backup.Last, where)
 		if missing := backup.Events - min(backup.Events, restored.Events); missing > 0 {
-			fmt.Fprintf(stderr, "freshet: %d older events of the backup exceed the log's limits of age, size or topic, and are deleted\n", missing)
+			fmt.Fprintf(stderr, "freshet: %d events of the backup exceed the log's limits of age, size or topic, or their TTL, and are deleted\n", missing)
 		}
 		return nil
 	})

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"freshet/app"
+	"freshet/app/apptest"
 	"freshet/config"
 	"freshet/event"
 	"freshet/eventlog"
@@ -183,6 +184,25 @@ func TestPublishingInTheProcessIsRefused(t *testing.T) {
 	if status, _ := ask(t, http.MethodGet, servers["gin"].URL+"/live/history", ""); status != http.StatusServiceUnavailable {
 		t.Errorf("a request after Close: %d", status)
 	}
+}
+
+func TestAMessageWithATTL(t *testing.T) {
+	t.Parallel()
+	live, servers := embed(t)
+	for data, ttl := range map[string]time.Duration{"short": 100 * time.Millisecond, "negative": -time.Hour} {
+		var invalid *event.InvalidError
+		if _, err := live.PublishMessage(t.Context(), app.Message{Topic: "a", Data: data, TTL: ttl}); !errors.As(err, &invalid) || invalid.Field != "ttl" {
+			t.Errorf("%v: %v", ttl, err)
+		}
+	}
+	for data, ttl := range map[string]time.Duration{"expires": 1100 * time.Millisecond, "stays": time.Hour} {
+		_, err := live.PublishMessage(t.Context(), app.Message{Topic: "a", Data: data, TTL: ttl})
+		must(t, err)
+	}
+	must(t, apptest.Until(t.Context(), func() bool {
+		_, history := ask(t, http.MethodGet, servers["gin"].URL+"/live/history", "")
+		return !strings.Contains(history, "expires") && strings.Contains(history, "stays")
+	}))
 }
 
 // While Close waits for a request, others are refused at once.

@@ -17,6 +17,7 @@ import (
 
 	"freshet/client"
 	"freshet/config"
+	"freshet/event"
 )
 
 // batchBytes is how much data one request of the command publish has, without the JSON around it.
@@ -151,7 +152,7 @@ func (p *publisher) send(ctx context.Context, c *client.Client, lines []line) (n
 
 // message makes an event of a line.
 func (p *publisher) message(l line) (client.Message, error) {
-	m := client.Message{Topic: p.cfg.Topic, Type: p.cfg.Type, Data: l.text}
+	m := client.Message{Topic: p.cfg.Topic, Type: p.cfg.Type, Data: l.text, TTL: p.cfg.TTL}
 	if l.err != nil || !p.cfg.JSON {
 		return m, l.err
 	}
@@ -159,20 +160,27 @@ func (p *publisher) message(l line) (client.Message, error) {
 		return m, errors.New("the line is not UTF-8")
 	}
 	var in struct {
-		Topic, Type *string
-		Data        json.RawMessage
+		Topic, Type, TTL *string
+		Data             json.RawMessage
 	}
 	decoder := json.NewDecoder(strings.NewReader(l.text))
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(&in)
 	if _, rest := decoder.Token(); err != nil || !errors.Is(rest, io.EOF) || in.Data == nil {
-		return m, errors.New(`want one JSON object {"topic","type","data"}, where topic and type may be missing`)
+		return m, errors.New(`want one JSON object {"topic","type","data","ttl"}, where all but data may be missing`)
 	}
 	if in.Topic != nil {
 		m.Topic = *in.Topic
 	}
 	if in.Type != nil {
 		m.Type = *in.Type
+	}
+	if in.TTL != nil {
+		ttl, err := event.ParseTTL(*in.TTL)
+		if err != nil {
+			return m, err
+		}
+		m.TTL = ttl.Duration()
 	}
 	if m.Topic == "" {
 		return m, errors.New("the line has no topic: name one in the line, or as freshet publish TOPIC --json")

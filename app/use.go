@@ -47,6 +47,7 @@ type Message struct {
 	Data any
 	// Key makes a retry harmless: the topic stores a message with the same key only once in two minutes, and the retry gets its ID.
 	Key string
+	TTL time.Duration // how long the log keeps the event at most, rounded up to whole seconds; 0: as --retain and --retain-age say
 }
 
 // Publish is [App.PublishMessage] without a type and a key.
@@ -56,8 +57,9 @@ func (a *App) Publish(ctx context.Context, topic string, data any) (event.ID, er
 
 // PublishMessage stores an event and returns its ID. Access rules and publish rates do not apply.
 //
-// The error is an [*event.InvalidError] for a bad topic, type or data, [eventlog.ErrTooLarge] above --max-body, [eventlog.ErrEnded] for a topic that has
-// ended, [eventlog.ErrFull] without space on the disk, [ErrClosed], or [eventlog.ErrUnavailable]: then the event may be stored, and a retry needs a key.
+// The error is an [*event.InvalidError] for a bad topic, type, data or TTL, [eventlog.ErrTooLarge] above --max-body, [eventlog.ErrEnded] for a topic that
+// has ended, [eventlog.ErrFull] without space on the disk, [eventlog.ErrNoTTL] if the stream of --nats allows no TTL, [ErrClosed], or
+// [eventlog.ErrUnavailable]: then the event may be stored, and a retry needs a key.
 func (a *App) PublishMessage(ctx context.Context, m Message) (event.ID, error) {
 	e, err := newEvent(m)
 	if err != nil {
@@ -85,7 +87,7 @@ func (a *App) End(ctx context.Context, topic string) (event.ID, error) {
 		return event.ID{}, ErrClosed
 	}
 	defer a.using.Done()
-	receipt := a.log.End(ctx, name, "")
+	receipt := a.log.End(ctx, name, "", event.TTL{})
 	return receipt.ID, receipt.Err
 }
 
@@ -111,7 +113,12 @@ func newEvent(m Message) (event.Event, error) {
 		}
 		text = string(encoded)
 	}
-	return event.New(topic, typ, text)
+	e, err := event.New(topic, typ, text)
+	if err != nil || m.TTL == 0 {
+		return e, err
+	}
+	ttl, err := event.NewTTL(m.TTL)
+	return e.WithTTL(ttl), err
 }
 
 // Run serves at the address of the server, with TLS if the server has a TLSConfig. When ctx is done, or the application has ended by itself, it

@@ -34,6 +34,8 @@ type Message struct {
 	// Key is the idempotency key: for two minutes, publishing to the topic with the same key
 	// stores nothing and returns the first ID. Empty: a random key that protects retries alone.
 	Key string
+	// TTL is how long the server keeps the event at most, rounded up to whole seconds. 0: as its flags say.
+	TTL time.Duration
 }
 
 // Result is what the server did with one message of [Client.PublishAll].
@@ -50,7 +52,7 @@ func (c *Client) Publish(ctx context.Context, m Message) (id event.ID, err error
 }
 
 // End publishes the message as its topic's last and ends the topic: its readers get an event of type end, whose ID is returned. A message without
-// Data and Type only ends the topic. Errors are those of [Client.Publish]; the code "ended" says that the topic has ended before, and
+// Data and Type only ends the topic. With a TTL, the topic is open again when the end expires. Errors are those of [Client.Publish]; the code "ended" says that the topic has ended before, and
 // not with this Key.
 func (c *Client) End(ctx context.Context, m Message) (id event.ID, err error) {
 	return c.publish(ctx, m, url.Values{"end": {""}})
@@ -62,6 +64,9 @@ func (c *Client) publish(ctx context.Context, m Message, query url.Values) (id e
 	}
 	if m.Type != "" {
 		query.Set("type", m.Type)
+	}
+	if m.TTL != 0 {
+		query.Set("ttl", m.TTL.String())
 	}
 	target := eventPath(m.Topic)
 	if len(query) > 0 {
@@ -185,6 +190,11 @@ func (m Message) check() error {
 			return err
 		}
 	}
+	if m.TTL != 0 {
+		if _, err := event.NewTTL(m.TTL); err != nil {
+			return err
+		}
+	}
 	_, err = event.New(topic, typ, m.Data)
 	return err
 }
@@ -197,6 +207,10 @@ func (m Message) line() ([]byte, error) {
 	if err := m.check(); err != nil { // JSON would replace bytes that are not UTF-8
 		return nil, err
 	}
+	var ttl string
+	if m.TTL != 0 {
+		ttl = m.TTL.String()
+	}
 	var line bytes.Buffer
 	encoder := json.NewEncoder(&line)
 	encoder.SetEscapeHTML(false)
@@ -204,7 +218,8 @@ func (m Message) line() ([]byte, error) {
 		Topic string `json:"topic"`
 		Type  string `json:"type,omitempty"`
 		Data  string `json:"data"`
-	}{m.Topic, m.Type, m.Data})
+		TTL   string `json:"ttl,omitempty"`
+	}{m.Topic, m.Type, m.Data, ttl})
 	return line.Bytes(), err
 }
 

@@ -48,7 +48,7 @@ func TestPublish(t *testing.T) {
 	messages := []client.Message{
 		{Topic: "news", Data: "one\r\n", Key: "mine"},
 		{Topic: "a.b%?ü", Type: "x y", Data: ""},
-		{Topic: "news", Data: "again"},
+		{Topic: "news", Data: "again", TTL: 90 * time.Second},
 	}
 	for i, m := range messages {
 		id, err := c.Publish(t.Context(), m)
@@ -63,7 +63,7 @@ func TestPublish(t *testing.T) {
 	want := []request{
 		{"POST /event/news", "Bearer secret", "mine", "one\r\n"},
 		{"POST /event/a.b%25%3F%C3%BC?type=x+y", "Bearer secret", "", ""},
-		{"POST /event/news", "Bearer secret", "", "again"},
+		{"POST /event/news?ttl=1m30s", "Bearer secret", "", "again"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -73,7 +73,7 @@ func TestPublish(t *testing.T) {
 func TestAMessageThatCannotBePublishedIsNotSent(t *testing.T) {
 	c, closeAll := connect(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") }, client.Config{})
 	defer closeAll()
-	bad := []client.Message{{}, {Topic: "a..b"}, {Topic: "counter"}, {Topic: "x", Type: "gap"}, {Topic: "x", Type: " "}, {Topic: "x", Data: "\xff"}}
+	bad := []client.Message{{}, {Topic: "a..b"}, {Topic: "counter"}, {Topic: "x", Type: "gap"}, {Topic: "x", Type: " "}, {Topic: "x", Data: "\xff"}, {Topic: "x", TTL: time.Millisecond}, {Topic: "x", TTL: -time.Hour}}
 	results, err := c.PublishAll(t.Context(), bad)
 	if err != nil || len(results) != len(bad) {
 		t.Fatal(results, err)

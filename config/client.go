@@ -18,9 +18,10 @@ type Server struct {
 
 // Publish holds the settings of the command that publishes lines.
 type Publish struct {
-	Topic string `arg:"" optional:"" name:"topic"`
-	Type  string `name:"type" placeholder:"TYPE" group:"The events:" help:"Type of the events. Without it, the type is the topic's name."`
-	JSON  bool   `name:"json" group:"The events:" help:"Each line is an event: {\"topic\",\"type\",\"data\"}. TOPIC and --type are for lines without their own."`
+	Topic string        `arg:"" optional:"" name:"topic"`
+	Type  string        `name:"type" placeholder:"TYPE" group:"The events:" help:"Type of the events. Without it, the type is the topic's name."`
+	TTL   time.Duration `name:"ttl" default:"0" placeholder:"DURATION" group:"The events:" help:"How long the server keeps the events, such as 30s or 1h. 0 keeps them as long as its flags say."`
+	JSON  bool          `name:"json" group:"The events:" help:"Each line is an event: {\"topic\",\"type\",\"data\",\"ttl\"}. TOPIC, --type and --ttl are for lines without their own."`
 	Server
 }
 
@@ -121,10 +122,12 @@ func (s *Server) validate() error {
 func (p *Publish) validate() error {
 	_, errTopic := event.ParseTopic(p.Topic)
 	_, errType := event.ParseType(p.Type)
+	_, errTTL := event.NewTTL(p.TTL)
 	return cmp.Or(
 		refuse(p.Topic == "" && !p.JSON, "no topic: want freshet publish TOPIC, or --json for lines that name their topic"),
 		refuse(p.Topic != "" && errTopic != nil, "%q is not allowed: want a topic such as news or orders.eu, not a pattern or a built-in one", p.Topic),
 		refuse(p.Type != "" && errType != nil, "--type: %q is not allowed: want printable text of at most 200 bytes, not a built-in type such as gap", p.Type),
+		refuse(p.TTL != 0 && errTTL != nil, "--ttl: %v is not allowed: want a duration from 1s to 3650d", p.TTL),
 		p.Server.validate(),
 	)
 }

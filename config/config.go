@@ -33,6 +33,12 @@ type Relay struct {
 	URL   string
 }
 
+// Retention is how long the events of the topics are kept that the pattern selects; a zero TTL sets no limit. Its text is PATTERN=DURATION.
+type Retention struct {
+	Pattern event.Pattern
+	TTL     event.TTL
+}
+
 // ListenSystemd as an address of Config.Listen stands for the sockets that systemd passes to the process (socket activation).
 const ListenSystemd = "systemd"
 
@@ -54,6 +60,7 @@ type Config struct {
 	RetainAge      time.Duration `name:"retain-age" default:"24h" placeholder:"DURATION" group:"Log:" help:"Age at which events are deleted, such as 90m, 7d or 2w. 0 keeps events of any age."`
 	RetainBytes    Bytes         `name:"retain-bytes" default:"1GiB" placeholder:"BYTES" group:"Log:" help:"Size of the log above which the oldest events are deleted. 0 sets no limit."`
 	RetainPerTopic int           `name:"retain-per-topic" default:"0" placeholder:"N" group:"Log:" help:"Number of events to keep per topic. Older ones are deleted, and readers get no gap for them. 0 keeps all."`
+	Retain         []Retention   `name:"retain" placeholder:"PATTERN=DURATION" group:"Log:" help:"How long events of some topics are kept, such as answers.>=1h: at most --retain-age. Readers get no gap for events that are deleted in the middle of the log. Repeatable; the first pattern that selects a topic counts. 0 sets no limit beside --retain-age."`
 	Sync           Sync          `name:"sync" default:"always" placeholder:"WHEN" group:"Log:" help:"When the embedded log is synced to disk: always (before a publish is answered), or at an interval of at least 1s. A power cut can lose the events of the last interval."`
 	NATS           Secret        `name:"nats" placeholder:"URL[,URL]" group:"Log:" help:"External NATS servers that keep the log, instead of the embedded one. Each is host[:port], or a URL with the scheme nats, tls, ws or wss."`
 	NATSCreds      string        `name:"nats-creds" placeholder:"FILE" group:"Log:" help:"NATS credentials file, as nsc writes it."`

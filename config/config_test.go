@@ -58,6 +58,15 @@ func topic(t *testing.T, name string) event.Topic {
 	return parsed
 }
 
+func ttl(t *testing.T, d time.Duration) event.TTL {
+	t.Helper()
+	ttl, err := event.NewTTL(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ttl
+}
+
 func patterns(t *testing.T, texts ...string) event.Patterns {
 	t.Helper()
 	var patterns event.Patterns
@@ -98,7 +107,7 @@ func TestDefaults(t *testing.T) {
 		CORSOrigins:              []string{"*"},
 		Log:                      "text",
 	}
-	if diff := cmp.Diff(want, parse(t, nil), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{}, event.Topic{})); diff != "" {
+	if diff := cmp.Diff(want, parse(t, nil), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{}, event.Topic{}, event.TTL{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -115,6 +124,7 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		"retain-age":       "1h30m",
 		"retain-bytes":     "500kb",
 		"retain-per-topic": "7",
+		"retain":           "answers.pinned.>=0,answers.>=1h,a=b=30s",
 		"sync":             "2s",
 		"nats":             "nats://user:hunter2@a:4222,tls://b",
 		"nats-creds":       "f.creds",
@@ -152,12 +162,15 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		Hosts:  []string{"events.example.org", "*.example.net", "xn--bcher-kva.example", "my_service"},
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("10.0.0.0/8"),
 			netip.MustParsePrefix("192.0.2.8/32"), netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("fd00::/8")},
-		TLSCert:                  "/etc/ssl/certs/freshet.pem",
-		TLSKey:                   "/etc/ssl/private/freshet.key",
-		Data:                     "/var/lib/freshet",
-		RetainAge:                90 * time.Minute,
-		RetainBytes:              500_000,
-		RetainPerTopic:           7,
+		TLSCert:        "/etc/ssl/certs/freshet.pem",
+		TLSKey:         "/etc/ssl/private/freshet.key",
+		Data:           "/var/lib/freshet",
+		RetainAge:      90 * time.Minute,
+		RetainBytes:    500_000,
+		RetainPerTopic: 7,
+		Retain: []config.Retention{
+			{Pattern: patterns(t, "answers.pinned.>")[0]}, {Pattern: patterns(t, "answers.>")[0], TTL: ttl(t, time.Hour)}, {Pattern: patterns(t, "a=b")[0], TTL: ttl(t, 30*time.Second)},
+		},
 		Sync:                     config.Sync(2 * time.Second),
 		NATS:                     "nats://user:hunter2@a:4222,tls://b",
 		NATSCreds:                "f.creds",
@@ -195,10 +208,10 @@ func TestEverythingByFlagAndByVariable(t *testing.T) {
 		}
 		env[variable(name)] = value
 	}
-	if diff := cmp.Diff(want, parse(t, nil, args...), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{}, event.Topic{})); diff != "" {
+	if diff := cmp.Diff(want, parse(t, nil, args...), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{}, event.Topic{}, event.TTL{})); diff != "" {
 		t.Errorf("by flags: %s", diff)
 	}
-	if diff := cmp.Diff(want, parse(t, env), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{}, event.Topic{})); diff != "" {
+	if diff := cmp.Diff(want, parse(t, env), cmpopts.EquateComparable(netip.Prefix{}, event.Pattern{}, event.Topic{}, event.TTL{})); diff != "" {
 		t.Errorf("by variables: %s", diff)
 	}
 }

@@ -97,6 +97,7 @@ func parserOf(flags any, resolvers ...kong.Option) (*kong.Kong, error) {
 		kong.TypeMapper(reflect.TypeFor[slog.Level](), mapper(parseLevel)),
 		kong.TypeMapper(reflect.TypeFor[event.Pattern](), mapper(parsePattern)),
 		kong.TypeMapper(reflect.TypeFor[Relay](), mapper(parseRelay)),
+		kong.TypeMapper(reflect.TypeFor[Retention](), mapper(parseRetention)),
 		kong.KindMapper(reflect.Int, mapper(parseCount)),
 		kong.KindMapper(reflect.String, mapper(func(text string) (string, error) { return text, nil })),
 	)...)

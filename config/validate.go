@@ -82,6 +82,7 @@ func (c *Config) validate() error {
 		refuse(c.Node != "" && !nodeName.MatchString(c.Node), "--node: %q is not allowed: want up to 64 letters, digits, dashes and underscores, such as eu-1", c.Node),
 		refuse(c.Data == "", "--data: no folder: want the path of one"),
 		refuse(c.RetainAge > 0 && c.RetainAge < time.Second, "--retain-age: %v is too short: want 0 or at least 1s", c.RetainAge),
+		c.checkRetain(),
 		refuse(c.WindowBytes == 0, "--window-bytes: 0 is not allowed: want at least 1B"),
 		refuse(c.MaxReplays == 0, "--max-replays: 0 is not allowed: want at least 1"),
 		refuse(c.MaxBody == 0 || c.MaxBody > maxBody, "--max-body: %v is not allowed: want 1B to %v", c.MaxBody, maxBody),
@@ -100,6 +101,16 @@ func (c *Config) validate() error {
 		refuse(c.JWTAudience != "" && noJWT, "--jwt-audience: only allowed together with --jwt-secret or --jwks-url"),
 		refuse(c.JWTIssuer != "" && noJWT, "--jwt-issuer: only allowed together with --jwt-secret or --jwks-url"),
 	)
+}
+
+// checkRetain refuses times that would have no effect.
+func (c *Config) checkRetain() error {
+	for _, r := range c.Retain {
+		if c.RetainAge > 0 && r.TTL.Duration() > c.RetainAge {
+			return fmt.Errorf("--retain: %v for %v is longer than --retain-age, %v: want at most that, or a longer --retain-age", r.TTL, r.Pattern, c.RetainAge)
+		}
+	}
+	return nil
 }
 
 func refuse(broken bool, format string, args ...any) error {

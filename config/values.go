@@ -81,6 +81,22 @@ func parsePattern(text string) (event.Pattern, error) {
 	return pattern, nil
 }
 
+// parseRetention cuts at the last =, because a topic may have one.
+func parseRetention(text string) (Retention, error) {
+	const want = "want PATTERN=DURATION, such as answers.>=1h, with a duration of at least 1s, or 0 for no limit"
+	i := max(strings.LastIndexByte(text, '='), 0)
+	pattern, errPattern := event.ParsePattern(text[:i])
+	d, err := parseDuration(strings.TrimPrefix(text[i:], "="))
+	var ttl event.TTL
+	if err == nil && d > 0 {
+		ttl, err = event.NewTTL(d)
+	}
+	if errPattern != nil || err != nil {
+		return Retention{}, fmt.Errorf("%q is not allowed: %s", text, want)
+	}
+	return Retention{pattern, ttl}, nil
+}
+
 // parseRelay shows no URL in its errors: it may hold a secret.
 func parseRelay(text string) (Relay, error) {
 	const want = "want TOPIC=URL, such as wiki=https://events.example.com/stream"

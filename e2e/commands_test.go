@@ -86,6 +86,22 @@ func TestPublishAndTailCommands(t *testing.T) {
 	}
 }
 
+func TestPublishCommandWithATTL(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, t.TempDir(), "")
+	lines := `{"data":"of the command"}
+{"data":"of the line","ttl":"1h"}
+{"data":"refused","ttl":"1"}`
+	r := runProgram(t, []string{"FRESHET_URL=" + s.URL, "FRESHET_TOKEN=" + s.Token}, lines, "publish", "news", "--json", "--ttl", "1s")
+	if r.code != 1 || !strings.Contains(r.stderr, "freshet: line 3: ttl: must be a duration from 1s to 3650d") || !strings.Contains(r.stderr, "2 events published, 1 refused") {
+		t.Errorf("publish: %+v", r)
+	}
+	must(t, apptest.Until(t.Context(), func() bool { return !strings.Contains(get(t, s.URL+"/history"), "of the command") }))
+	if history := get(t, s.URL+"/history"); !strings.Contains(history, "of the line") {
+		t.Errorf("the history is %s", history)
+	}
+}
+
 func TestErrorsOfCommands(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, t.TempDir(), "", "--anonymous", "none")
@@ -105,6 +121,7 @@ func TestErrorsOfCommands(t *testing.T) {
 		"no topic":          {nil, []string{"publish"}, 2, "no topic: want freshet publish TOPIC, or --json"},
 		"two topics":        {nil, []string{"publish", "a", "b"}, 2, `unexpected argument "b"`},
 		"a pattern":         {nil, []string{"publish", "news.*"}, 2, `"news.*" is not allowed: want a topic`},
+		"a bad TTL":         {nil, []string{"publish", "news", "--ttl", "10ms"}, 2, "--ttl: 10ms is not allowed: want a duration from 1s to 3650d"},
 		"a bad URL":         {nil, []string{"tail", "--url", "localhost:8080"}, 2, `--url: "localhost:8080" is not allowed`},
 		"a bad start":       {nil, []string{"tail", "--since", "soon"}, 2, `--since: "soon" is not allowed`},
 		"a bad time":        {nil, []string{"doctor", "--for", "1s"}, 2, "--for: 1s is not allowed: want 5s to 1h"},

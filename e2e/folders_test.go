@@ -68,7 +68,7 @@ func TestDataFoldersOfEarlierVersions(t *testing.T) {
 	}
 }
 
-// fillFolder returns the data folder of a server with events, a topic that has ended, and a revocation. It writes the server's history to a file.
+// fillFolder returns the data folder of a server with events, one of them with a TTL, a topic that has ended, and a revocation. It writes the server's history to a file.
 func fillFolder(t *testing.T, history string) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data")
@@ -82,7 +82,7 @@ func fillFolder(t *testing.T, history string) (dir string) {
 		_, err := s.Publish(t.Context(), e.topic, e.typ, e.data, e.key)
 		must(t, err)
 	}
-	for _, request := range []string{"POST /event/job?end", "DELETE /ticket?subject=alice"} {
+	for _, request := range []string{"POST /event/job?end", "POST /event/limited?ttl=3650d", "DELETE /ticket?subject=alice"} {
 		method, path, _ := strings.Cut(request, " ")
 		r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, nil)
 		must(t, err)

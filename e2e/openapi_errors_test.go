@@ -158,6 +158,9 @@ func (x *exchanges) invalidRequests(t *testing.T) {
 		{want: "400 invalid_topic", route: "POST /event/{topic}", target: "/event/a..b"},
 		{want: "400 invalid_type", route: "POST /event/{topic}", target: "/event/news?type=%20"},
 		{want: "400 invalid_type", route: "POST /event/{topic}", target: "/event/news", header: "Event-Type", value: "gap"},
+		{want: "400 invalid_ttl", route: "POST /event/{topic}", target: "/event/news?ttl=0"},
+		{want: "400 invalid_ttl", route: "POST /event/{topic}", target: "/event/news", header: "Event-TTL", value: "soon"},
+		{want: "400 invalid_ttl", route: "POST /event", target: "/event", body: `{"topic":"news","data":"x","ttl":"0"}`},
 		{want: "400 invalid_data", route: "POST /event/{topic}", target: "/event/news", body: "\xff"},
 		{want: "400 invalid_idempotency_key", route: "POST /event/{topic}", target: "/event/news", header: "Idempotency-Key", value: "ü"},
 		{want: "400 invalid_topic", route: "DELETE /event/{topic}", target: "/event/counter"},
@@ -304,6 +307,9 @@ func (x *exchanges) errorsOfTheLog(t *testing.T) {
 		x.do(t, server, want, "DELETE /ticket", "/ticket?subject=operator", "", operator...)
 		x.do(t, server, want, "DELETE /ticket/{id}", ticket, "", operator...)
 	}
+	server.log.Fail(eventlog.ErrNoTTL)
+	x.do(t, server, "501 no_ttl", "POST /event", "/event", plain["POST /event"].body, operator...)
+	x.do(t, server, "501 no_ttl", "POST /event/{topic}", "/event/news", "x", operator...)
 }
 
 // errorsOfNodes provokes the errors of nodes that do not exist, do not answer, or share a name.

@@ -1,6 +1,6 @@
 // Package event has the terms of an event stream as types, and its wire formats.
 //
-//   - Types: [Event], [ID], [Topic], [Pattern], [Type] and [Since] come only from constructors that validate. So every
+//   - Types: [Event], [ID], [Topic], [Pattern], [Type], [TTL] and [Since] come only from constructors that validate. So every
 //     value can be written: no payload, type or topic can begin a field or a frame.
 //   - Formats: [Frames] is the event stream format of the WHATWG HTML standard, section 9.2. [Lines] is NDJSON with the
 //     same events. [Scanner] reads frames of any server.
@@ -12,7 +12,7 @@ import "fmt"
 
 // InvalidError says which field was refused, and what is allowed there.
 type InvalidError struct {
-	Field  string // "topic", "type", "data", "id" or "since"
+	Field  string // "topic", "type", "data", "ttl", "id" or "since"
 	Reason string // what is allowed, in a few words
 }
 

@@ -15,6 +15,7 @@ type Event struct {
 	time  time.Time
 	retry time.Duration // the reconnection time that the event sets, in whole milliseconds; 0: none
 	trace *Trace        // nil: none is known. A pointer, because most events have none
+	ttl   TTL
 }
 
 // New returns an event for publishing. It has no ID or time until the log stores it. Data is UTF-8, with lines that end
@@ -46,6 +47,12 @@ func (e Event) WithData(data string) Event {
 	return e
 }
 
+// WithTTL returns the event with another TTL.
+func (e Event) WithTTL(ttl TTL) Event {
+	e.ttl = ttl
+	return e
+}
+
 // ID returns the event's ID; the zero ID if the event is not in the log.
 func (e Event) ID() ID { return e.id }
 
@@ -60,6 +67,9 @@ func (e Event) Data() string { return e.data }
 
 // Time returns when the log stored the event, the zero time if it did not.
 func (e Event) Time() time.Time { return e.time }
+
+// TTL returns how long the log keeps the event at most.
+func (e Event) TTL() TTL { return e.ttl }
 
 // Traced returns the event with the trace of its publish.
 func (e Event) Traced(t Trace) Event {

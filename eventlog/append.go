@@ -81,6 +81,9 @@ func (l *Log) appendDirect(ctx context.Context, entry Entry) Receipt {
 	ctx, cancel := l.withAppendTimeout(ctx, answerTimeout)
 	defer cancel()
 	before, m := l.openTopics.current(), l.message(entry)
+	if err := l.expectExpiry(ctx, m); err != nil {
+		return Receipt{Err: err}
+	}
 	ack, err := l.js.PublishMsg(ctx, m, jetstream.WithExpectStream(streamName))
 	for err = appendError(entry, err); errors.Is(err, errContended); err = appendError(entry, err) {
 		if err = pause(ctx, contendedPause); err == nil {
@@ -202,6 +205,9 @@ func (l *Log) commit(ctx context.Context, messages []*nats.Msg) (first uint64, e
 	}
 	ctx, cancel := l.withAppendTimeout(ctx, 2*answerTimeout)
 	defer cancel()
+	if err := l.expectExpiry(ctx, messages...); err != nil {
+		return 0, err
+	}
 	batch := nuid.Next()
 	for i, m := range messages {
 		m.Header.Set(jetstream.ExpectedStreamHeader, streamName)
@@ -281,9 +287,9 @@ func (l *Log) decode(subject string, header nats.Header, data []byte, seq uint64
 	case mark == markEnd:
 		e = event.End(topic)
 	case mark == markPurged:
-		return event.Purged(topic, event.NewID(l.epoch, seq), at), nil
+		return event.Purged(topic, event.NewID(l.epoch, seq), at).WithTTL(ttlOf(header)), nil
 	default:
 		e, invalid = event.New(topic, typ, string(data))
 	}
-	return e.Stored(event.NewID(l.epoch, seq), at), invalid
+	return e.WithTTL(ttlOf(header)).Stored(event.NewID(l.epoch, seq), at), invalid
 }

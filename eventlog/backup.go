@@ -40,6 +40,8 @@ type Summary struct {
 	RetainAge      time.Duration `json:"retain_age_ns"`
 	RetainBytes    int64         `json:"retain_bytes"`
 	RetainPerTopic int64         `json:"retain_per_topic"`
+	// TTLs: events may have TTLs, and expire one by one.
+	TTLs bool `json:"ttls"`
 }
 
 // Backup is a copy of the log's events that has begun.
@@ -63,7 +65,9 @@ func (l *Log) Backup(ctx context.Context) (*Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Backup{log: l, snapshot: s, Summary: summaryOf(s, l.epoch)}, nil
+	summary := summaryOf(s, l.epoch)
+	summary.TTLs = summary.TTLs || l.lastAcked == nil && s.config.AllowMsgTTL // any NATS client can set them
+	return &Backup{log: l, snapshot: s, Summary: summary}, nil
 }
 
 func summaryOf(s *snapshot, epoch uint64) Summary {
@@ -71,6 +75,7 @@ func summaryOf(s *snapshot, epoch uint64) Summary {
 		Format: backupFormat, Taken: time.Now().UTC(), First: event.NewID(epoch, max(s.state.FirstSeq, 1)), Last: event.NewID(epoch, s.state.LastSeq),
 		Events: s.state.Msgs, Bytes: s.state.Bytes,
 		RetainAge: s.config.MaxAge, RetainBytes: max(s.config.MaxBytes, 0), RetainPerTopic: max(s.config.MaxMsgsPerSubject, 0),
+		TTLs: s.config.Metadata[holesKey] == expiringHoles,
 	}
 }
 

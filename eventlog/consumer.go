@@ -258,6 +258,9 @@ func (c *consumer) accept(m *nats.Msg) (event.Event, error) {
 	}
 	e, invalid := c.log.decode(m.Subject, m.Header, m.Data, meta.Sequence.Stream, meta.Timestamp)
 	if !c.follow {
+		if isOver(e) {
+			e = event.Event{}.Stored(e.ID(), e.Time())
+		}
 		return e, nil
 	}
 	// Only the tail does these: once for each event, and not at each read.

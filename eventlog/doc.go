@@ -16,6 +16,7 @@
 //   - Appends that arrive while many are in flight are committed together, where each alone
 //     would cost an fsync or a round of the cluster. Each gets its own answer.
 //   - A single append waits for no others. At most 65,536 wait: the next is [ErrUnavailable].
+//   - An event with a TTL is deleted after it, and is never read later. The first one makes the log expect holes at any time.
 //
 // # Reading
 //
@@ -56,6 +57,8 @@ var (
 	ErrFull = errors.New("the log cannot store the event")
 	// ErrTooLarge: the event is larger than the log accepts; it was not stored.
 	ErrTooLarge = errors.New("the event is larger than the log accepts")
+	// ErrNoTTL: the stream of the external NATS does not allow events with a TTL. The event was not stored.
+	ErrNoTTL = errors.New("the stream does not allow events with a TTL")
 	// ErrEnded: the topic has ended. The event was not stored, or, if it was in flight meanwhile, after the end.
 	ErrEnded = errors.New("the topic has ended")
 	// ErrMoved: the topic has a newer event than the append expected. It was not stored.

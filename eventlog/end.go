@@ -45,6 +45,7 @@ func expectOpen(m *nats.Msg, topic event.Topic) {
 // message returns the entry as a message, with the condition that its topic has not ended unless this node knows that.
 func (l *Log) message(entry Entry) *nats.Msg {
 	m := encode(entry)
+	l.setTTL(m, entry.Event.Topic(), entry.Event.TTL())
 	switch topic := entry.Event.Topic(); {
 	case entry.After != nil: // the caller knows that the event there is not the topic's end
 		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*entry.After, 10))
@@ -88,20 +89,21 @@ func (l *Log) stored(ctx context.Context, entry Entry, m *nats.Msg, before gener
 	return receipt
 }
 
-// End appends the entries, which have the topic and no keys, and then ends the topic. All of that is stored, or nothing. The [Receipt] is
+// End appends the entries, which have the topic and no keys, and then ends the topic. All of that is stored, or nothing. When the end expires, after the TTL or
+// with its Retention, the topic is open again. The [Receipt] is
 // that of the end: its ID is that of [event.End], and its Err is [ErrEnded] if the topic has ended before. If it has ended with the same
 // key, the receipt is a repeat.
-func (l *Log) End(ctx context.Context, topic event.Topic, key string, last ...Entry) Receipt {
+func (l *Log) End(ctx context.Context, topic event.Topic, key string, ttl event.TTL, last ...Entry) Receipt {
 	began := time.Now()
-	receipt := l.end(ctx, topic, key, last)
+	receipt := l.end(ctx, topic, key, ttl, last)
 	l.counters.count(began, receipt)
 	return receipt
 }
 
-func (l *Log) end(ctx context.Context, topic event.Topic, key string, last []Entry) Receipt {
+func (l *Log) end(ctx context.Context, topic event.Topic, key string, ttl event.TTL, last []Entry) Receipt {
 	defer l.openTopics.closing(topic)()
 	for {
-		messages := l.endMessages(topic, key, last)
+		messages := l.endMessages(topic, key, ttl, last)
 		if l.traceOf != nil {
 			for _, m := range messages[:len(messages)-1] {
 				setTrace(m.Header, l.traceOf(ctx))
@@ -128,7 +130,7 @@ func (l *Log) end(ctx context.Context, topic event.Topic, key string, last []Ent
 }
 
 // endMessages returns the entries, the mark and, last, the fence.
-func (l *Log) endMessages(topic event.Topic, key string, last []Entry) (messages []*nats.Msg) {
+func (l *Log) endMessages(topic event.Topic, key string, ttl event.TTL, last []Entry) (messages []*nats.Msg) {
 	for _, entry := range last {
 		messages = append(messages, l.message(entry))
 	}
@@ -140,6 +142,8 @@ func (l *Log) endMessages(topic event.Topic, key string, last []Entry) (messages
 	}
 	fence := nats.NewMsg(fencePrefix + topic.String())
 	expectOpen(fence, topic)
+	l.setTTL(mark, topic, ttl)
+	l.setTTL(fence, topic, ttl) // it is the newer one, so it expires last
 	return append(messages, mark, fence)
 }
 
@@ -194,6 +198,10 @@ func (l *Log) Purge(ctx context.Context, topic event.Topic) (id event.ID, delete
 	mark := nats.NewMsg(subject)
 	mark.Header.Set(typeHeader, event.TypeGap.String())
 	mark.Header.Set(markHeader, markPurged)
+	l.setTTL(mark, topic, event.TTL{})
+	if err := l.expectExpiry(ctx, mark); err != nil {
+		return event.ID{}, 0, err
+	}
 	ack, err := l.js.PublishMsg(ctx, mark, jetstream.WithExpectStream(streamName))
 	err = wrapError(err)
 	if l.logStoring(err); err != nil {

@@ -53,7 +53,7 @@ func TestAnEndDuringAppends(t *testing.T) {
 		for range 30 {
 			<-begun
 		}
-		end := l.End(t.Context(), e.Topic(), "")
+		end := l.End(t.Context(), e.Topic(), "", event.TTL{})
 		must(t, end.Err)
 		wg.Wait()
 		for _, id := range ids {
@@ -92,7 +92,7 @@ func TestEndsInACluster(t *testing.T) {
 			return l.Append(t.Context(), eventlog.Entry{Event: job}).Err == nil
 		}))
 	}
-	first := nodes[0].End(t.Context(), job.Topic(), "k")
+	first := nodes[0].End(t.Context(), job.Topic(), "k", event.TTL{})
 	must(t, first.Err)
 	for range nodes {
 		<-ends
@@ -101,7 +101,7 @@ func TestEndsInACluster(t *testing.T) {
 		if r := l.Append(t.Context(), eventlog.Entry{Event: job}); !errors.Is(r.Err, eventlog.ErrEnded) {
 			t.Errorf("node %d stored an event after the end: %+v", i, r)
 		}
-		if r := l.End(t.Context(), job.Topic(), "k"); r.Err != nil || !r.Repeat || r.ID != first.ID {
+		if r := l.End(t.Context(), job.Topic(), "k", event.TTL{}); r.Err != nil || !r.Repeat || r.ID != first.ID {
 			t.Errorf("node %d: a repeat of the end got %+v", i, r)
 		}
 	}
@@ -126,13 +126,13 @@ func TestAnEndSurvivesARestart(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, eventlog.Config{Dir: dir})
 	e := eventlogtest.NewEvent(t, "job", "x", "x")
-	must(t, l.End(t.Context(), e.Topic(), "k", eventlog.Entry{Event: e}).Err)
+	must(t, l.End(t.Context(), e.Topic(), "k", event.TTL{}, eventlog.Entry{Event: e}).Err)
 	must(t, l.Close())
 	l = open(t, eventlog.Config{Dir: dir})
 	if r := l.Append(t.Context(), eventlog.Entry{Event: e}); !errors.Is(r.Err, eventlog.ErrEnded) {
 		t.Errorf("an append got %+v", r)
 	}
-	if r := l.End(t.Context(), e.Topic(), "k", eventlog.Entry{Event: e}); r.Err != nil || !r.Repeat {
+	if r := l.End(t.Context(), e.Topic(), "k", event.TTL{}, eventlog.Entry{Event: e}); r.Err != nil || !r.Repeat {
 		t.Errorf("a repeat of the end got %+v", r)
 	}
 	appendOne(t, l, "other", "x", "")
@@ -185,7 +185,7 @@ func TestALastEventThatIsTooLarge(t *testing.T) {
 	t.Parallel()
 	l := open(t, eventlog.Config{Dir: t.TempDir(), MaxEvent: 1000})
 	e := eventlogtest.NewEvent(t, "job", "x", strings.Repeat("x", 200_000))
-	if r := l.End(t.Context(), e.Topic(), "", eventlog.Entry{Event: e}); !errors.Is(r.Err, eventlog.ErrTooLarge) {
+	if r := l.End(t.Context(), e.Topic(), "", event.TTL{}, eventlog.Entry{Event: e}); !errors.Is(r.Err, eventlog.ErrTooLarge) {
 		t.Errorf("the end got %+v", r)
 	}
 	appendOne(t, l, "job", "still open", "")

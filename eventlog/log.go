@@ -44,6 +44,7 @@ type Config struct {
 	RetainAge      time.Duration // 0 means 24 h; negative: no limit
 	RetainBytes    int64         // 0 means 1 GiB; negative: no limit
 	RetainPerTopic int64         // events of each topic; 0 or negative: no limit
+	Retain         []Retention   // for the events that this Log appends; the first one that selects the topic counts
 
 	MaxEvent int64 // bytes of the largest payload (embedded only); 0 means 1 MiB
 
@@ -104,7 +105,9 @@ type Log struct {
 	grouped     bool          // each append alone would cost an fsync or a round of the cluster
 	group       groupCommit
 	cannotStore atomic.Bool // the log says so
-	purging     sync.Mutex  // held while events in the midst of the embedded log are deleted
+	retain      []Retention // Config.Retain
+	holes       sync.Mutex  // held while the holes that the embedded log expects change
+	expiring    atomic.Bool // the embedded log expects that events expire one by one
 	skipLog     limit.Log
 	turn        chan struct{}       // holds a token during a request that takes JetStream long, and a pause
 	largeEvents int                 // how many events of the largest size are below maxLargeBytes
@@ -123,7 +126,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{logger: cfg.Logger, traceOf: cfg.TraceOf, retryAfter: answerTimeout, grouped: cfg.NATS == "" && cfg.SyncInterval == 0 || cfg.Replicas > 1}
+	l := &Log{logger: cfg.Logger, traceOf: cfg.TraceOf, retain: cfg.Retain, retryAfter: answerTimeout, grouped: cfg.NATS == "" && cfg.SyncInterval == 0 || cfg.Replicas > 1}
 	if cfg.Replicas > 1 {
 		l.retryAfter = lostTimeout
 	}
@@ -305,6 +308,8 @@ func wrapError(err error) error {
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case errors.As(err, &api) && (api.ErrorCode == codeNoResources || api.ErrorCode == codeNoStorage || api.ErrorCode == codeStoreFailed):
 		return fmt.Errorf("%w: %w", ErrFull, err)
+	case errors.As(err, &api) && api.ErrorCode == codeNoTTL:
+		return fmt.Errorf("%w: %w", ErrNoTTL, err)
 	case errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected):
 		return fmt.Errorf("%w: NATS is not connected", ErrUnavailable)
 	case errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders):

@@ -20,6 +20,8 @@ const (
 	holesKey = "freshet-holes" // how many events are known to be missing between the first and the last, or anyHoles
 	// anyHoles: events are or were limited per topic, so that holes do not show a loss.
 	anyHoles = "any"
+	// expiringHoles: the log has had events with TTLs, so that holes appear at any time.
+	expiringHoles = "expiring"
 )
 
 // checkLoss compares what the embedded log holds with what it acknowledged, and starts the
@@ -51,6 +53,7 @@ func (l *Log) checkLoss(ctx context.Context, cfg Config) (err error) {
 	if loss != nil {
 		l.logger.Error("the log has lost events that were acknowledged: resuming readers get a gap", "loss", loss)
 	}
+	l.expiring.Store(l.stream.CachedInfo().Config.Metadata[holesKey] == expiringHoles)
 	l.logger.Info("log opened", "events", state.Events, "bytes", state.Bytes, "first", event.NewID(l.epoch, state.First), "last", event.NewID(l.epoch, state.Last))
 	l.nc.Server.Watch(l.verifyRestarted)
 	return nil
@@ -76,6 +79,8 @@ func (s State) holes() uint64 { return s.Last + 1 - s.First - s.Events }
 func knownHoles(info *jetstream.StreamInfo) string {
 	s, cfg := stateOf(info), info.Config
 	switch {
+	case cfg.Metadata[holesKey] == expiringHoles:
+		return expiringHoles
 	case cfg.MaxMsgsPerSubject > 0 || cfg.Metadata[holesKey] == anyHoles && s.holes() > 0:
 		return anyHoles
 	case s.holes() == 0:
@@ -105,11 +110,11 @@ func (l *Log) updateMetadata(ctx context.Context, newEpoch bool, holes string) e
 
 // expectHoles runs the function, which makes holes in the embedded log. If the process dies meanwhile, the next Open takes no hole for a loss.
 func (l *Log) expectHoles(ctx context.Context, makeHoles func() error) error {
-	if l.lastAcked == nil { // nobody checks the external log
+	l.holes.Lock()
+	defer l.holes.Unlock()
+	if l.lastAcked == nil || l.expiring.Load() { // nobody checks the external log
 		return makeHoles()
 	}
-	l.purging.Lock()
-	defer l.purging.Unlock()
 	if err := l.setHoles(ctx, func(*jetstream.StreamInfo) string { return anyHoles }); err != nil {
 		return err
 	}

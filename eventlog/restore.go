@@ -171,6 +171,9 @@ func storageOf(dir string) string { return filepath.Join(dir, server.JetStreamSt
 func (t *target) restoreEvents(ctx context.Context, summary Summary, epoch uint64, r io.Reader) error {
 	config := restoreConfig(summary, t.cfg.Replicas)
 	config.Metadata = map[string]string{epochKey: strconv.FormatUint(epoch, 10), restoringKey: "true"}
+	if summary.TTLs {
+		config.Metadata[holesKey] = expiringHoles
+	}
 	state := jetstream.StreamState{FirstSeq: summary.First.Seq(), LastSeq: summary.Last.Seq(), Msgs: summary.Events, Bytes: summary.Bytes}
 	return t.restore(ctx, config, state, r)
 }

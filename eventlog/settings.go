@@ -38,6 +38,9 @@ func (l *Log) openStream(ctx context.Context, cfg Config) (jetstream.Stream, err
 		return stream, nil
 	}
 	want := streamConfig(before.Config, cfg)
+	if cfg.NATS != "" && !cfg.UpdateStream && len(cfg.Retain) == 0 { // streams of earlier versions have no TTLs, and need none until one is used
+		want.AllowMsgTTL = before.Config.AllowMsgTTL
+	}
 	differences := compare(before.Config, want)
 	switch fixed := slices.DeleteFunc(slices.Clone(differences), func(d difference) bool { return !d.fixed }); {
 	case len(differences) == 0:
@@ -75,7 +78,7 @@ func streamConfig(base jetstream.StreamConfig, cfg Config) jetstream.StreamConfi
 	if cfg.RetainAge > 0 {
 		base.Duplicates = min(dedupWindow, cfg.RetainAge)
 	}
-	base.AllowAtomicPublish = true
+	base.AllowAtomicPublish, base.AllowMsgTTL = true, true
 	base.NoAck = false
 	return base
 }
@@ -105,6 +108,7 @@ func compare(have, want jetstream.StreamConfig) (differences []difference) {
 		add("the duplicate window", have.Duplicates.String(), want.Duplicates.String(), false)
 	}
 	add("atomic publishing", onOff(have.AllowAtomicPublish), onOff(want.AllowAtomicPublish), false)
+	add("the TTL of events", onOff(have.AllowMsgTTL), onOff(want.AllowMsgTTL), false)
 	add("acknowledging", onOff(!have.NoAck), onOff(!want.NoAck), false)
 	return differences
 }

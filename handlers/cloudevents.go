@@ -45,7 +45,7 @@ func mediaType(c *gin.Context) string {
 }
 
 // publishCloudEvents serves POST /event/{topic} for CloudEvents.
-func (h *Handlers) publishCloudEvents(c *gin.Context, topic event.Topic) error {
+func (h *Handlers) publishCloudEvents(c *gin.Context, topic event.Topic, ttl event.TTL) error {
 	for _, name := range []string{"type", "end", "join", "line"} {
 		if _, sent := c.GetQuery(name); sent {
 			return fmt.Errorf("%w: parameter %q is not for CloudEvents; leave it out", errRequest, name)
@@ -63,7 +63,7 @@ func (h *Handlers) publishCloudEvents(c *gin.Context, topic event.Topic) error {
 	var e cloudEvent
 	switch kind := mediaType(c); {
 	case kind == batchOfCloudEvents:
-		return h.publishBatch(c, topic, body)
+		return h.publishBatch(c, topic, ttl, body)
 	case kind == structuredCloudEvent:
 		e, err = parseCloudEvent(body)
 	case strings.HasPrefix(kind, "application/cloudevents"):
@@ -73,13 +73,13 @@ func (h *Handlers) publishCloudEvents(c *gin.Context, topic event.Topic) error {
 	}
 	var entry eventlog.Entry
 	if err == nil {
-		entry, err = e.entry(topic)
+		entry, err = e.entry(topic, ttl)
 	}
 	return h.publishOne(c, topic, err, func(ctx context.Context) eventlog.Receipt { return h.log.Append(ctx, entry) })
 }
 
 // publishBatch stores all events of a batch, or none if one is not valid: its sender looks at the status only.
-func (h *Handlers) publishBatch(c *gin.Context, topic event.Topic, body []byte) error {
+func (h *Handlers) publishBatch(c *gin.Context, topic event.Topic, ttl event.TTL, body []byte) error {
 	var batch []json.RawMessage
 	if json.Unmarshal(body, &batch) != nil || batch == nil {
 		return fmt.Errorf("%w: send a batch of CloudEvents as a JSON array", errRequest)
@@ -94,7 +94,7 @@ func (h *Handlers) publishBatch(c *gin.Context, topic event.Topic, body []byte) 
 	for i, text := range batch {
 		var e cloudEvent
 		if e, err = parseCloudEvent(text); err == nil {
-			entries[i], err = e.entry(topic)
+			entries[i], err = e.entry(topic, ttl)
 		}
 		if err != nil {
 			err = inBatch(err, i)
@@ -132,7 +132,7 @@ func inBatch(err error, i int) error {
 }
 
 // entry returns what the log stores of the CloudEvent.
-func (e cloudEvent) entry(topic event.Topic) (eventlog.Entry, error) {
+func (e cloudEvent) entry(topic event.Topic, ttl event.TTL) (eventlog.Entry, error) {
 	for _, attribute := range []struct{ name, value string }{{"specversion", e.specversion}, {"id", e.id}, {"source", e.source}, {"type", e.typ}} {
 		if attribute.value == "" {
 			return eventlog.Entry{}, fmt.Errorf("%w: the CloudEvent has no %s; specversion, id, source and type are required", errRequest, attribute.name)
@@ -148,7 +148,7 @@ func (e cloudEvent) entry(topic event.Topic) (eventlog.Entry, error) {
 	stored, err := event.New(topic, typ, e.data)
 	// Source and id identify the event. Both may be long, and have any characters. A key of another client has no tab.
 	sum := sha256.Sum256([]byte(e.source + "\x00" + e.id))
-	return eventlog.Entry{Event: stored, Key: "cloudevent\t" + base64.RawURLEncoding.EncodeToString(sum[:])}, err
+	return eventlog.Entry{Event: stored.WithTTL(ttl), Key: "cloudevent\t" + base64.RawURLEncoding.EncodeToString(sum[:])}, err
 }
 
 // binaryCloudEvent returns the CloudEvent whose attributes are headers, and whose data is the body.

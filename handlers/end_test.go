@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"freshet/event"
 	"freshet/eventlog/eventlogtest"
 	"freshet/ssetest"
 )
@@ -143,7 +144,7 @@ func TestTheEndOverTCP(t *testing.T) {
 		_, err := r.Next()
 		must(t, err)
 		s.settled(ctx, t, 1)
-		must(t, s.log.End(ctx, eventlogtest.NewEvent(t, "job", "job", "").Topic(), "").Err)
+		must(t, s.log.End(ctx, eventlogtest.NewEvent(t, "job", "job", "").Topic(), "", event.TTL{}).Err)
 		f, err := r.Event("")
 		if err != nil || f.Type != "end" {
 			t.Fatalf("%+v, %v", f, err)

@@ -70,6 +70,7 @@ var table = []struct {
 	{eventlog.ErrRefused, http.StatusServiceUnavailable, "nats_refused", "NATS refuses this server's credentials, so the log cannot be used; check --nats and --nats-creds"},
 	{errUncertain, http.StatusServiceUnavailable, "log_unavailable", "the log does not respond, so the event may or may not be stored; send it again with the same Idempotency-Key"},
 	{eventlog.ErrEnded, http.StatusConflict, "ended", "the topic has ended; publish to another one, or delete its events with DELETE /event/{topic}, which opens it again"},
+	{eventlog.ErrNoTTL, http.StatusNotImplemented, "no_ttl", "the stream of NATS does not allow events with a ttl; start one node with --update-stream, or publish without ttl"},
 	{eventlog.ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large", "the event is larger than the log accepts; send a smaller one"},
 	{eventlog.ErrFull, http.StatusInsufficientStorage, "log_full", "the log cannot store the event; free space on its disk and send the event again; the server needs no restart"},
 	{eventlog.ErrUnavailable, http.StatusServiceUnavailable, "log_unavailable", "the log does not respond; try again in a moment"},

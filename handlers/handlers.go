@@ -30,7 +30,7 @@ import (
 type Log interface {
 	Append(ctx context.Context, entry eventlog.Entry) eventlog.Receipt
 	AppendAll(ctx context.Context, entries []eventlog.Entry) []eventlog.Receipt
-	End(ctx context.Context, topic event.Topic, key string, last ...eventlog.Entry) eventlog.Receipt
+	End(ctx context.Context, topic event.Topic, key string, ttl event.TTL, last ...eventlog.Entry) eventlog.Receipt
 	LinesOf(ctx context.Context, topic event.Topic, key string) (eventlog.Lines, error)
 	Ended(ctx context.Context, topic event.Topic) (seq uint64, err error)
 	Purge(ctx context.Context, topic event.Topic) (id event.ID, deleted uint64, err error)
@@ -209,7 +209,7 @@ func orDefault[T int | time.Duration](value, byDefault T) T { return max(cmp.Or(
 func (h *Handlers) Register(r gin.IRouter) {
 	reads := []string{http.MethodGet, http.MethodHead}
 	streaming, paging := append([]string{"topic", "since", "merge"}, lastEventIDs...), []string{"topic", "since", "limit", "cursor"}
-	publishing := []string{"type", "end", "join", "line"}
+	publishing := []string{"type", "ttl", "end", "join", "line"}
 	if h.cfg.Tickets != nil {
 		streaming, paging, publishing = append(streaming, "ticket"), append(paging, "ticket"), append(publishing, "ticket")
 		r.POST("/ticket", takes(), orFail(h.issueTicket))
@@ -218,7 +218,7 @@ func (h *Handlers) Register(r gin.IRouter) {
 	}
 	r.GET("/event", takes(streaming...), h.streamEvents)
 	r.GET("/event/:topic", takes(streaming...), h.streamEvents)
-	r.POST("/event", takes("type"), orFail(h.publishMany))
+	r.POST("/event", takes("type", "ttl"), orFail(h.publishMany))
 	r.POST("/event/:topic", takes(publishing...), orFail(h.publish))
 	r.DELETE("/event/:topic", takes(), orFail(h.purge))
 	r.Match(reads, "/history", takes(paging...), orFail(h.history))

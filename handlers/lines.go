@@ -51,6 +51,7 @@ type publishing struct {
 	c     *gin.Context
 	topic event.Topic
 	typ   event.Type
+	ttl   event.TTL
 	key   string  // empty: the lines cannot be continued after an error
 	join  *string // between the lines of one event; nil: each line is an event
 	ends  bool    // the topic ends with the body
@@ -74,8 +75,8 @@ type bodyEnd struct {
 
 // publishLinesOf serves POST /event/{topic} with NDJSON: each line is a JSON value, and its data is that of a field "data". The response has
 // a line at the beginning, then one for each event.
-func (h *Handlers) publishLinesOf(c *gin.Context, topic event.Topic, typ event.Type) error {
-	p := &publishing{h: h, c: c, topic: topic, typ: typ}
+func (h *Handlers) publishLinesOf(c *gin.Context, topic event.Topic, typ event.Type, ttl event.TTL) error {
+	p := &publishing{h: h, c: c, topic: topic, typ: typ, ttl: ttl}
 	_, p.ends = c.GetQuery("end")
 	var valid bool
 	if p.join, valid = separatorOf(c, "join"); !valid {
@@ -144,8 +145,13 @@ func (p *publishing) begin(ctx context.Context) error {
 	return p.respond(linesResult{Line: p.at.Stored})
 }
 
-func (p *publishing) locate(ctx context.Context) (err error) {
-	p.at, err = p.h.log.LinesOf(ctx, p.topic, p.key)
+// locate asks the log how far the lines are. It may have lines no longer that this request has stored, because they have expired.
+func (p *publishing) locate(ctx context.Context) error {
+	at, err := p.h.log.LinesOf(ctx, p.topic, p.key)
+	if err == nil {
+		at.Stored = max(at.Stored, p.at.Stored)
+		p.at = at
+	}
 	return err
 }
 
@@ -255,7 +261,7 @@ func (p *publishing) append(ctx context.Context, ends bool) error {
 		var receipt eventlog.Receipt
 		switch ctx := context.WithoutCancel(ctx); {
 		case ends:
-			receipt = p.h.log.End(ctx, p.topic, p.key, last...)
+			receipt = p.h.log.End(ctx, p.topic, p.key, p.ttl, last...)
 		case last != nil:
 			receipt = p.h.log.Append(ctx, last[0])
 		default:
@@ -288,7 +294,7 @@ func (p *publishing) entry() (eventlog.Entry, error) {
 		separator = *p.join
 	}
 	e, err := event.New(p.topic, p.typ, strings.Join(parts, separator))
-	entry := eventlog.Entry{Event: e}
+	entry := eventlog.Entry{Event: e.WithTTL(p.ttl)}
 	if p.key != "" {
 		newest := p.at.Newest
 		entry.After, entry.Origin = &newest, eventlog.LineOrigin(p.key, p.pending[len(p.pending)-1].number)

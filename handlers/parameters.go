@@ -33,6 +33,7 @@ var parameters = map[string]parameter{
 	"limit":   {public: isNumber},
 	"node":    {public: anyText},
 	"type":    {public: anyText},
+	"ttl":     {public: isTTL},
 	"join":    {public: anyText},
 	"merge":   {public: anyText},
 	"line":    {public: isNumber},
@@ -56,6 +57,7 @@ var ignored = map[string]bool{
 
 func anyText(string) bool       { return true }
 func isNumber(text string) bool { _, err := strconv.Atoi(text); return err == nil }
+func isTTL(text string) bool    { _, err := event.ParseTTL(text); return err == nil }
 func isID(text string) bool     { _, err := event.ParseID(text); return err == nil }
 func isSince(text string) bool  { _, err := event.ParseSince(text, time.Now()); return err == nil }
 

@@ -34,7 +34,7 @@ func TestUnknownParameters(t *testing.T) {
 		"HEAD /history?x":                   "",
 		"GET /history?%1b%5B31m%00=1":       unknown + `"\x1b[31m\x00"; this route has topic, since, limit, cursor, ticket`,
 		"GET /history?last_event_id=10-1":   unknown + `"last_event_id"; this route has topic, since, limit, cursor, ticket`,
-		"POST /event?topic=news":            unknown + `"topic"; this route has type`,
+		"POST /event?topic=news":            unknown + `"topic"; this route has type, ttl`,
 		"POST /event/news?typ=a":            unknown + `"typ"; did you mean "type"?`,
 		"POST /ticket?topic=news":           unknown + `"topic"; this route has no parameters`,
 		"DELETE /ticket?subjects=u":         unknown + `"subjects"; did you mean "subject"?`,

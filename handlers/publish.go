@@ -54,8 +54,12 @@ func (h *Handlers) publish(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	ttl, err := parseTTL(cmp.Or(c.Query("ttl"), c.GetHeader("Event-TTL")))
+	if err != nil {
+		return err
+	}
 	if h.hasCloudEvents(c) {
-		return h.publishCloudEvents(c, topic)
+		return h.publishCloudEvents(c, topic, ttl)
 	}
 	typ, typed := event.TypeOf(topic), cmp.Or(c.Query("type"), c.GetHeader("Event-Type"))
 	if typed != "" {
@@ -64,7 +68,7 @@ func (h *Handlers) publish(c *gin.Context) error {
 		}
 	}
 	if hasLines(c) {
-		return h.publishLinesOf(c, topic, typ)
+		return h.publishLinesOf(c, topic, typ, ttl)
 	}
 	if c.Query("join") != "" {
 		return &event.InvalidError{Field: "join", Reason: "is for lines: send them with Content-Type: application/x-ndjson"}
@@ -77,6 +81,7 @@ func (h *Handlers) publish(c *gin.Context) error {
 		return err
 	}
 	e, err := event.New(topic, typ, string(body))
+	e = e.WithTTL(ttl)
 	entry := eventlog.Entry{Event: e, Key: key}
 	if _, ends := c.GetQuery("end"); !ends {
 		return h.publishOne(c, topic, err, func(ctx context.Context) eventlog.Receipt { return h.log.Append(ctx, entry) })
@@ -85,7 +90,7 @@ func (h *Handlers) publish(c *gin.Context) error {
 	if len(body) > 0 || typed != "" {
 		last = append(last, eventlog.Entry{Event: e})
 	}
-	return h.publishOne(c, topic, err, func(ctx context.Context) eventlog.Receipt { return h.log.End(ctx, topic, key, last...) })
+	return h.publishOne(c, topic, err, func(ctx context.Context) eventlog.Receipt { return h.log.End(ctx, topic, key, ttl, last...) })
 }
 
 // purge serves DELETE /event/{topic}.
@@ -122,6 +127,9 @@ func (h *Handlers) publishMany(c *gin.Context) error {
 	}
 	if c.Query("type") != "" || c.GetHeader("Event-Type") != "" {
 		return &event.InvalidError{Field: "type", Reason: `must be a field of the JSON here: {"topic","type","data"}`}
+	}
+	if c.Query("ttl") != "" || c.GetHeader("Event-TTL") != "" {
+		return &event.InvalidError{Field: "ttl", Reason: `must be a field of the JSON here: {"topic","data","ttl"}`}
 	}
 	body, key, err := h.readPublish(c)
 	if err != nil {
@@ -286,8 +294,16 @@ func parsePublishable(c *gin.Context, text []byte) (event.Event, error) {
 	return e, err
 }
 
-// parseEvent parses {"topic","type","data"}. Data is a string, or any other JSON, which becomes compact JSON text. The
-// default type is the topic's name.
+// parseTTL parses the time that a publisher gives; empty: none.
+func parseTTL(text string) (event.TTL, error) {
+	if text == "" {
+		return event.TTL{}, nil
+	}
+	return event.ParseTTL(text)
+}
+
+// parseEvent parses {"topic","type","data","ttl"}. Data is a string, or any other JSON, which becomes compact JSON text. The
+// default type is the topic's name, and the TTL may be missing.
 func parseEvent(text []byte) (event.Event, error) {
 	if !utf8.Valid(text) { // the decoder would replace the bad bytes
 		return event.Event{}, &event.InvalidError{Field: "data", Reason: "must be UTF-8"}
@@ -296,6 +312,7 @@ func parseEvent(text []byte) (event.Event, error) {
 		Topic string          `json:"topic"`
 		Type  *string         `json:"type"`
 		Data  json.RawMessage `json:"data"`
+		TTL   *string         `json:"ttl"`
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
@@ -319,11 +336,18 @@ func parseEvent(text []byte) (event.Event, error) {
 			return event.Event{}, err
 		}
 	}
+	var ttl event.TTL
+	if in.TTL != nil {
+		if ttl, err = event.ParseTTL(*in.TTL); err != nil {
+			return event.Event{}, err
+		}
+	}
 	data, err := dataOf(in.Data)
 	if err != nil {
 		return event.Event{}, err
 	}
-	return event.New(topic, typ, data)
+	e, err := event.New(topic, typ, data)
+	return e.WithTTL(ttl), err
 }
 
 func dataOf(raw json.RawMessage) (string, error) {

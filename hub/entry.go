@@ -1,6 +1,10 @@
 package hub
 
-import "freshet/event"
+import (
+	"time"
+
+	"freshet/event"
+)
 
 // Entry is an event, encoded once and shared by all subscribers. It never changes.
 type Entry struct {
@@ -8,6 +12,7 @@ type Entry struct {
 
 	encoded [event.Formats]event.Encoded // in the formats that had subscribers when the event arrived
 	size    int64
+	expires int64 // when the entry's TTL is over, in Unix nanoseconds; 0: never
 }
 
 // Encoded returns the event in the format.
@@ -37,5 +42,8 @@ func newEntry(e event.Event, formats ...event.Format) *Entry {
 	}
 	return entry
 }
+
+// expired reports whether the entry's TTL is over. The log may have deleted the event already.
+func (e *Entry) expired() bool { return e.expires != 0 && e.expires <= time.Now().UnixNano() }
 
 func (e *Entry) seq() uint64 { return e.Event.ID().Seq() }

@@ -179,7 +179,9 @@ func (h *Hub) add(ctx context.Context, e event.Event) {
 	if h.lines.Load() == 0 {
 		formats = formats[:1]
 	}
-	h.window.append(newEntry(e, formats...))
+	entry := newEntry(e, formats...)
+	entry.expires = h.expiryOf(e)
+	h.window.append(entry)
 	h.matcher.Match(e.Topic().String(), func(s *Subscriber) {
 		if s.dueFrom.CompareAndSwap(0, seq) {
 			h.toWake = append(h.toWake, s)
@@ -190,6 +192,19 @@ func (h *Hub) add(ctx context.Context, e event.Event) {
 		h.counters.published.Add(1)
 		h.counters.publishedBytes.Add(uint64(len(e.Data())))
 	}
+}
+
+// expiryOf returns when the TTL of an event that the tail has read is over, 0 for never. If this machine's clock is ahead of that of the
+// log, a new event must not expire before anyone has got it.
+func (h *Hub) expiryOf(e event.Event) int64 {
+	if e.TTL().IsZero() {
+		return 0
+	}
+	stored := e.Time()
+	if now := time.Now(); e.ID().Seq() > h.startSeq && now.After(stored) {
+		stored = now
+	}
+	return stored.Add(e.TTL().Duration()).UnixNano()
 }
 
 // acquireReplay waits until the subscriber may read the log. Each read holds consumers of the log, whose number is

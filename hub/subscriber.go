@@ -92,7 +92,7 @@ func (s *Subscriber) Next(dst []*Entry) ([]*Entry, error) {
 			}
 			return dst, ErrBehind
 		}
-		if e != nil && s.patterns.Match(e.Event.Topic()) {
+		if e != nil && s.patterns.Match(e.Event.Topic()) && !e.expired() {
 			dst = append(dst, e)
 			size += len(e.Event.Data())
 		}

@@ -98,7 +98,7 @@ func (w *window) beforeNewest(n int, patterns event.Patterns, last uint64) (befo
 			return 0, false
 		}
 		seq--
-		if e != nil && patterns.Match(e.Event.Topic()) {
+		if e != nil && patterns.Match(e.Event.Topic()) && !e.expired() {
 			if n--; n == 0 {
 				return seq, true
 			}

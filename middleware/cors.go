@@ -26,7 +26,7 @@ func CORS(origins []string) (gin.HandlerFunc, error) {
 	read := cors.Config{
 		AllowAllOrigins: anyReads,
 		AllowMethods:    []string{http.MethodGet, http.MethodHead},
-		AllowHeaders: []string{"Last-Event-ID", "Authorization", "Idempotency-Key", "Event-Type", "Cache-Control", "Content-Type", "Accept",
+		AllowHeaders: []string{"Last-Event-ID", "Authorization", "Idempotency-Key", "Event-Type", "Event-TTL", "Cache-Control", "Content-Type", "Accept",
 			"Traceparent", "Tracestate"},
 		ExposeHeaders: []string{requestIDHeader, "Freshet-Stream", "Retry-After"},
 		MaxAge:        time.Hour,

@@ -20,8 +20,8 @@ type memoryEnd struct {
 }
 
 // End is [eventlog.Log.End].
-func (m *Memory) End(_ context.Context, topic event.Topic, key string, last ...eventlog.Entry) eventlog.Receipt {
-	m.mu.Lock()
+func (m *Memory) End(_ context.Context, topic event.Topic, key string, ttl event.TTL, last ...eventlog.Entry) eventlog.Receipt {
+	m.lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
 		return eventlog.Receipt{Err: m.err}
@@ -39,7 +39,7 @@ func (m *Memory) End(_ context.Context, topic event.Topic, key string, last ...e
 		m.store(entry.Event)
 		m.note(entry)
 	}
-	id := m.store(event.End(topic))
+	id := m.store(event.End(topic).WithTTL(ttl))
 	m.store(event.Event{}) // the fence
 	m.ends[topic] = memoryEnd{id, key}
 	return eventlog.Receipt{ID: id}
@@ -47,7 +47,7 @@ func (m *Memory) End(_ context.Context, topic event.Topic, key string, last ...e
 
 // LinesOf is [eventlog.Log.LinesOf].
 func (m *Memory) LinesOf(_ context.Context, topic event.Topic, key string) (lines eventlog.Lines, err error) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	_, ended := m.ends[topic]
 	return eventlog.Lines{Stored: m.lines[topic][eventlog.LineOrigin(key, 0).Source], Newest: m.newest(topic), Ended: ended}, m.err
@@ -83,14 +83,14 @@ func (m *Memory) note(entry eventlog.Entry) {
 
 // Ended is [eventlog.Log.Ended].
 func (m *Memory) Ended(_ context.Context, topic event.Topic) (uint64, error) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	return m.ends[topic].id.Seq(), m.err
 }
 
 // Purge is [eventlog.Log.Purge].
 func (m *Memory) Purge(_ context.Context, topic event.Topic) (id event.ID, deleted uint64, err error) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	for i, e := range m.events {
 		if e.Topic() == topic {
@@ -113,7 +113,7 @@ func testEnd(t *testing.T, l Log) {
 	appendOne(t, l, "job", "half")
 	appendOne(t, l, "jobs", "other")
 	last := NewEvent(t, "job", "result", "done")
-	end := l.End(t.Context(), topic, "k", eventlog.Entry{Event: last})
+	end := l.End(t.Context(), topic, "k", event.TTL{}, eventlog.Entry{Event: last})
 	must(t, end.Err)
 	if seq, err := l.Ended(t.Context(), topic); err != nil || seq != end.ID.Seq() || end.Repeat {
 		t.Errorf("ended at %d, %v; the receipt is %+v", seq, err, end)
@@ -125,11 +125,11 @@ func testEnd(t *testing.T, l Log) {
 	if got := read(t, l, 0, "job"); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if r := l.End(t.Context(), topic, "k", eventlog.Entry{Event: last}); r.Err != nil || !r.Repeat || r.ID != end.ID {
+	if r := l.End(t.Context(), topic, "k", event.TTL{}, eventlog.Entry{Event: last}); r.Err != nil || !r.Repeat || r.ID != end.ID {
 		t.Errorf("a repeat got %+v", r)
 	}
 	for name, r := range map[string]eventlog.Receipt{
-		"another end": l.End(t.Context(), topic, "other"), "an end without a key": l.End(t.Context(), topic, ""),
+		"another end": l.End(t.Context(), topic, "other", event.TTL{}), "an end without a key": l.End(t.Context(), topic, "", event.TTL{}),
 		"an event":          l.Append(t.Context(), eventlog.Entry{Event: last}),
 		"an event with key": l.Append(t.Context(), eventlog.Entry{Event: last, Key: "late"}),
 	} {
@@ -144,7 +144,7 @@ func testEnd(t *testing.T, l Log) {
 	if got := read(t, l, 0, "job"); !slices.Equal(got, want) {
 		t.Errorf("got %q after the end, want %q", got, want)
 	}
-	if r := l.End(t.Context(), NewEvent(t, "empty", "empty", "").Topic(), ""); r.Err != nil {
+	if r := l.End(t.Context(), NewEvent(t, "empty", "empty", "").Topic(), "", event.TTL{}); r.Err != nil {
 		t.Errorf("the end of a topic without events got %+v", r)
 	}
 }
@@ -156,7 +156,7 @@ func testPurge(t *testing.T, l Log) {
 	}
 	appendOne(t, l, "job", "secret")
 	appendOne(t, l, "jobs", "stays")
-	must(t, l.End(t.Context(), topic, "").Err)
+	must(t, l.End(t.Context(), topic, "", event.TTL{}).Err)
 	id, deleted, err := l.Purge(t.Context(), topic)
 	if err != nil || deleted != 2 {
 		t.Fatalf("%d deleted, %v", deleted, err)
@@ -197,13 +197,13 @@ func testLines(t *testing.T, l Log) {
 	}
 	appendOne(t, l, "answer", "of somebody else")
 	linesOf("k 1", eventlog.Lines{Stored: 3, Newest: 2})
-	if r := l.End(t.Context(), e.Topic(), "k 1", piece("k 1", 5, 1)); !errors.Is(r.Err, eventlog.ErrMoved) {
+	if r := l.End(t.Context(), e.Topic(), "k 1", event.TTL{}, piece("k 1", 5, 1)); !errors.Is(r.Err, eventlog.ErrMoved) {
 		t.Errorf("an end after another event got %+v", r)
 	}
-	end := l.End(t.Context(), e.Topic(), "k 1", piece("k 1", 5, 2))
+	end := l.End(t.Context(), e.Topic(), "k 1", event.TTL{}, piece("k 1", 5, 2))
 	must(t, end.Err)
 	linesOf("k 1", eventlog.Lines{Stored: 5, Newest: end.ID.Seq(), Ended: true})
-	if r := l.End(t.Context(), e.Topic(), "k 1", piece("k 1", 5, 2)); r.Err != nil || !r.Repeat || r.ID != end.ID {
+	if r := l.End(t.Context(), e.Topic(), "k 1", event.TTL{}, piece("k 1", 5, 2)); r.Err != nil || !r.Repeat || r.ID != end.ID {
 		t.Errorf("a repeat of the end got %+v", r)
 	}
 }

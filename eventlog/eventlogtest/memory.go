@@ -26,6 +26,7 @@ type Memory struct {
 	events []event.Event
 	keys   map[string]event.ID
 	ends   map[event.Topic]memoryEnd
+	ttls   bool                              // an event has a TTL
 	lines  map[event.Topic]map[string]uint64 // by the source of the Origin
 	grown  chan struct{}                     // closed and replaced at each append
 }
@@ -43,7 +44,7 @@ func (m *Memory) Publish(t testing.TB, topicName, data string) event.ID {
 
 // Expire deletes the events below the sequence.
 func (m *Memory) Expire(first uint64) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	m.events = m.events[first-m.first:]
 	m.first = first
@@ -51,14 +52,34 @@ func (m *Memory) Expire(first uint64) {
 
 // Fail makes every later call except Tail return the error; nil ends that.
 func (m *Memory) Fail(err error) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	m.err = err
 }
 
+// lock locks the mutex, and deletes the events whose TTL is over.
+func (m *Memory) lock() {
+	m.mu.Lock()
+	if !m.ttls {
+		return
+	}
+	for i, e := range m.events {
+		if e.TTL().IsZero() || time.Since(e.Time()) < e.TTL().Duration() {
+			continue
+		}
+		m.events[i] = event.Event{}.Stored(e.ID(), e.Time())
+		if m.ends[e.Topic()].id == e.ID() {
+			delete(m.ends, e.Topic())
+		}
+		if m.newest(e.Topic()) == 0 {
+			delete(m.lines, e.Topic())
+		}
+	}
+}
+
 // Append is [eventlog.Log.Append].
 func (m *Memory) Append(_ context.Context, entry eventlog.Entry) eventlog.Receipt {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
 		return eventlog.Receipt{Err: m.err}
@@ -83,6 +104,7 @@ func (m *Memory) Append(_ context.Context, entry eventlog.Entry) eventlog.Receip
 func (m *Memory) store(e event.Event) event.ID {
 	id := event.NewID(Epoch, m.first+uint64(len(m.events)))
 	m.events = append(m.events, e.Stored(id, time.Now()))
+	m.ttls = m.ttls || !e.TTL().IsZero()
 	close(m.grown)
 	m.grown = make(chan struct{})
 	return id
@@ -101,7 +123,7 @@ func (m *Memory) Epoch() uint64 { return Epoch }
 
 // State is [eventlog.Log.State].
 func (m *Memory) State(context.Context) (eventlog.State, error) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	s := eventlog.State{First: m.first, Last: m.first + uint64(len(m.events)) - 1, Events: uint64(len(m.events))}
 	topics := map[event.Topic]bool{}
@@ -195,7 +217,7 @@ func (m *Memory) Read(ctx context.Context, after uint64, patterns event.Patterns
 // ReadLast is [eventlog.Log.ReadLast].
 func (m *Memory) ReadLast(ctx context.Context, after uint64, patterns event.Patterns, limit int, fn func(event.Event) error) (uint64, error) {
 	last := map[event.Topic]event.ID{}
-	m.mu.Lock()
+	m.lock()
 	for _, e := range m.events {
 		last[e.Topic()] = e.ID()
 	}
@@ -229,7 +251,7 @@ func (m *Memory) read(ctx context.Context, after uint64, limit int, fn func(even
 
 // next returns the first event after the sequence, or a channel that is closed once there is one.
 func (m *Memory) next(after uint64) (e event.Event, ok bool, grown chan struct{}) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	i := max(after+1, m.first) - m.first
 	if i >= uint64(len(m.events)) {

@@ -19,7 +19,7 @@ import (
 type Log interface {
 	Append(ctx context.Context, entry eventlog.Entry) eventlog.Receipt
 	AppendAll(ctx context.Context, entries []eventlog.Entry) []eventlog.Receipt
-	End(ctx context.Context, topic event.Topic, key string, last ...eventlog.Entry) eventlog.Receipt
+	End(ctx context.Context, topic event.Topic, key string, ttl event.TTL, last ...eventlog.Entry) eventlog.Receipt
 	LinesOf(ctx context.Context, topic event.Topic, key string) (eventlog.Lines, error)
 	Ended(ctx context.Context, topic event.Topic) (seq uint64, err error)
 	Purge(ctx context.Context, topic event.Topic) (id event.ID, deleted uint64, err error)

@@ -121,7 +121,11 @@ func (l serverLog) Noticef(format string, v ...any) {
 	l.logger.Debug("nats", "text", fmt.Sprintf(format, v...))
 }
 func (l serverLog) Warnf(format string, v ...any) {
-	l.logger.Warn("nats", "text", fmt.Sprintf(format, v...))
+	level := slog.LevelWarn
+	if strings.Contains(format, "state is outdated") { // after a crash or an upgrade; the server makes up for it
+		level = slog.LevelDebug
+	}
+	l.logger.Log(context.Background(), level, "nats", "text", fmt.Sprintf(format, v...))
 }
 func (l serverLog) Fatalf(format string, v ...any) {
 	l.logger.Error("nats", "text", fmt.Sprintf(format, v...))
