@@ -1,6 +1,9 @@
 package faults_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -43,4 +46,39 @@ func TestEventsExpireOverKills(t *testing.T) {
 	if next := publish(ctx, t, s, "answers.17", "open again"); next.Epoch() != first.Epoch() || next.Seq() != 8 {
 		t.Errorf("the first event is %v, and the next one %v", first, next)
 	}
+}
+
+// While the disk is full, no deletion can be written. Nobody gets expired events all the same, and once there is room they are deleted.
+func TestEventsExpireOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	ctx := begin(t)
+	disk := t.TempDir()
+	mount(t, "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk)
+	s := start(ctx, t, filepath.Join(disk, "data"), "--max-body", "100KB", "--retain", "short=2s")
+	var acked ledger
+	acked.add(publish(ctx, t, s, "n", "stays"))
+	for range 20 {
+		publish(ctx, t, s, "short", "expires")
+	}
+	ballast := filepath.Join(disk, "ballast")
+	fill(t, ballast)
+	refusedAsFull(ctx, t, s, &acked, strings.Repeat("x", 50_000))
+	must(t, apptest.Until(ctx, func() bool {
+		history, err := s.Get(ctx, "/history?topic=short")
+		must(t, err)
+		return !strings.Contains(string(history), "expires")
+	}))
+	replay(ctx, t, s, &acked)
+	must(t, os.Remove(ballast))
+	must(t, apptest.Until(ctx, func() bool { // the event that was in flight when the disk was full may be stored too
+		metrics, err := s.Get(ctx, "/metrics")
+		has := func(events int) bool {
+			return strings.Contains(string(metrics), fmt.Sprintf("\nfreshet_log_events %d\n", events))
+		}
+		return err == nil && (has(acked.size()) || has(acked.size()+1))
+	}))
+	must(t, apptest.Until(ctx, func() bool { _, err := s.Get(ctx, "/readyz"); return err == nil }))
+	acked.add(publish(ctx, t, s, "n", "after"))
+	s.Kill()
+	replay(ctx, t, start(ctx, t, filepath.Join(disk, "data")), &acked)
 }
