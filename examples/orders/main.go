@@ -56,9 +56,9 @@ func run(ctx context.Context, listen, data string) error {
 	router.GET("/", b.show)
 	router.POST("/login", b.logIn)
 	router.POST("/logout", b.logOut)
-	router.POST("/ticket", b.ticket)
-	router.POST("/orders", b.order)
-	router.POST("/orders/:user/:id", b.move)
+	router.POST("/ticket", b.mustBeLoggedIn, b.ticket)
+	router.POST("/orders", b.mustBeLoggedIn, b.order)
+	router.POST("/orders/:user/:id", b.mustBeLoggedIn, b.move)
 
 	server := app.NewServer(http.NewCrossOriginProtection().Handler(router), slog.Default())
 	server.Addr = listen

@@ -47,10 +47,16 @@ func TestOrders(t *testing.T) {
 	shows(alice, t, "tea sent")
 	browser.Do(alice, t, chromedp.Reload())
 	shows(alice, t, "tea sent")
+
+	other := browser.OpenTab(alice, t)
+	browser.Do(other, t, chromedp.Navigate(program.URL))
+	shows(other, t, "tea sent")
 	if _, err := chromedp.RunResponse(alice, chromedp.Click(chromedp.CSS("#logout"))); err != nil {
 		t.Fatal(err)
 	}
-	browser.Eventually(alice, t, `document.querySelector('[value="bob"]')`)
+	for _, tab := range []context.Context{alice, other} {
+		browser.Do(tab, t, chromedp.WaitVisible(chromedp.CSS(`[value="bob"]`)))
+	}
 	if err := program.Interrupt(t); err != nil {
 		t.Errorf("after Ctrl-C: %v", err)
 	}

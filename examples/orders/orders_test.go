@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 func TestWhoMayDoWhat(t *testing.T) {
 	program := apptest.StartProgram(t, "-listen", apptest.FreeAddress(t), "-data", t.TempDir())
 	alice, staff, nobody, forger := newUser(t, program, "alice"), newUser(t, program, "staff"), newUser(t, program, "mallory"), newUser(t, program, "")
-	forger.jar(t, "alice.00")
+	forger.setSession(t, "alice.17.00")
 	const packed = "state=packed"
 	for i, c := range []struct {
 		user   user
@@ -38,10 +38,10 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{staff, "/orders/alice/17", packed, http.StatusNoContent},
 		{staff, "/orders/alice/17", "state=placed", http.StatusBadRequest},
 		{staff, "/orders/alice/%3E", packed, http.StatusBadRequest},
-		{nobody, "/orders", "item=tea", http.StatusForbidden},
+		{nobody, "/orders", "item=tea", http.StatusUnauthorized},
 		{nobody, "/ticket", "", http.StatusUnauthorized},
 		{forger, "/ticket", "", http.StatusUnauthorized},
-		{forger, "/orders/alice/17", packed, http.StatusForbidden},
+		{forger, "/orders/alice/17", packed, http.StatusUnauthorized},
 	} {
 		if status, text := c.user.post(t, c.path, c.values, program.URL); status != c.want {
 			t.Errorf("%d: POST %s with %q was answered %d %s, want %d", i, c.path, c.values, status, text, c.want)
@@ -66,9 +66,15 @@ func TestWhoMayDoWhat(t *testing.T) {
 	if status, text := alice.history(t, "orders.alice.*", ""); status != http.StatusUnauthorized {
 		t.Errorf("without a ticket: %d %s", status, text)
 	}
+	tab := newUser(t, program, "")
+	tab.setSession(t, alice.session(t))
+	tab.ticket(t)
 	alice.post(t, "/logout", "", program.URL)
 	if status, text := alice.history(t, "orders.alice.*", mine); status != http.StatusUnauthorized {
 		t.Errorf("after the logout: %d %s", status, text)
+	}
+	if status, text := tab.post(t, "/ticket", "", program.URL); status != http.StatusUnauthorized {
+		t.Errorf("after the logout, another tab with the session got %d %s", status, text)
 	}
 	if status, text := alice.history(t, "orders.>", all); status != http.StatusOK {
 		t.Errorf("after the logout of another user: %d %s", status, text)
@@ -92,14 +98,27 @@ func newUser(t *testing.T, program *apptest.Program, name string) user {
 	return u
 }
 
-// jar sets the session.
-func (u user) jar(t *testing.T, session string) {
+func (u user) session(t *testing.T) string {
 	t.Helper()
-	app, err := url.Parse(u.app)
+	cookies := u.Jar.Cookies(u.parsed(t))
+	if len(cookies) != 1 {
+		t.Fatalf("the user has the cookies %v, want one", cookies)
+	}
+	return cookies[0].Value
+}
+
+func (u user) setSession(t *testing.T, session string) {
+	t.Helper()
+	u.Jar.SetCookies(u.parsed(t), []*http.Cookie{{Name: cookie, Value: session}})
+}
+
+func (u user) parsed(t *testing.T) *url.URL {
+	t.Helper()
+	parsed, err := url.Parse(u.app)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.Jar.SetCookies(app, []*http.Cookie{{Name: cookie, Value: session}})
+	return parsed
 }
 
 func (u user) post(t *testing.T, path, values, origin string) (status int, text string) {

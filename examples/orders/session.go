@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -10,20 +11,22 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// A session is a cookie with the user and a signature. Your app has its own sessions, and passwords.
+// A session is a cookie, USER.ID.SIGNATURE. Your app has its own sessions, and passwords.
 const cookie = "orders-session"
 
 func (b *board) logIn(c *gin.Context) {
 	if user := c.PostForm("user"); b.isUser(user) {
 		c.SetSameSite(http.SameSiteLaxMode)
-		c.SetCookie(cookie, b.sign(user), 24*60*60, "/", "", false, true) // over HTTPS, also set Secure
+		c.SetCookie(cookie, b.sign(user+"."+rand.Text()), 24*60*60, "/", "", false, true) // over HTTPS, also set Secure
 	}
 	c.Redirect(http.StatusSeeOther, "/")
 }
 
+// logOut first ends the session, because other tabs with it ask for new tickets as soon as theirs are revoked.
 func (b *board) logOut(c *gin.Context) {
-	if user := b.user(c); user != "" {
-		if err := b.live.RevokeTickets(c.Request.Context(), user); err != nil { // ends the streams of all pages of the user
+	if user, session := b.user(c), b.session(c); user != "" {
+		b.loggedOut.Store(session, true)
+		if err := b.live.RevokeTickets(c.Request.Context(), user); err != nil {
 			fail(c, err)
 			return
 		}
@@ -32,18 +35,31 @@ func (b *board) logOut(c *gin.Context) {
 	c.Redirect(http.StatusSeeOther, "/")
 }
 
+func (b *board) mustBeLoggedIn(c *gin.Context) {
+	if b.user(c) == "" {
+		c.String(http.StatusUnauthorized, "You are not logged in.")
+		c.Abort()
+	}
+}
+
 // user returns the user who is logged in, or nothing.
 func (b *board) user(c *gin.Context) string {
-	session, _ := c.Cookie(cookie) // without a cookie it is empty
-	user, _, _ := strings.Cut(session, ".")
-	if !b.isUser(user) || !hmac.Equal([]byte(session), []byte(b.sign(user))) {
+	session := b.session(c)
+	user, rest, _ := strings.Cut(session, ".")
+	id, _, _ := strings.Cut(rest, ".")
+	if _, out := b.loggedOut.Load(session); out || !b.isUser(user) || !hmac.Equal([]byte(session), []byte(b.sign(user+"."+id))) {
 		return ""
 	}
 	return user
 }
 
-func (b *board) sign(user string) string {
+func (b *board) session(c *gin.Context) string {
+	session, _ := c.Cookie(cookie) // without a cookie it is empty
+	return session
+}
+
+func (b *board) sign(text string) string {
 	mac := hmac.New(sha256.New, b.key)
-	mac.Write([]byte("session of " + user))
-	return user + "." + hex.EncodeToString(mac.Sum(nil))
+	mac.Write([]byte("session " + text))
+	return text + "." + hex.EncodeToString(mac.Sum(nil))
 }
