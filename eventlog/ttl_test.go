@@ -3,6 +3,7 @@ package eventlog_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -107,9 +108,16 @@ func TestRetain(t *testing.T) {
 			t.Errorf("%s: %q", key, ttls)
 		}
 	}
+	gap, _, err := l.Purge(t.Context(), eventlogtest.NewEvent(t, "answers.17", "x", "x").Topic())
+	must(t, err)
+	readAll(t, l, gap.Seq()-1, "answers.17", func(e event.Event) {
+		if e.Type() != event.TypeGap || e.TTL().String() != "1h0m0s" {
+			t.Errorf("the gap of a purge is a %v with %v", e.Type(), e.TTL())
+		}
+	})
 }
 
-// An end expires with the topic's last events, and not before: the topic is then open and empty. The gap of a purge expires too.
+// An end expires with the topic's last events, and not before: the topic is then open and empty.
 func TestAnEndExpires(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -142,14 +150,6 @@ func TestAnEndExpires(t *testing.T) {
 			if again := l.End(t.Context(), entry.Event.Topic(), "k", entry.Event.TTL()); again.Err != nil || again.Repeat || again.ID == end.ID {
 				t.Errorf("the second end got %+v", again)
 			}
-			awaitDeleted(t, l, 0)
-			if test.retain == nil {
-				return
-			}
-			must(t, l.Append(t.Context(), entry).Err)
-			_, _, err := l.Purge(t.Context(), entry.Event.Topic())
-			must(t, err)
-			awaitDeleted(t, l, 0)
 		})
 	}
 }
@@ -164,6 +164,15 @@ func TestAStreamWithoutTTLs(t *testing.T) {
 	})
 	must(t, err)
 	l := open(t, eventlog.Config{NATS: url})
+	backupHasTTLs := func(want bool) { // any NATS client can set one
+		t.Helper()
+		b, err := l.Backup(t.Context())
+		must(t, err)
+		if must(t, b.CopyTo(t.Context(), io.Discard)); b.Summary.TTLs != want {
+			t.Errorf("the backup is %+v", b.Summary)
+		}
+	}
+	backupHasTTLs(false)
 	entry, plain := withTTL(t, "job", "1h"), withTTL(t, "job", "0")
 	receipts := append(l.AppendAll(t.Context(), []eventlog.Entry{entry, plain, entry}), l.Append(t.Context(), entry), l.End(t.Context(), entry.Event.Topic(), "", entry.Event.TTL(), entry))
 	for i, r := range receipts {
@@ -178,6 +187,7 @@ func TestAStreamWithoutTTLs(t *testing.T) {
 		t.Errorf("with Retain: %v", err)
 	}
 	open(t, eventlog.Config{NATS: url, UpdateStream: true})
+	backupHasTTLs(true)
 	must(t, l.Append(t.Context(), entry).Err)
 	open(t, eventlog.Config{NATS: url, Retain: retain})
 
@@ -227,45 +237,48 @@ func TestEventsExpireInACluster(t *testing.T) {
 // The events of a backup expire in the restored log too, whenever it is restored. That is no loss.
 func TestRestoredEventsExpire(t *testing.T) {
 	t.Parallel()
-	for name, cfg := range map[string]eventlog.Config{"of an embedded log": {Dir: t.TempDir()}, "of NATS": {NATS: externalNATS(t)}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l := open(t, cfg)
-			for i := range 20 {
-				must(t, l.Append(t.Context(), withTTL(t, fmt.Sprintf("topic%d", i%3), []string{"0", "2s"}[i%2])).Err)
-			}
-			file := backup(t, l)
-			for _, restoreAt := range []string{"before", "after"} {
-				if restoreAt == "after" {
-					awaitDeleted(t, l, 10)
-				}
-				dir := filepath.Join(t.TempDir(), restoreAt)
-				summary, _, err := restore(t.Context(), eventlog.Config{Dir: dir}, file)
-				if must(t, err); !summary.TTLs {
-					t.Errorf("the backup is %+v", summary)
-				}
-				r := open(t, eventlog.Config{Dir: dir})
-				epoch := r.Epoch()
-				awaitDeleted(t, r, 10)
-				must(t, r.Close())
-				r = open(t, eventlog.Config{Dir: dir})
-				if got := read(t, r, 0, ">"); len(got) != 10 || r.Epoch() != epoch {
-					t.Errorf("restored %s: epoch %d, then %d, with %q", restoreAt, epoch, r.Epoch(), got)
-				}
-			}
-		})
+	l := open(t, eventlog.Config{Dir: t.TempDir()})
+	for i := range 20 {
+		must(t, l.Append(t.Context(), withTTL(t, fmt.Sprintf("topic%d", i%3), []string{"0", "1s"}[i%2])).Err)
+	}
+	file := backup(t, l)
+	restored := map[string]*eventlog.Log{}
+	restoreTo := func(name string) {
+		dir := filepath.Join(t.TempDir(), name)
+		summary, _, err := restore(t.Context(), eventlog.Config{Dir: dir}, file)
+		if must(t, err); !summary.TTLs {
+			t.Errorf("the backup is %+v", summary)
+		}
+		restored[dir] = open(t, eventlog.Config{Dir: dir})
+	}
+	restoreTo("before")
+	awaitDeleted(t, l, 10)
+	restoreTo("after")
+	for dir, r := range restored {
+		epoch := r.Epoch()
+		awaitDeleted(t, r, 10)
+		must(t, r.Close())
+		r = open(t, eventlog.Config{Dir: dir})
+		if got := read(t, r, 0, ">"); len(got) != 10 || r.Epoch() != epoch {
+			t.Errorf("%s: epoch %d, then %d, with %q", dir, epoch, r.Epoch(), got)
+		}
 	}
 }
 
-func TestEventsExpireAfterAMove(t *testing.T) {
+// A log that moves to NATS keeps the TTLs.
+func TestTTLsOfALogThatMoves(t *testing.T) {
 	t.Parallel()
 	dir, url := t.TempDir(), externalNATS(t)
 	l := open(t, eventlog.Config{Dir: dir})
-	must(t, l.Append(t.Context(), withTTL(t, "a", "2s")).Err)
+	must(t, l.Append(t.Context(), withTTL(t, "a", "1h")).Err)
 	must(t, l.Close())
 	_, err := eventlog.Move(t.Context(), eventlog.Config{Dir: dir, NATS: url})
 	must(t, err)
 	l = open(t, eventlog.Config{NATS: url})
-	must(t, l.Append(t.Context(), withTTL(t, "a", "1s")).Err)
-	awaitDeleted(t, l, 0)
+	must(t, l.Append(t.Context(), withTTL(t, "a", "1h")).Err)
+	var ttls []string
+	readAll(t, l, 0, ">", func(e event.Event) { ttls = append(ttls, e.TTL().String()) })
+	if !slices.Equal(ttls, []string{"1h0m0s", "1h0m0s"}) {
+		t.Errorf("the log has %q", ttls)
+	}
 }

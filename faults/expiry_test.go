@@ -17,10 +17,10 @@ func TestEventsExpireOverKills(t *testing.T) {
 	t.Parallel()
 	ctx := begin(t)
 	dir := t.TempDir()
-	s := start(ctx, t, dir, "--retain", "answers.>=2s")
+	s := start(ctx, t, dir, "--retain", "answers.>=1s")
 	first := publish(ctx, t, s, "news", "stays")
 	publish(ctx, t, s, "answers.17", "expires")
-	_, err := s.Publish(ctx, client.Message{Topic: "news", Data: "expires", TTL: 1500 * time.Millisecond})
+	_, err := s.Publish(ctx, client.Message{Topic: "news", Data: "expires", TTL: time.Second})
 	must(t, err)
 	publish(ctx, t, s, "news", "stays too")
 	_, err = s.End(ctx, client.Message{Topic: "answers.17", Data: "expires"})
@@ -54,7 +54,7 @@ func TestEventsExpireOnAFullDisk(t *testing.T) {
 	ctx := begin(t)
 	disk := t.TempDir()
 	mount(t, "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk)
-	s := start(ctx, t, filepath.Join(disk, "data"), "--max-body", "100KB", "--retain", "short=2s")
+	s := start(ctx, t, filepath.Join(disk, "data"), "--max-body", "100KB", "--retain", "short=1s")
 	var acked ledger
 	acked.add(publish(ctx, t, s, "n", "stays"))
 	for range 20 {

@@ -89,6 +89,7 @@ func TestLinesWithATTL(t *testing.T) {
 func TestLinesThatExpire(t *testing.T) {
 	t.Parallel()
 	onBothPaths(t, 0, func(ctx context.Context, t *testing.T, s *tcpServer) {
+		t.Parallel()
 		w := s.writeLines(ctx, t, "/event/steps?ttl=1s", "Idempotency-Key", "k")
 		w.expect(`{"line":0}`)
 		w.write("one", "two")
