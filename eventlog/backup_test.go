@@ -135,8 +135,8 @@ func TestARestoredLogHasNoPartOfABatch(t *testing.T) {
 	dir := t.TempDir()
 	summary, state, err := restore(t.Context(), eventlog.Config{Dir: dir}, file)
 	must(t, err)
-	if state.Events != summary.Last.Seq()/batch*batch || state.Last != summary.Last.Seq() {
-		t.Errorf("the backup ends at %v, and the restored log has %d events up to %d", summary.Last, state.Events, state.Last)
+	if state.Events != summary.Last.Seq()/batch*batch || state.Last != summary.Last.Seq() || summary.Events != state.Events {
+		t.Errorf("the backup has %d events up to %v, and the restored log %d up to %d", summary.Events, summary.Last, state.Events, state.Last)
 	}
 	var logged lockedBuffer
 	restored := open(t, eventlog.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&logged, nil))})

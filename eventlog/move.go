@@ -73,7 +73,7 @@ func (t *target) take(ctx context.Context, from *Log) (State, error) {
 	if err := markMoved(t.cfg.Dir, t.nc.ConnectedUrlRedacted()); err != nil {
 		return State{}, err
 	}
-	moved, err := t.finish(ctx)
+	moved, _, err := t.finish(ctx)
 	if err == nil && moved.Last != summary.Last.Seq() {
 		err = fmt.Errorf("the copy ends at event %d, and the log at %v", moved.Last, summary.Last)
 	}

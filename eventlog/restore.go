@@ -33,19 +33,20 @@ const (
 // Restore creates the log that the Config names from a backup: in its folder, or in its external NATS with its Replicas. The log keeps its
 // settings of the backup, and gets a new epoch: events that were published after the backup are missing, so readers that resume must get a
 // gap. An error leaves nothing behind. It is [ErrBackup], [ErrLogExists], [ErrOldNATS], or one of those of [Open].
+//
+// The Summary is that of the backup. Its Events are without those of an atomic batch that was not complete, which the log does not get.
 func Restore(ctx context.Context, cfg Config, file io.ReaderAt, size int64) (Summary, State, error) {
 	b, err := openBackup(file, size)
 	if err != nil {
 		return Summary{}, State{}, err
 	}
-	restored, err := restoreLog(ctx, cfg, b.summary, func(restore func(io.Reader) error) error {
+	return restoreLog(ctx, cfg, b.summary, func(restore func(io.Reader) error) error {
 		events, err := b.events.Open()
 		if err != nil {
 			return err
 		}
 		return errors.Join(restore(events), events.Close())
 	})
-	return b.summary, restored, err
 }
 
 // RestoreFolder is [Restore] from a copy of a data folder, which must have been made while no process used the folder, or by a snapshot of
@@ -61,31 +62,31 @@ func RestoreFolder(ctx context.Context, cfg Config, from string) (_ Summary, _ S
 		return Summary{}, State{}, err
 	}
 	defer s.close()
-	summary := summaryOf(s, l.epoch)
-	restored, err := restoreLog(ctx, cfg, summary, func(restore func(io.Reader) error) error { return copySnapshot(ctx, s, restore) })
-	return summary, restored, err
+	return restoreLog(ctx, cfg, summaryOf(s, l.epoch), func(restore func(io.Reader) error) error { return copySnapshot(ctx, s, restore) })
 }
 
 // restoreLog restores the events that read passes to restore.
-func restoreLog(ctx context.Context, cfg Config, summary Summary, read func(restore func(io.Reader) error) error) (State, error) {
+func restoreLog(ctx context.Context, cfg Config, summary Summary, read func(restore func(io.Reader) error) error) (Summary, State, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
-		return State{}, err
+		return summary, State{}, err
 	}
 	to, err := openTarget(ctx, cfg, streamName)
 	if err != nil {
-		return State{}, err
+		return summary, State{}, err
 	}
 	epoch := uint64(time.Now().UnixMilli())
 	err = read(func(r io.Reader) error { return to.restoreEvents(ctx, summary, epoch, r) })
 	var restored State
+	var uncommitted uint64
 	if err == nil {
-		restored, err = to.finish(ctx)
+		restored, uncommitted, err = to.finish(ctx)
 	}
 	if err != nil {
-		return State{}, errors.Join(err, to.undo())
+		return summary, State{}, errors.Join(err, to.undo())
 	}
-	return restored, to.close()
+	summary.Events -= min(summary.Events, uncommitted)
+	return summary, restored, to.close()
 }
 
 // target is where a log is restored.
@@ -223,33 +224,34 @@ func allCurrent(info *jetstream.StreamInfo) bool {
 	return true
 }
 
-// finish makes the restored stream a log.
-func (t *target) finish(ctx context.Context) (State, error) {
+// finish makes the restored stream a log. It also returns how many uncommitted messages the log does not get.
+func (t *target) finish(ctx context.Context) (_ State, uncommitted uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*answerTimeout)
 	defer cancel()
 	s, err := t.js.Stream(ctx, streamName)
 	if err == nil {
-		err = deleteUncommitted(ctx, s)
+		uncommitted, err = deleteUncommitted(ctx, s)
 	}
 	if err == nil {
 		_, err = s.Info(ctx) // which the stream keeps
 	}
 	if err != nil {
-		return State{}, openError(err)
+		return State{}, 0, openError(err)
 	}
 	state, config := stateOf(s.CachedInfo()), s.CachedInfo().Config
 	config.Metadata = maps.Clone(config.Metadata)
 	delete(config.Metadata, restoringKey)
 	config.Metadata[holesKey] = knownHoles(s.CachedInfo())
 	if _, err := t.js.UpdateStream(ctx, config); err != nil {
-		return State{}, openError(err)
+		return State{}, 0, openError(err)
 	}
-	return state, nil
+	return state, uncommitted, nil
 }
 
 // deleteUncommitted deletes the last messages if they are the beginning of an atomic batch (NATS ADR-50): JetStream takes a snapshot between
-// any two messages. Their publishers had no answer before the backup began, and a topic's end must not be there without its fence.
-func deleteUncommitted(ctx context.Context, s jetstream.Stream) error {
+// any two messages. Their publishers had no answer before the backup began, and a topic's end must not be there without its fence. It returns
+// how many there were.
+func deleteUncommitted(ctx context.Context, s jetstream.Stream) (deleted uint64, err error) {
 	last, batch := s.CachedInfo().State.LastSeq, ""
 	for seq := last; seq > 0 && last-seq < maxBatch; seq-- {
 		m, err := s.GetMsg(ctx, seq)
@@ -257,18 +259,19 @@ func deleteUncommitted(ctx context.Context, s jetstream.Stream) error {
 			continue // deleted by the limit per topic
 		}
 		if err != nil {
-			return err
+			return deleted, err
 		}
 		id := m.Header.Get(batchHeader)
 		if id == "" || batch != "" && id != batch || m.Header.Get(commitHeader) != "" {
-			return nil
+			return deleted, nil
 		}
 		batch = id
 		if err := s.DeleteMsg(ctx, seq); err != nil {
-			return err
+			return deleted, err
 		}
+		deleted++
 	}
-	return nil
+	return deleted, nil
 }
 
 // close closes the connection. The embedded log is then on disk.
