@@ -255,10 +255,12 @@ func deleteUncommitted(ctx context.Context, s jetstream.Stream) (deleted uint64,
 	last, batch := s.CachedInfo().State.LastSeq, ""
 	for seq := last; seq > 0 && last-seq < maxBatch; seq-- {
 		m, err := s.GetMsg(ctx, seq)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue // deleted by the limit per topic
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound) && batch == "":
+			return 0, nil // the newest message has expired, and may have been the commit of the batch before it
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			continue // deleted by the limit per topic, or expired
+		case err != nil:
 			return deleted, err
 		}
 		id := m.Header.Get(batchHeader)

@@ -265,6 +265,22 @@ func TestRestoredEventsExpire(t *testing.T) {
 	}
 }
 
+// If a batch's last event has expired, nothing shows that the batch was committed. Its other events were acknowledged, and are restored.
+func TestABatchWhoseEndHasExpiredIsRestored(t *testing.T) {
+	t.Parallel()
+	l := open(t, eventlog.Config{Dir: t.TempDir()})
+	for _, r := range l.AppendAll(t.Context(), []eventlog.Entry{withTTL(t, "news", "0"), withTTL(t, "news", "1h"), withTTL(t, "short", "1s")}) {
+		must(t, r.Err)
+	}
+	awaitDeleted(t, l, 2)
+	dir := filepath.Join(t.TempDir(), "restored")
+	summary, state, err := restore(t.Context(), eventlog.Config{Dir: dir}, backup(t, l))
+	must(t, err)
+	if state.Events != 2 || summary.Events != 2 {
+		t.Errorf("restored %d events of %d", state.Events, summary.Events)
+	}
+}
+
 // A log that moves to NATS keeps the TTLs.
 func TestTTLsOfALogThatMoves(t *testing.T) {
 	t.Parallel()
