@@ -63,7 +63,7 @@ func publishSome(ctx context.Context, tx pgx.Tx, c *client.Client) (n int, err e
 func run(ctx context.Context) error {
 	c, err := client.New(client.Config{URL: os.Getenv("FRESHET_URL"), Token: os.Getenv("FRESHET_TOKEN")})
 	if err != nil {
-		return err
+		return fmt.Errorf("FRESHET_URL: %w", err)
 	}
 	db, err := pgx.Connect(ctx, os.Getenv("DATABASE_URL"))
 	if err != nil {
@@ -76,8 +76,9 @@ func run(ctx context.Context) error {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx)
+	interrupted := ctx.Err() != nil
 	stop()
-	if err != nil && ctx.Err() == nil {
+	if err != nil && !interrupted {
 		fmt.Fprintln(os.Stderr, "postgres:", err)
 		os.Exit(1)
 	}

@@ -7,12 +7,14 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -52,11 +54,14 @@ func TestPostgres(t *testing.T) {
 	must(t, tx.Rollback(ctx))
 
 	server := apptest.Start(t, t.TempDir(), "")
+	var cmd *exec.Cmd
+	printed := new(apptest.Buffer)
 	end := func() {}
 	begin := func() {
-		cmd, err := apptest.Command(context.WithoutCancel(ctx))
+		var err error
+		cmd, err = apptest.Command(context.WithoutCancel(ctx))
 		must(t, err)
-		cmd.Stderr = t.Output()
+		cmd.Stderr = io.MultiWriter(t.Output(), printed)
 		cmd.Env = append(cmd.Env, "FRESHET_URL="+server.URL, "FRESHET_TOKEN="+server.Token, "DATABASE_URL="+database)
 		must(t, cmd.Start())
 		end = func() {
@@ -97,6 +102,12 @@ func TestPostgres(t *testing.T) {
 		must(t, db.QueryRow(ctx, "SELECT count(*) FROM outbox").Scan(&left))
 		return left == 0
 	}))
+
+	_, err = db.Exec(ctx, "INSERT INTO outbox (topic, data) VALUES ('no topic', '')")
+	must(t, err)
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(printed.String(), "of outbox: ") {
+		t.Errorf("a row that Freshet refuses: %v, %q", err, printed)
+	}
 }
 
 // listens reports whether the table is empty, and the program waits for a notification.

@@ -71,6 +71,9 @@ func run(ctx context.Context, address, secret string) error {
 	if secret == "" {
 		return errors.New("WEBHOOK_SECRET is empty; set it to the secret of the webhook")
 	}
+	if address == "" {
+		return errors.New("ADDRESS is empty; set it to the address of the program, such as :8080")
+	}
 	cfg := config.Default()
 	cfg.Hosts = []string{"*"} // a proxy in front checks the name
 	live, err := app.Open(ctx, cfg, slog.Default())

@@ -99,19 +99,25 @@ func replace(file, text string) error {
 	return os.Rename(file+".new", file)
 }
 
+func run(ctx context.Context, topic, url string) error {
+	c, err := client.New(client.Config{URL: os.Getenv("FRESHET_URL"), Token: os.Getenv("FRESHET_TOKEN")})
+	if err != nil {
+		return fmt.Errorf("FRESHET_URL: %w", err)
+	}
+	hook := webhook{url, []byte(os.Getenv("WEBHOOK_SECRET")), &http.Client{Timeout: 30 * time.Second}}
+	return deliver(ctx, c, topic, hook, "last-event-id")
+}
+
 func main() {
 	if len(os.Args) != 3 {
 		fmt.Fprintln(os.Stderr, "usage: webhookout TOPIC URL")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	c, err := client.New(client.Config{URL: os.Getenv("FRESHET_URL"), Token: os.Getenv("FRESHET_TOKEN")})
-	if err == nil {
-		hook := webhook{os.Args[2], []byte(os.Getenv("WEBHOOK_SECRET")), &http.Client{Timeout: 30 * time.Second}}
-		err = deliver(ctx, c, os.Args[1], hook, "last-event-id")
-	}
+	err := run(ctx, os.Args[1], os.Args[2])
+	interrupted := ctx.Err() != nil
 	stop()
-	if err != nil && ctx.Err() == nil {
+	if err != nil && !interrupted {
 		fmt.Fprintln(os.Stderr, "webhookout:", err)
 		os.Exit(1)
 	}

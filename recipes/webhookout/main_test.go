@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -94,6 +95,23 @@ func TestWebhookOut(t *testing.T) {
 	}
 	if repeats < events/5-1 {
 		t.Errorf("%d events were sent again", repeats)
+	}
+}
+
+// What stops the program is a line on standard error, and an exit code.
+func TestErrors(t *testing.T) {
+	server := apptest.Start(t, t.TempDir(), "")
+	for _, c := range []struct{ url, topic, want string }{
+		{"localhost", "orders.>", `webhookout: FRESHET_URL: client: Config.URL is "localhost"`},
+		{server.URL, "orders..", "invalid_topic"},
+	} {
+		program, err := apptest.Command(t.Context(), c.topic, "https://example.com/hook")
+		must(t, err)
+		program.Dir, program.Env = t.TempDir(), append(program.Env, "FRESHET_URL="+c.url)
+		output, err := program.CombinedOutput()
+		if text := string(output); program.ProcessState.ExitCode() != 1 || !strings.Contains(text, c.want) || strings.Count(text, "\n") != 1 {
+			t.Errorf("%s %s: %v, and it says %q", c.url, c.topic, err, text)
+		}
 	}
 }
 
