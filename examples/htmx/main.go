@@ -28,7 +28,7 @@ var page string
 
 func main() {
 	listen := flag.String("listen", "localhost:8081", "address of the page")
-	data := flag.String("data", "notes-data", "folder of the log")
+	data := flag.String("data", "htmx-data", "folder of the log")
 	modules := flag.String("modules", "examples/htmx/node_modules", "folder of the packages that npm installs")
 	version := flag.Int("htmx", 2, "version of htmx, 2 or 4")
 	flag.Parse()

@@ -28,7 +28,7 @@ var page string
 
 func main() {
 	listen := flag.String("listen", "localhost:8081", "address of the page")
-	data := flag.String("data", "notes-data", "folder of the log")
+	data := flag.String("data", "turbo-data", "folder of the log")
 	modules := flag.String("modules", "examples/turbo/node_modules", "folder of the packages that npm installs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
