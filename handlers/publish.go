@@ -320,8 +320,10 @@ func parseEvent(text []byte) (event.Event, error) {
 		why := "" // the decoder's other errors speak of Go types
 		if text, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
 			why = ": unknown field " + text
+		} else if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
+			why = fmt.Sprintf(": %q must be a string", wrong.Field)
 		}
-		return event.Event{}, fmt.Errorf(`%w%s: send one JSON object {"topic","type","data"}, or POST plain text to /event/{topic}`, errRequest, why)
+		return event.Event{}, fmt.Errorf(`%w%s: send one JSON object {"topic","type","data","ttl"}, or POST plain text to /event/{topic}`, errRequest, why)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return event.Event{}, fmt.Errorf("%w: it has more than one JSON value; to publish many events, send NDJSON with Content-Type: application/x-ndjson", errRequest)

@@ -56,7 +56,7 @@ func TestPublishWithATTL(t *testing.T) {
 		{"/event/a?ttl=", "x", nil, 400, `"malformed"`, nil},
 		{"/event?ttl=1m", `{"topic":"a","data":"x"}`, nil, 400, `"invalid_ttl","message":"ttl: must be a field of the JSON here`, nil},
 		{"/event", `{"topic":"a","data":"x"}`, []string{"Event-TTL", "1m"}, 400, `"invalid_ttl"`, nil},
-		{"/event", `{"topic":"a","data":"x","ttl":60}`, nil, 400, `"malformed"`, nil},
+		{"/event", `{"topic":"a","data":"x","ttl":60}`, nil, 400, `\"ttl\" must be a string`, nil},
 	} {
 		before := len(ttls(t, s.log))
 		w := s.do(http.MethodPost, c.target, c.body, c.headers...)
