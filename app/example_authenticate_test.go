@@ -30,7 +30,7 @@ func (s sessions) user(r *http.Request) string {
 func (s sessions) authenticate(r *http.Request) (auth.Grant, error) {
 	user := s.user(r) // your own: who is logged in?
 	if user == "" {
-		return auth.Grant{}, nil // somebody unknown, who may do nothing
+		return auth.Grant{}, nil // an unknown user may do nothing
 	}
 	read, err := event.ParsePatterns([]string{"orders." + user + ".>"})
 	return auth.Grant{Subject: user, Subscribe: read, Expires: time.Now().Add(time.Hour)}, err
