@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"log"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -99,12 +100,15 @@ func replace(file, text string) error {
 	return os.Rename(file+".new", file)
 }
 
-func run(ctx context.Context, topic, url string) error {
+func run(ctx context.Context, topic, hookURL string) error {
+	if u, err := url.Parse(hookURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("the URL of the webhook is %q; want a URL like https://example.com/hook", hookURL)
+	}
 	c, err := client.New(client.Config{URL: os.Getenv("FRESHET_URL"), Token: os.Getenv("FRESHET_TOKEN")})
 	if err != nil {
 		return fmt.Errorf("FRESHET_URL: %w", err)
 	}
-	hook := webhook{url, []byte(os.Getenv("WEBHOOK_SECRET")), &http.Client{Timeout: 30 * time.Second}}
+	hook := webhook{hookURL, []byte(os.Getenv("WEBHOOK_SECRET")), &http.Client{Timeout: 30 * time.Second}}
 	return deliver(ctx, c, topic, hook, "last-event-id")
 }
 

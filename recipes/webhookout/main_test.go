@@ -101,16 +101,17 @@ func TestWebhookOut(t *testing.T) {
 // What stops the program is a line on standard error, and an exit code.
 func TestErrors(t *testing.T) {
 	server := apptest.Start(t, t.TempDir(), "")
-	for _, c := range []struct{ url, topic, want string }{
-		{"localhost", "orders.>", `webhookout: FRESHET_URL: client: Config.URL is "localhost"`},
-		{server.URL, "orders..", "invalid_topic"},
+	for _, c := range []struct{ url, topic, hook, want string }{
+		{server.URL, "orders.>", "example.com/hook", `webhookout: the URL of the webhook is "example.com/hook"`},
+		{"localhost", "orders.>", "https://example.com/hook", `webhookout: FRESHET_URL: client: Config.URL is "localhost"`},
+		{server.URL, "orders..", "https://example.com/hook", "invalid_topic"},
 	} {
-		program, err := apptest.Command(t.Context(), c.topic, "https://example.com/hook")
+		program, err := apptest.Command(t.Context(), c.topic, c.hook)
 		must(t, err)
 		program.Dir, program.Env = t.TempDir(), append(program.Env, "FRESHET_URL="+c.url)
 		output, err := program.CombinedOutput()
 		if text := string(output); program.ProcessState.ExitCode() != 1 || !strings.Contains(text, c.want) || strings.Count(text, "\n") != 1 {
-			t.Errorf("%s %s: %v, and it says %q", c.url, c.topic, err, text)
+			t.Errorf("%s %s %s: %v, and it says %q", c.url, c.topic, c.hook, err, text)
 		}
 	}
 }
