@@ -71,6 +71,9 @@ func TestAnAppDecidesWhoMayDoWhat(t *testing.T) {
 	service, err := auth.Sign(string(cfg.JWTSecret), auth.Grant{Subscribe: read, Subject: "service", Expires: time.Now().Add(time.Hour)})
 	must(t, err)
 
+	expired, err := auth.Sign(string(cfg.JWTSecret), auth.Grant{Subscribe: read, Subject: "service", Expires: time.Now().Add(-time.Hour)})
+	must(t, err)
+
 	login := func(user string) string { return "login=" + user }
 	for _, c := range []struct {
 		name, method, path, cookie string
@@ -96,6 +99,10 @@ func TestAnAppDecidesWhoMayDoWhat(t *testing.T) {
 		{"a grant without a subject", "GET", "/history?topic=public", login("nameless"), nil, 503, "auth_unavailable"},
 		{"health while the store fails", "GET", "/livez", login("broken"), nil, 200, ""},
 		{"a JSON web token", "GET", "/history?topic=user.18.paid", "", []string{"Authorization", "Bearer " + service}, 200, ""},
+		{"an old cookie with a token", "GET", "/history?topic=public", "freshet_token=unknown", nil, 200, ""},
+		{"an old cookie with a token reads more", "GET", "/history?topic=user.17.paid", "freshet_token=unknown", nil, 401, "not valid here"},
+		{"a user with an expired cookie", "GET", "/history?topic=user.17.paid", login("17") + "; freshet_token=" + expired, nil, 200, ""},
+		{"a blocked user with an expired cookie", "GET", "/history?topic=public", login("blocked") + "; freshet_token=" + expired, nil, 403, "blocked"},
 		{"a token that nobody knows", "GET", "/history?topic=public", "", []string{"Authorization", "Bearer unknown"}, 401, "not valid here"},
 	} {
 		headers := c.headers

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -16,15 +17,16 @@ var (
 // Recognizes reports whether [Config.Authenticate] is set.
 func (k *Keys) Recognizes() bool { return k.recognize != nil }
 
-// Recognize returns the sender of a request without a token: [Keys.Anonymous], unless [Config.Authenticate] is set.
+// Recognize returns the sender of a request without a valid token: [Keys.Anonymous], unless [Config.Authenticate] is set. why is the error of
+// a token that was sent nevertheless; nil if none was sent.
 //
 //   - A [Grant] with a Subject is somebody known, with a subject of its own that is equal on every node.
-//   - One without a Subject is somebody unknown, who may only subscribe. Whatever needs more is an ErrUnauthenticated.
+//   - One without a Subject is somebody unknown, who may only subscribe. Whatever needs more fails with why, or an ErrUnauthenticated.
 //   - If the function returns an error, the caller may do nothing, and what is not open to everyone fails with that error. The error is an
 //     ErrUnauthenticated or ErrForbidden, whose text the caller reads. Any other error is logged, and the caller gets ErrUnavailable.
-func (k *Keys) Recognize(r *http.Request) Caller {
+func (k *Keys) Recognize(r *http.Request, why error) Caller {
 	if k.recognize == nil {
-		return k.Anonymous(nil)
+		return k.Anonymous(why)
 	}
 	grant, err := k.recognize(r)
 	switch {
@@ -38,7 +40,7 @@ func (k *Keys) Recognize(r *http.Request) Caller {
 		}
 		err = ErrUnavailable
 	case grant.Subject == "":
-		return Caller{&identity{read: grant.Subscribe.Widest(), why: errUnrecognized}}
+		return Caller{&identity{read: grant.Subscribe.Widest(), why: cmp.Or(why, errUnrecognized)}}
 	case !grant.Expires.IsZero() && !time.Now().Before(grant.Expires):
 		err = errExpired
 	}
@@ -65,7 +67,7 @@ func (k *Keys) AuthenticateRequest(r *http.Request, bearer string) (Caller, erro
 	if k.recognize == nil || !Guessed(err) {
 		return caller, err
 	}
-	if caller = k.Recognize(r); errors.Is(caller.why, ErrUnauthenticated) {
+	if caller = k.Recognize(r, err); errors.Is(caller.why, ErrUnauthenticated) {
 		return Caller{}, err
 	}
 	return caller, nil

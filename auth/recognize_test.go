@@ -18,7 +18,7 @@ func TestRecognize(t *testing.T) {
 	recognize := func(user string) auth.Caller {
 		r := httptest.NewRequest(http.MethodGet, "/event", nil)
 		r.Header.Set("User", user)
-		return newKeys(t, config).Recognize(r)
+		return newKeys(t, config).Recognize(r, nil)
 	}
 	one, again, operator := recognize("one"), recognize("one"), recognize("operator")
 	if !one.Expires().Equal(expires) || one.Subject() == "" || one.Subject() != again.Subject() || one.Subject() == operator.Subject() {

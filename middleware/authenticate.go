@@ -22,7 +22,7 @@ var errCookies = fmt.Errorf("%w: the cookie %s was sent more than once", auth.Er
 // Authenticate puts the [auth.Caller] into the request's context.
 //   - The token is in the header Authorization: Bearer, or else in the cookie freshet_token. Other schemes belong to a proxy.
 //   - Without a token the caller is anonymous, and handlers decide what it may do.
-//   - A bad token gets 401, also where no token is needed. For GET and HEAD with a bad cookie the caller is anonymous, because
+//   - A bad token gets 401, also where no token is needed. For GET and HEAD, a bad cookie counts as no token, because
 //     browsers keep sending an expired cookie. Where a token is needed, the 401 then says what is wrong with the cookie.
 //   - Other methods with a cookie need an Origin that is this server's own or listed: other sites cannot forge it.
 //   - A client that sends too many bad tokens gets 429 for a while, except for tokens that were good from its address before.
@@ -41,13 +41,13 @@ func Authenticate(keys *auth.Keys, origins []string) gin.HandlerFunc {
 		}
 		var caller auth.Caller
 		if !sent {
-			caller = keys.Recognize(c.Request)
+			caller = keys.Recognize(c.Request, nil)
 		} else {
 			if err == nil {
 				caller, err = badTokens.authenticate(c, keys, token)
 			}
 			if err != nil && cookie && reads {
-				caller, err = keys.Anonymous(err), nil
+				caller, err = keys.Recognize(c.Request, err), nil
 			}
 			if err != nil {
 				refuseToken(c, err)
