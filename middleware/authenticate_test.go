@@ -2,6 +2,7 @@ package middleware_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -202,6 +203,40 @@ func TestGuessesAreSlow(t *testing.T) {
 		}
 		if strings.Contains(logged.String(), "guess-") {
 			t.Errorf("logged:\n%s", logged)
+		}
+	})
+}
+
+// Tokens that the app could not check may be guesses too: later they are no tokens that were good.
+func TestATokenThatCouldNotBeCheckedWasNotGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		keys, err := auth.New(auth.Config{Authenticate: func(*http.Request) (auth.Grant, error) {
+			if down {
+				return auth.Grant{}, errors.New("the database is down")
+			}
+			return auth.Grant{}, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		engine := gin.New()
+		engine.Use(middleware.Authenticate(keys, nil))
+		engine.GET("/event", func(c *gin.Context) { c.Status(http.StatusNoContent) })
+		try := func(n int) int {
+			return serve(engine, request(t, "GET /event", fmt.Sprint("Authorization: Bearer guess-number-", n))).StatusCode
+		}
+		if status := try(0); status != http.StatusNoContent {
+			t.Errorf("while the database is down: %d", status)
+		}
+		down = false
+		for n := range 20 {
+			if status := try(n + 1); status != http.StatusUnauthorized {
+				t.Errorf("guess %d: %d", n+1, status)
+			}
+		}
+		if status := try(0); status != http.StatusTooManyRequests {
+			t.Errorf("after too many guesses, the first one: %d", status)
 		}
 	})
 }
