@@ -345,6 +345,18 @@ func TestAnEmbeddedServerLeavesTheTemplatesAlone(t *testing.T) {
 	}
 }
 
+// A program that ends its server itself has ended in order.
+func TestRunOfAServerThatWasClosed(t *testing.T) {
+	t.Parallel()
+	live, _ := embed(t)
+	server := &http.Server{Addr: "127.0.0.1:0", ReadHeaderTimeout: time.Second}
+	must(t, server.Close())
+	must(t, live.Run(t.Context(), server))
+	if _, err := live.Publish(t.Context(), "news", "x"); !errors.Is(err, app.ErrClosed) {
+		t.Errorf("a publish afterwards: %v", err)
+	}
+}
+
 // An address in use ends Run, and the application with it.
 func TestRunOnAnAddressInUse(t *testing.T) {
 	t.Parallel()

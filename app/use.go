@@ -134,7 +134,7 @@ func (a *App) Run(ctx context.Context, server *http.Server) error {
 	}()
 	select {
 	case err := <-served:
-		return errors.Join(err, a.Close())
+		return errors.Join(unlessClosed(err), a.Close())
 	case <-ctx.Done():
 	case <-a.Done():
 	}
