@@ -97,8 +97,15 @@ func (l *Log) seekTime(ctx context.Context, state State, at time.Time) (uint64, 
 		switch {
 		case err != nil:
 			return 0, err
-		case m == nil:
-			return 0, errUnproven // there is at least the last event
+		case m == nil: // unless the last event has expired meanwhile, it cannot be read
+			newest, err := l.lastOf(ctx, streamName, allEvents)
+			if err == nil && newest > middle {
+				err = errUnproven
+			}
+			if err != nil {
+				return 0, err
+			}
+			high = middle
 		case m.Time.Before(at):
 			low = m.Seq
 		default:

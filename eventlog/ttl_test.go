@@ -83,6 +83,25 @@ func TestNothingIsReadAfterItsTTL(t *testing.T) {
 	}
 }
 
+// A search by time finds its place also if the log's last event expires meanwhile.
+func TestASearchWhileTheLastEventExpires(t *testing.T) {
+	t.Parallel()
+	l := open(t, eventlog.Config{Dir: t.TempDir()})
+	for _, text := range []string{"0", "0", "1s"} {
+		must(t, l.Append(t.Context(), withTTL(t, "a", text)).Err)
+	}
+	since := event.Since{Time: time.Now()} // all of them are older
+	for left := uint64(3); left > 2; {     // without a pause: the event must expire within a search
+		after, err := l.Seek(t.Context(), since, eventlogtest.Patterns(t, ">"))
+		if err != nil || after < 2 {
+			t.Fatalf("the cursor is %d, %v", after, err)
+		}
+		s, err := l.State(t.Context())
+		must(t, err)
+		left = s.Events
+	}
+}
+
 // The TTL of an event is the shorter one of its own and that of the first pattern that selects its topic.
 func TestRetain(t *testing.T) {
 	t.Parallel()
