@@ -110,9 +110,12 @@ func (l *Log) updateMetadata(ctx context.Context, newEpoch bool, holes string) e
 
 // expectHoles runs the function, which makes holes in the embedded log. If the process dies meanwhile, the next Open takes no hole for a loss.
 func (l *Log) expectHoles(ctx context.Context, makeHoles func() error) error {
+	if l.lastAcked == nil { // nobody checks the external log
+		return makeHoles()
+	}
 	l.holes.Lock()
 	defer l.holes.Unlock()
-	if l.lastAcked == nil || l.expiring.Load() { // nobody checks the external log
+	if l.expiring.Load() {
 		return makeHoles()
 	}
 	if err := l.setHoles(ctx, func(*jetstream.StreamInfo) string { return anyHoles }); err != nil {
