@@ -14,7 +14,7 @@ type Ticket struct {
 	Topics   []string      // topics and patterns to read
 	Publish  []string      // topics and patterns to publish to
 	Origin   string        // of the page, such as https://app.example
-	Subject  string        // the user, as in [auth.Grant]; see [App.RevokeTickets]
+	Subject  string        // the user, as in [auth.Grant]; see [App.RevokeTickets]; empty: anyone's page
 	Lifetime time.Duration // 1s to 24h; 0: an hour
 }
 

@@ -14,8 +14,12 @@ type Caller struct {
 	*identity
 }
 
-// publishSubject is the subject of the publish token.
-const publishSubject = "operator"
+const (
+	// publishSubject is the subject of the publish token.
+	publishSubject = "operator"
+	// programSubject is the subject of the program that embeds the server, where it names no user.
+	programSubject = "app"
+)
 
 // identity never changes.
 type identity struct {
@@ -127,8 +131,11 @@ func (c Caller) Expires() time.Time { return c.get().expires }
 // own. It is short and printable, and reveals nothing of the token. It is empty for anonymous callers.
 func (c Caller) Subject() string { return c.get().subject }
 
-// Shared reports whether many clients can have this subject: those with the publish token, and those without a token.
-func (c Caller) Shared() bool { return c.Subject() == "" || c.Subject() == publishSubject }
+// Shared reports whether many clients can have this subject: those with the publish token, with a ticket that names no user, and without a
+// token.
+func (c Caller) Shared() bool {
+	return c.Subject() == "" || c.Subject() == publishSubject || c.Subject() == programSubject
+}
 
 // Ticket returns the ticket that the caller came with; the zero Ticket if none.
 func (c Caller) Ticket() Ticket { return c.get().ticket }

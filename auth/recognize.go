@@ -50,10 +50,15 @@ func (k *Keys) Recognize(r *http.Request, why error) Caller {
 	return NewCaller(grant)
 }
 
-// NewCaller returns somebody known who may do what the grant says. The caller's subject is made from the grant's.
+// NewCaller returns somebody known who may do what the grant says. The caller's subject is made from the grant's. Without one, the caller is the
+// program itself.
 func NewCaller(grant Grant) Caller {
+	subject := programSubject
+	if grant.Subject != "" {
+		subject = printSubject(programSubject, sha256.Sum256([]byte(grant.Subject)))
+	}
 	return Caller{&identity{
-		subject:  printSubject("app", sha256.Sum256([]byte(grant.Subject))),
+		subject:  subject,
 		operator: grant.Operator,
 		publish:  grant.Publish,
 		read:     grant.Subscribe.Widest(),

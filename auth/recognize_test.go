@@ -28,3 +28,11 @@ func TestRecognize(t *testing.T) {
 		t.Error("a user with the name of the publish token's subject shares its rights or limits")
 	}
 }
+
+// Pages with tickets that name no user may be those of anybody, so they do not share one publish rate.
+func TestATicketWithoutAUserIsShared(t *testing.T) {
+	unnamed, named := auth.NewCaller(auth.Grant{Publish: patterns(t, "news")}), auth.NewCaller(auth.Grant{Subject: "one"})
+	if unnamed.Subject() == "" || unnamed.MayPublish("news") != nil || !unnamed.Shared() || named.Shared() {
+		t.Errorf("the subjects %q and %q are shared: %v, %v", unnamed.Subject(), named.Subject(), unnamed.Shared(), named.Shared())
+	}
+}
