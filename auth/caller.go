@@ -113,6 +113,14 @@ func (c Caller) MayOperate() error {
 	return c.needsToken("operate the server", `publish token, or JSON web token with the claim freshet.operator`)
 }
 
+// MayHaveTickets is nil if the caller has a subject: tickets belong to one. What a ticket may then do is another question.
+func (c Caller) MayHaveTickets() error {
+	if c.Subject() != "" {
+		return nil
+	}
+	return c.needsToken("create or revoke tickets", "token")
+}
+
 // needsToken is the error for an anonymous caller.
 func (c Caller) needsToken(action, token string) error {
 	if why := c.get().why; why != nil {
