@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"os"
 	"strconv"
@@ -254,7 +253,7 @@ func idempotencyKey(c *gin.Context) (string, error) {
 
 // hasLines reports whether the body is NDJSON.
 func hasLines(c *gin.Context) bool {
-	kind, _, _ := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	kind := mediaType(c)
 	return kind == "application/x-ndjson" || kind == "application/ndjson" || kind == "application/jsonl"
 }
 
