@@ -21,7 +21,7 @@ func (k *Keys) Recognizes() bool { return k.recognize != nil }
 // a token that was sent nevertheless; nil if none was sent.
 //
 //   - A [Grant] with a Subject is somebody known, with a subject of its own that is equal on every node.
-//   - One without a Subject is somebody unknown, who may only subscribe. Whatever needs more fails with why, or an ErrUnauthenticated.
+//   - One without a Subject is somebody unknown, who may only subscribe. A request that needs more fails with why, or an ErrUnauthenticated.
 //   - If the function returns an error, the caller may do nothing, and what is not open to everyone fails with that error. The error is an
 //     ErrUnauthenticated or ErrForbidden, whose text the caller reads. Any other error is logged, and the caller gets ErrUnavailable.
 func (k *Keys) Recognize(r *http.Request, why error) Caller {

@@ -233,7 +233,7 @@ func (t *target) finish(ctx context.Context) (_ State, uncommitted uint64, err e
 		uncommitted, err = deleteUncommitted(ctx, s)
 	}
 	if err == nil {
-		_, err = s.Info(ctx) // which the stream keeps
+		_, err = s.Info(ctx) // for CachedInfo, after the deletions
 	}
 	if err != nil {
 		return State{}, 0, openError(err)

@@ -41,7 +41,7 @@ func ttlOf(header nats.Header) event.TTL {
 	if _, err := strconv.ParseUint(text, 10, 32); err == nil {
 		text += "s"
 	}
-	ttl, _ := event.ParseTTL(text) // JetStream has accepted it: what is no TTL here sets no limit
+	ttl, _ := event.ParseTTL(text) // JetStream has accepted the text; if it is no TTL here, such as never, it sets no limit
 	return ttl
 }
 

@@ -145,7 +145,7 @@ func (p *publishing) begin(ctx context.Context) error {
 	return p.respond(linesResult{Line: p.at.Stored})
 }
 
-// locate asks the log how far the lines are. It may have lines no longer that this request has stored, because they have expired.
+// locate asks the log how far the lines are. The log may no longer have lines that this request has stored: they may have expired.
 func (p *publishing) locate(ctx context.Context) error {
 	at, err := p.h.log.LinesOf(ctx, p.topic, p.key)
 	if err == nil {
