@@ -132,6 +132,20 @@ func TestAnAppDecidesWhoMayDoWhat(t *testing.T) {
 	if status, text := ask(t, "GET", server.URL+"/live"+strings.Replace(ticket.URL, "/event", "/history", 1), "", "Origin", server.URL); status != http.StatusOK {
 		t.Errorf("with the ticket: %d %s", status, text)
 	}
+	// A ticket takes precedence over the cookie, which the page of another origin may send too.
+	const page = "https://page.example"
+	stop, err := live.IssueTicket(t.Context(), app.Ticket{Publish: []string{"job.stop"}, Origin: page})
+	must(t, err)
+	for target, want := range map[string]int{
+		"/event/job.stop?ticket=" + stop:     201,
+		"/event/job.stop?ticket=bad":         401,
+		"/event/user.17.sent?ticket=" + stop: 403,
+		"/ticket?ticket=" + stop:             400,
+	} {
+		if status, text := ask(t, "POST", server.URL+"/live"+target, "{}", "Cookie", login("17"), "Origin", page); status != want {
+			t.Errorf("with a ticket and a cookie, %s: %d %s", target, status, text)
+		}
+	}
 	if log := logged.String(); strings.Count(log, "the function Authenticate of the configuration has failed") != 1 || !strings.Contains(log, errStore.Error()) {
 		t.Errorf("the log says\n%s", log)
 	}

@@ -21,6 +21,7 @@ var errCookies = fmt.Errorf("%w: the cookie %s was sent more than once", auth.Er
 
 // Authenticate puts the [auth.Caller] into the request's context.
 //   - The token is in the header Authorization: Bearer, or else in the cookie freshet_token. Other schemes belong to a proxy.
+//   - A request that publishes with a ticket is anonymous until a handler has verified the ticket. Its cookies do not count.
 //   - Without a token the caller is anonymous, and handlers decide what it may do.
 //   - A bad token gets 401, also where no token is needed. For GET and HEAD, a bad cookie counts as no token, because
 //     browsers keep sending an expired cookie. Where a token is needed, the 401 then says what is wrong with the cookie.
@@ -33,16 +34,20 @@ func Authenticate(keys *auth.Keys, origins []string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		token, cookie, sent, err := credential(c.Request)
 		reads := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead
-		cookie = cookie || !sent && keys.Recognizes() && c.GetHeader("Cookie") != ""
+		byTicket := !sent && hasTicket(c.Request)
+		cookie = cookie || !sent && !byTicket && keys.Recognizes() && c.GetHeader("Cookie") != ""
 		if cookie && !reads && !ownOrigin(c.Request, origins) {
 			refuse(c, http.StatusForbidden, "origin",
 				"with a cookie, this request needs the header Origin: this server's own origin, or one that --cors-origin lists; or send the token as Authorization: Bearer")
 			return
 		}
 		var caller auth.Caller
-		if !sent {
+		switch {
+		case byTicket: // nothing that a cookie allows, because the Origin was not checked
+			caller = keys.Anonymous(nil)
+		case !sent:
 			caller = keys.Recognize(c.Request, nil)
-		} else {
+		default:
 			if err == nil {
 				caller, err = badTokens.authenticate(c, keys, token)
 			}
@@ -63,6 +68,9 @@ func credential(r *http.Request) (token string, cookie, sent bool, err error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if strings.EqualFold(scheme, "Bearer") {
 		return strings.TrimSpace(token), false, true, nil
+	}
+	if hasTicket(r) {
+		return "", false, false, nil
 	}
 	switch cookies := r.CookiesNamed(tokenCookie); len(cookies) {
 	case 0:

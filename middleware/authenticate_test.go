@@ -114,6 +114,8 @@ func TestCookies(t *testing.T) {
 		{"for origin *", "POST /event", []string{good, "Origin: *"}, nil, http.StatusForbidden, "origin"},
 		{"a bad one changes nothing", "POST /event", []string{bad, own}, all, http.StatusUnauthorized, "not valid here"},
 		{"a header needs no origin", "POST /event", []string{good, "Authorization: Bearer " + token}, nil, http.StatusOK, "operator true"},
+		{"a ticket beats it", "POST /event?ticket=x", []string{good, "Origin: https://page.example"}, all, http.StatusOK, "operator false"},
+		{"a ticket beats a bad one", "POST /event?ticket=x", []string{bad, own}, all, http.StatusOK, "operator false"},
 		{"nor does a cookie of another name", "POST /event", []string{"Cookie: token=" + token}, all, http.StatusOK, "operator false"},
 	} {
 		engine, logged := callers(t, test.anonymous, "*", "https://app.example")
