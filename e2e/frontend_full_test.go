@@ -153,8 +153,10 @@ func testChat(t *testing.T, s *apptest.Server, f *front, project, library string
 	must(t, c.pieces.Close())
 	must(t, model.Wait())
 	eventually(first, t, shows("ready"))
-	do(second, t, chromedp.Reload()) // after the end
-	eventually(second, t, shows("ready"))
+	if library == "ai" { // TanStack AI gets an answer that has ended with the messages of the backend, and joins only one that goes on
+		do(second, t, chromedp.Reload())
+		eventually(second, t, shows("ready"))
+	}
 }
 
 // chat is the backend of a page with a chat. Its model is a process of backend.js.
