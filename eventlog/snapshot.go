@@ -159,6 +159,8 @@ var (
 	errExists = errors.New("the stream exists already")
 	// errNoPeers: servers of the cluster are away, or have just started.
 	errNoPeers = errors.New("no suitable peers for placement")
+	// errNoServer: no server listens for the request, which is therefore nowhere.
+	errNoServer = fmt.Errorf("%w: no server takes a stream", ErrUnavailable)
 )
 
 // restoreStream creates the stream from a snapshot. After an error other than errExists, a part of the stream may be there.
@@ -167,13 +169,7 @@ func restoreStream(ctx context.Context, nc *nats.Conn, config jetstream.StreamCo
 	if err != nil {
 		return err
 	}
-	var deliver string
-	for end := time.Now().Add(targetWait); ; {
-		deliver, err = restoreRequest(ctx, nc, restoreSubject+config.Name, body)
-		if !errors.Is(err, errNoPeers) || time.Now().After(end) || pause(ctx, peersPause) != nil {
-			break
-		}
-	}
+	deliver, err := restoreRequest(ctx, nc, restoreSubject+config.Name, body)
 	if err != nil {
 		return err
 	}
@@ -195,11 +191,25 @@ func restoreStream(ctx context.Context, nc *nats.Conn, config jetstream.StreamCo
 	return err
 }
 
-// restoreRequest sends the request to restore a stream, a chunk, or the end, which is nil. It returns the subject for chunks.
+// restoreRequest sends the request to restore a stream, a chunk, or the end, which is nil. It returns the subject for chunks. In a cluster that
+// has just started, servers do not know each other yet: it waits for them.
 func restoreRequest(ctx context.Context, nc *nats.Conn, subject string, body []byte) (deliver string, err error) {
+	for end := time.Now().Add(targetWait); ; {
+		deliver, err = restoreRequestOnce(ctx, nc, subject, body)
+		tooEarly := errors.Is(err, errNoPeers) || errors.Is(err, errNoServer)
+		if !tooEarly || time.Now().After(end) || pause(ctx, peersPause) != nil {
+			return deliver, err
+		}
+	}
+}
+
+func restoreRequestOnce(ctx context.Context, nc *nats.Conn, subject string, body []byte) (deliver string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
 	m, err := nc.RequestWithContext(ctx, subject, body)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return "", errNoServer
+	}
 	if err != nil || len(m.Data) == 0 {
 		return "", wrapError(err)
 	}
