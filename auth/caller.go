@@ -113,7 +113,7 @@ func (c Caller) MayOperate() error {
 	return c.needsToken("operate the server", `publish token, or JSON web token with the claim freshet.operator`)
 }
 
-// MayHaveTickets is nil if the caller has a subject: tickets belong to one. What a ticket may then do is another question.
+// MayHaveTickets is nil if the caller has a subject: each ticket belongs to one. What the ticket allows is checked when it is issued.
 func (c Caller) MayHaveTickets() error {
 	if c.Subject() != "" {
 		return nil

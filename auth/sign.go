@@ -8,13 +8,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Grant is what a JSON web token says, or a function of the program that embeds the server. Empty fields are left out of a token.
+// Grant is what a JSON web token allows, or what a function of the embedding program allows. A token leaves out empty fields.
 type Grant struct {
 	Publish, Subscribe event.Patterns
 	Operator           bool
 	Subject            string    // such as the user's ID; empty: somebody unknown, who may only subscribe
 	Audience, Issuer   string    // of a token
-	Expires            time.Time // ends the open streams; zero: never. A token needs it, and cuts it off to seconds
+	Expires            time.Time // ends the open streams; zero: never. A token needs it, in whole seconds
 }
 
 // Sign returns the JSON web token that says the grant, signed with HS256 (RFC 7519).

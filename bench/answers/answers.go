@@ -110,7 +110,7 @@ func startResumable(ctx context.Context, rival *server.Resumable, query string) 
 	}, nil
 }
 
-// figures are those of one round.
+// figures has what one round measured.
 type figures struct {
 	tokens   float64 // read, a second
 	syncs    float64 // a second
